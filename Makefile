@@ -1,0 +1,35 @@
+# Everything a newcomer needs: `make repro` (the pipeline) and `make test` (all checks).
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test test-fast check fuzz clean
+
+repro: .venv/installed
+	dvc repro
+	dvc metrics show metrics/evaluate.json metrics/baseline.json
+
+test: check
+	pytest
+
+test-fast: check
+	pytest -m "not slow"
+
+check: .venv/installed-dev
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+# -e: the stages are run from the checkout, and `onoma` with them.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .checkpoints

@@ -1,0 +1,76 @@
+"""Training state that a crash cannot hurt: atomic, checksummed, the previous one kept.
+
+A checkpoint is one safetensors file (tensors, and a JSON text in its header) whose name carries
+its place in the training and the SHA-256 of its content. A name and its content cannot disagree
+unnoticed, and there is no second file to get out of step with the first.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import save
+from torch import Tensor
+
+from stages.core.files import atomic_path
+
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class State:
+    """What a training needs to go on as if nothing had happened."""
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]  # plain JSON values
+
+
+class Checkpoints:
+    """The checkpoints of one training, told apart from others by its fingerprint."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self._root = folder
+        self._folder = folder / fingerprint
+
+    def save(self, order: int, state: State) -> None:
+        """Write a checkpoint that `latest` prefers to all of a lower ``order``."""
+        content = save(dict(state.tensors), {"facts": json.dumps(state.facts, allow_nan=False)})
+        digest = hashlib.sha256(content).hexdigest()
+        with atomic_path(self._folder / f"{order:012d}-{digest}.safetensors") as temporary:
+            temporary.write_bytes(content)
+        for old in self._files()[KEEP:]:
+            old.unlink()
+
+    def latest(self) -> State | None:
+        """The newest checkpoint that is whole, or None; damaged ones are passed over."""
+        for path in self._files():
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != path.stem.split("-")[1]:
+                continue
+            with safetensors.safe_open(path, framework="pt") as file:
+                facts = json.loads(file.metadata()["facts"])
+            return State(safetensors.torch.load(content), facts)
+        return None
+
+    def remove(self) -> None:
+        """Forget this training and every other: what they led to is done or out of date."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*-*.safetensors"), reverse=True)
+
+
+def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
+    """SHA-256 over what decides a result: texts (params, versions) and files (code, data)."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(f"{len(text)}:{text}".encode())
+    for path in sorted(files):
+        with path.open("rb") as file:
+            digest.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()[:32]

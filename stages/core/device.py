@@ -1,0 +1,55 @@
+"""Where the products are computed, and in which precision."""
+
+import os
+
+import torch
+
+from stages.core.errors import UserError
+
+
+def select_device(wanted: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
+
+    Raises:
+        UserError: the device is not on this machine; the message names what is.
+    """
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
+    if wanted == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    device = torch.device(wanted)
+    present = (
+        device.type == "cpu"
+        or (device.type == "mps" and mps)
+        or (device.type == "cuda" and (device.index or 0) < cuda)
+    )
+    if not present:
+        here = ["cpu"] + [f"cuda:{n}" for n in range(cuda)] + ["mps"] * mps
+        raise UserError(
+            f"train.device: {wanted} is not on this machine; "
+            f"use auto or one of {', '.join(here)} in params.yaml"
+        )
+    return device
+
+
+def select_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """Turn ``auto``, ``float32`` or ``bfloat16`` into the type that products are computed in.
+
+    ``auto`` takes bfloat16 only where the hardware multiplies it natively: elsewhere it is
+    emulated and slower than float32.
+    """
+    if wanted == "auto":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cpu":
+            native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if native else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
+
+
+def make_reproducible(seed: int, threads: int) -> None:
+    """Seed torch and fix what else decides the last bit of a result, for the whole process."""
+    # cuBLAS reads this when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)

@@ -1,0 +1,61 @@
+"""One spelling per name: what training and prediction do to a name before a model sees it."""
+
+import re
+import unicodedata
+from typing import Literal
+
+from anyascii import anyascii
+
+Form = Literal["nfc", "ascii"]
+
+# Tabs count as blanks. Every other control character, and the two line separators that are not
+# in that class, would break the line-oriented files that a name may end up in.
+_FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class Rejected(ValueError):
+    """This text is no usable name (or country); the message is the reason, in a few words."""
+
+
+def clean(text: str, what: str = "name", max_length: int = 100) -> str:
+    """Compose to NFC, trim blanks and join runs of them into one space.
+
+    Raises:
+        Rejected: nothing is left, it is too long (in characters), or it has control characters.
+    """
+    # Composing costs more than linear time on hostile input: look at the size first. No
+    # character decomposes into more than 18 others, so nothing usable is longer than this.
+    if len(text) > 18 * max_length + 100:
+        raise Rejected(f"{what} longer than {max_length} characters")
+    if text.isascii() and text.isalpha():
+        cleaned = text
+    else:
+        if _FORBIDDEN.search(text):
+            raise Rejected(f"control character in {what}")
+        cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if not cleaned:
+        raise Rejected(f"empty {what}")
+    if len(cleaned) > max_length:
+        raise Rejected(f"{what} longer than {max_length} characters")
+    return cleaned
+
+
+def normalise(text: str, form: Form, max_length: int) -> str:
+    """`clean` a name and, for ``ascii``, write it in Latin letters: "Иванов" -> "Ivanov".
+
+    Raises:
+        Rejected: as `clean`; also if no Latin letter stands for any of its characters.
+    """
+    name = clean(text, max_length=max_length)
+    if form == "ascii" and not name.isascii():
+        name = clean(anyascii(name), max_length=max_length)
+    return name
+
+
+def script(character: str) -> str:
+    """Name the writing system of a character, e.g. ``LATIN``, ``CYRILLIC``, ``CJK``.
+
+    The standard library does not know Unicode's script property, but the first word of a
+    character's name is its script for every letter that a surname is written with.
+    """
+    return unicodedata.name(character, "UNKNOWN").split(" ")[0].split("-")[0]

@@ -1,0 +1,144 @@
+"""params.yaml as typed, strict blocks: an unknown key or an impossible value stops before any work.
+
+The meaning, unit and allowed values of each key stand beside it in params.yaml.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core.errors import UserError
+
+Cell = Literal["gru", "lstm", "rnn"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+BlockT = TypeVar("BlockT", bound="Block")
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    """Base of every block: no unknown keys, no silent conversions, no NaN, no changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class IngestParams(Block):
+    """What is read, and what is refused."""
+
+    train: Annotated[str, Field(min_length=1)]
+    test: Annotated[str, Field(min_length=1)]
+    header: Literal["auto", "yes", "no"]
+    normalize: Literal["nfc", "ascii"]
+    max_length: Annotated[int, Field(ge=1, le=1000)]
+    max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]
+    max_rejected: Annotated[int, Field(ge=0)]
+
+
+class IndexParams(Block):
+    """Which characters are told apart, and what is held out for tuning."""
+
+    case: Literal["keep", "fold"]
+    min_count: Count
+    validation: Annotated[float, Field(ge=0, le=0.5)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class ModelParams(Block):
+    """The shape of the classifier."""
+
+    cell: Cell
+    embedding: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    bidirectional: bool
+    dropout: Share
+    ngrams: Annotated[int, Field(ge=0, le=5)]
+    buckets: Annotated[int, Field(ge=2, le=2**24)]
+    wide: bool
+
+
+class TrainParams(Block):
+    """How it is trained, and on what."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    precision: Literal["auto", "float32", "bfloat16"]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "one_cycle"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    checkpoint_minutes: Annotated[float, Field(gt=0)]
+
+
+class EvaluateParams(Block):
+    """How it is scored."""
+
+    batch_size: Count
+    ece_bins: Count
+
+
+class BaselineParams(Block):
+    """The linear SVM that it has to beat."""
+
+    ngrams: Annotated[int, Field(ge=1, le=8)]
+    regularisation: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Recipe(Block):
+    """How a model is built and trained: what a recipe file replaces as a whole."""
+
+    model: ModelParams
+    train: TrainParams
+
+
+class Params(Recipe):
+    """All of params.yaml."""
+
+    recipe: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    ingest: IngestParams
+    index: IndexParams
+    evaluate: EvaluateParams
+    baseline: BaselineParams
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and check ``path``, with `model` and `train` taken from the recipe that it names.
+
+        Raises:
+            UserError: the file cannot be read, or a key or value in it is not allowed.
+        """
+        params = _checked(cls, path)
+        if params.recipe == path.stem:
+            return params
+        recipe = _checked(Recipe, path.with_name(f"{params.recipe}.yaml"))
+        return params.model_copy(update={"model": recipe.model, "train": recipe.train})
+
+
+def _checked(kind: type[BlockT], path: Path) -> BlockT:
+    try:
+        return kind.model_validate(_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        if first["type"] == "extra_forbidden":
+            reason = "no such key"
+        elif first["type"] == "missing":
+            reason = "the key is missing"
+        else:
+            reason = f"{first['msg'].lower()}, not {first['input']!r:.60}"
+        raise UserError(f"{path}: {key}: {reason}") from None
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path}: not valid YAML: {line:.200}") from None

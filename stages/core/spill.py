@@ -1,0 +1,67 @@
+"""Records keyed by a hash, kept on disk in partitions: counting without a set in memory."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+PARTITIONS = 64
+_SHIFT = np.uint64(64 - 6)
+
+
+def hashes(values: Sequence[str]) -> NDArray[np.uint64]:
+    """64-bit keys of strings, the same on every run and machine."""
+    return pd.util.hash_array(np.array(values, dtype=object), categorize=False)
+
+
+def mix(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Key of pairs of keys (the order within a pair counts)."""
+    return left * np.uint64(0x9E3779B97F4A7C15) ^ right
+
+
+class Spill:
+    """Append records whose first field is ``key``; read them back partition by partition.
+
+    All records of one key are in one partition, and the partitions ascend by key.
+    """
+
+    def __init__(self, folder: Path, dtype: NDArray[Any] | np.dtype[Any]) -> None:
+        folder.mkdir(parents=True)
+        self._dtype = np.dtype(dtype)
+        self._paths = [folder / f"{n:02d}" for n in range(PARTITIONS)]
+        self._files = [path.open("wb") for path in self._paths]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for file in self._files:
+            file.close()
+
+    def add(self, **columns: NDArray[Any]) -> None:
+        """Append one record per row of ``columns`` (the fields of the dtype)."""
+        records = np.empty(len(columns["key"]), dtype=self._dtype)
+        for name, column in columns.items():
+            records[name] = column
+        part = (records["key"] >> _SHIFT).astype(np.intp)
+        order = np.argsort(part, kind="stable")
+        cuts = np.searchsorted(part[order], np.arange(PARTITIONS + 1))
+        for n, file in enumerate(self._files):
+            if cuts[n + 1] > cuts[n]:
+                file.write(records[order[cuts[n] : cuts[n + 1]]].tobytes())
+
+    def partitions(self) -> Iterator[NDArray[Any]]:
+        """All records, one partition at a time, each sorted by key (stable)."""
+        for file, path in zip(self._files, self._paths, strict=True):
+            file.flush()
+            records = np.fromfile(path, dtype=self._dtype)
+            yield records[np.argsort(records["key"], kind="stable")]

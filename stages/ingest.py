@@ -1,0 +1,122 @@
+"""Stage ingest: CSVs of ``name,country`` -> clean Parquet, and the rows that were refused.
+
+Reads ``ingest.train`` and ``ingest.test``; writes data/clean and metrics/ingest.json.
+"""
+
+import csv
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.core.corpus import Chunk, Format, Reject, read
+from stages.core.errors import UserError, exit_code
+from stages.core.files import atomic_path, write_json
+from stages.core.params import IngestParams, Params
+from stages.core.progress import Progress
+from stages.core.spill import Spill, hashes, mix
+
+CLEAN = Path("data/clean")
+METRICS = Path("metrics/ingest.json")
+SCHEMA = pa.schema([("name", pa.string()), ("country", pa.string())])
+KEYS = np.dtype([("key", "<u8"), ("pair", "<u8")])
+
+
+def main() -> None:
+    """Run the stage."""
+    params = Params.load(Path("params.yaml")).ingest
+    CLEAN.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=CLEAN, prefix=".spill.") as scratch,
+        Spill(Path(scratch) / "train", KEYS) as train_keys,
+        Spill(Path(scratch) / "test", KEYS) as test_keys,
+        atomic_path(CLEAN / "rejected.csv") as rejected,
+        rejected.open("w", encoding="utf-8", newline="") as reject_file,
+    ):
+        refuse = csv.writer(reject_file, lineterminator="\n")
+        refuse.writerow(["file", "line", "reason"])
+        train, countries = ingest("train", params, train_keys, refuse, None)
+        test, _ = ingest("test", params, test_keys, refuse, frozenset(countries), train["rejected"])
+        duplicates, overlap = repetitions(train_keys, test_keys)
+    train["duplicates"], test["duplicates"] = duplicates
+    write_json(METRICS, {"train": train, "test": test, "overlap": overlap})
+    print(f"ingest: kept {train['kept']} training and {test['kept']} test rows")
+
+
+def ingest(
+    split: str,
+    params: IngestParams,
+    keys: Spill,
+    refuse: Any,
+    known: frozenset[str] | None,
+    rejected: int = 0,
+) -> tuple[dict[str, int], set[str]]:
+    """Write one split; return its row counts and its countries.
+
+    Raises:
+        UserError: no row is left, or more than ``ingest.max_rejected`` were refused so far.
+    """
+    source = params.train if split == "train" else params.test
+    layout = Format(params.header, params.normalize, params.max_length, params.max_row_bytes)
+    counts = {"read": 0, "kept": 0, "rejected": 0}
+    countries: set[str] = set()
+    first: Reject | None = None
+    with (
+        atomic_path(CLEAN / f"{split}.parquet") as target,
+        pq.ParquetWriter(target, SCHEMA) as writer,
+        Progress(f"ingest {split}", unit="rows") as progress,
+    ):
+        for chunk in read(source, layout, known):
+            writer.write_table(pa.table([chunk.names, chunk.countries], SCHEMA))
+            refuse.writerows((bad.file, bad.line, bad.reason) for bad in chunk.rejects)
+            countries.update(chunk.countries.unique().to_pylist())
+            remember(chunk, keys)
+            first = first or next(iter(chunk.rejects), None)
+            counts["read"] += chunk.rows
+            counts["kept"] += len(chunk.names)
+            counts["rejected"] += len(chunk.rejects)
+            progress.advance(chunk.rows)
+            if first and rejected + counts["rejected"] > params.max_rejected:
+                raise UserError(
+                    f"{source}: more than {params.max_rejected} rows are refused "
+                    f"(ingest.max_rejected), the first in {first.file}, line {first.line}: "
+                    f"{first.reason}"
+                )
+    if not counts["kept"]:
+        raise UserError(f"{source}: holds no usable row of name,country")
+    return counts, countries
+
+
+def remember(chunk: Chunk, keys: Spill) -> None:
+    """Keep the keys of the chunk's names and (name, country) pairs for `repetitions`."""
+    names, countries = (
+        hashes(column.dictionary_encode().dictionary.to_pylist())[
+            column.dictionary_encode().indices.to_numpy()
+        ]
+        for column in (chunk.names, chunk.countries)
+    )
+    keys.add(key=names, pair=mix(names, countries))
+
+
+def repetitions(train_keys: Spill, test_keys: Spill) -> tuple[list[int], dict[str, int]]:
+    """Count rows that repeat an earlier (name, country), and test rows that stand in train.
+
+    Returns:
+        duplicates: of train and of test.
+        overlap: test rows whose name, and whose (name, country), is also in train.
+    """
+    duplicates, overlap = [0, 0], {"names": 0, "pairs": 0}
+    for train, test in zip(train_keys.partitions(), test_keys.partitions(), strict=True):
+        for n, split in enumerate((train, test)):
+            duplicates[n] += len(split) - len(np.unique(split["pair"]))
+        overlap["names"] += int(np.isin(test["key"], train["key"]).sum())
+        overlap["pairs"] += int(np.isin(test["pair"], train["pair"]).sum())
+    return duplicates, overlap
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,161 @@
+"""Stage train: the index -> a trained model, and accuracy and loss per epoch while it runs.
+
+Reads data/index; writes data/model, metrics/train (DVCLive) and metrics/epochs.json. Killed at
+any moment, it goes on from its last checkpoint when it is run again.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from dvclive import Live
+
+from stages.core import bundle
+from stages.core.alphabet import Vocabulary
+from stages.core.checkpoint import Checkpoints, fingerprint
+from stages.core.classifier import Classifier
+from stages.core.dataset import Names
+from stages.core.device import make_reproducible, select_device, select_precision
+from stages.core.errors import Interrupted, exit_code
+from stages.core.files import write_json
+from stages.core.inference import loss_and_accuracy
+from stages.core.interrupt import StopRequest
+from stages.core.params import Params
+from stages.core.progress import Progress
+from stages.core.training import Training
+
+INDEX = Path("data/index")
+MODEL = Path("data/model")
+CURVES = Path("metrics/train")
+EPOCHS = Path("metrics/epochs.json")
+CHECKPOINTS = Path(".checkpoints/train")
+
+
+def main() -> None:
+    """Run the stage."""
+    params = Params.load(Path("params.yaml"))
+    device = select_device(params.train.device)
+    precision = select_precision(params.train.precision, device)
+    make_reproducible(params.train.seed, params.train.threads)
+
+    index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.from_config(index["vocabulary"])
+    splits = {
+        split: Names.load(INDEX / split)
+        for split in ("train", "validation", "test")
+        if (INDEX / split).exists()
+    }
+    model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(device)
+    training = Training(model, splits["train"], params.train, device, precision)
+    print(
+        f"train: {sum(p.numel() for p in model.parameters()):,} weights, "
+        f"{len(splits['train']):,} names, {device}, {str(precision).removeprefix('torch.')}"
+    )
+
+    checkpoints = Checkpoints(CHECKPOINTS, run_fingerprint(params, device, precision))
+    if state := checkpoints.latest():
+        training.restore(state)
+        here = training.position
+        print(f"train: going on from a checkpoint: epoch {here.epoch}, batch {here.step + 1}")
+
+    with Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) as live:
+        for past in training.position.history:
+            log(live, past)
+        while not training.finished:
+            result = run_epoch(training, checkpoints)
+            for split in splits.keys() - {"train"}:
+                result[f"{split}_loss"], result[f"{split}_accuracy"] = loss_and_accuracy(
+                    model, splits[split], params.evaluate.batch_size, device, precision
+                )
+            training.position.history.append(result)
+            log(live, result)
+            save(checkpoints, training)
+    write_json(EPOCHS, by_epoch(training.position.history))
+
+    bundle.save(
+        MODEL,
+        bundle.Config(
+            model=params.model,
+            vocabulary=bundle.VocabularyConfig(**index["vocabulary"]),
+            countries=index["countries"],
+            normalize=params.ingest.normalize,
+            max_length=params.ingest.max_length,
+            temperature=1.0,
+            provenance={
+                "torch": torch.__version__,
+                "device": str(device),
+                "precision": str(precision).removeprefix("torch."),
+                "threads": params.train.threads,
+            },
+        ),
+        model,
+    )
+    checkpoints.remove()
+
+
+def run_epoch(training: Training, checkpoints: Checkpoints) -> dict[str, float]:
+    """Train one epoch, or its rest; leave a checkpoint behind now and then, and when stopped."""
+    params, here = training.params, training.position
+    saved = started = time.monotonic()
+    title = f"epoch {here.epoch}/{params.epochs}"
+    left = len(training.names) - here.names
+    with StopRequest() as stop, Progress(title, total=left) as progress:
+
+        def after_step(names: int) -> None:
+            nonlocal saved
+            progress.advance(names)
+            if reason := stop.reason:
+                save(checkpoints, training)
+                raise Interrupted(f"training stopped by {reason}; run again to go on from here")
+            if time.monotonic() - saved > 60 * params.checkpoint_minutes:
+                save(checkpoints, training)
+                saved = time.monotonic()
+
+        result = training.run_epoch(after_step)
+        seconds = time.monotonic() - started
+        progress.say(
+            f"{title}: loss {result['train_loss']:.4f}, accuracy {result['train_accuracy']:.4f}, "
+            f"{left / seconds:,.0f} names/s"
+        )
+    return result
+
+
+def save(checkpoints: Checkpoints, training: Training) -> None:
+    """Keep the training as it is now."""
+    here = training.position
+    checkpoints.save(here.epoch * 10**9 + here.step, training.state())
+
+
+def log(live: Live, result: dict[str, float]) -> None:
+    """Write one epoch's numbers as DVCLive's curves: train/loss, test/accuracy and so on."""
+    live.step += 1
+    for name, value in result.items():
+        live.log_metric(name.replace("_", "/", 1), value)
+    live.make_summary()  # type: ignore[no-untyped-call]
+
+
+def by_epoch(history: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Epoch numbers as keys, since DVC's metrics know scalars but no lists."""
+    width = max(2, len(str(len(history))))
+    return {
+        name: {f"{epoch:0{width}d}": past[name] for epoch, past in enumerate(history, 1)}
+        for name in sorted(history[0])
+    }
+
+
+def run_fingerprint(params: Params, device: torch.device, precision: torch.dtype) -> str:
+    """Tell this training from any other: code, data, parameters, and what computes it."""
+    code = [
+        Path(module.__file__)
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("stages.") and module.__file__
+    ]
+    data = [path for path in sorted(INDEX.rglob("*")) if path.is_file()]
+    facts = [params.model_dump_json(), str(device), str(precision), torch.__version__]
+    return fingerprint(facts, [Path(__file__), *code, *data])
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
