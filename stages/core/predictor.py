@@ -1,7 +1,7 @@
 """From names as people write them to calibrated probabilities; the engine below is a function."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 from stages.core.alphabet import Vocabulary
 from stages.core.names import Form, Rejected, normalise
 
-BATCH = 1024
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_CODES = 2**12  # codes at once: enough for the products, small enough for the caches
+UNSURE: Final = "unsure"  # the answer where no country is likely enough
 
 Logits = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """(batch, length) codes of names of one length, marks included -> (batch, countries)."""
@@ -22,8 +26,42 @@ class Spelling(TypedDict):
     max_length: int
 
 
+class Prediction(NamedTuple):
+    """The answer for one name.
+
+    Attributes:
+        name: as it was given.
+        country: the likeliest one, or `UNSURE`.
+        probability: of the likeliest country, 0 to 1.
+        top: the likeliest countries and their probabilities, best first.
+    """
+
+    name: str
+    country: str
+    probability: float
+    top: list[tuple[str, float]]
+
+
+class Occlusion(NamedTuple):
+    """What each character of a name does for its likeliest country.
+
+    Attributes:
+        name: as the model spells it.
+        country: the likeliest one.
+        effects: (characters,) how far the country's probability falls when the character is
+            left out; negative where it rises.
+    """
+
+    name: str
+    country: str
+    effects: NDArray[np.float32]
+
+
 class Predictor:
-    """Countries of names, by a model behind ``logits``."""
+    """Countries of names, by a model behind ``logits``.
+
+    Get one from `stages.core.onnx_bundle.load` or, by torch, `stages.core.bundle.load`.
+    """
 
     def __init__(
         self,
@@ -63,32 +101,91 @@ class Predictor:
             try:
                 spelled.append(self.normalise(name))
                 rows.append(row)
-            except Rejected:
+            except Rejected as reason:
                 if unusable == "raise":
-                    raise
+                    raise Rejected(f"name {row + 1}: {reason}") from None
         if spelled:
-            table[rows] = softmax(self._raw(spelled) / self._temperature)
+            table[rows] = self._spelled(spelled)
         return table
 
-    def _raw(self, names: list[str]) -> NDArray[np.float32]:
+    def ranked(
+        self, names: Sequence[str], top: int, unusable: Literal["raise", "nan"] = "raise"
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The likeliest countries of each name, best first.
+
+        Returns:
+            places: (names, top) in `countries`; no more columns than there are countries.
+            probabilities: (names, top) theirs; NaN for an unusable name.
+        """
+        table = self.probabilities(names, unusable)
+        places = np.argsort(-table, axis=1, kind="stable")[:, :top]
+        return places, np.take_along_axis(table, places, axis=1)
+
+    def predict(self, names: Sequence[str], top: int = 3, abstain: float = 0.0) -> list[Prediction]:
+        """Say which country each name comes from.
+
+        Args:
+            names: in any script.
+            top: how many of the likeliest countries to list.
+            abstain: answer `UNSURE` where the best probability is below this.
+
+        Raises:
+            Rejected: a name is empty, too long or otherwise unusable.
+        """
+        places, probabilities = self.ranked(names, max(top, 1))
+        answers = []
+        for name, countries, row in zip(
+            names, places.tolist(), probabilities.tolist(), strict=True
+        ):
+            best = [(self.countries[n], p) for n, p in zip(countries, row, strict=True)]
+            country, probability = best[0]
+            answer = country if probability >= abstain else UNSURE
+            answers.append(Prediction(name, answer, probability, best[:top]))
+        return answers
+
+    def frame(self, names: Sequence[str], top: int = 3, abstain: float = 0.0) -> "pd.DataFrame":
+        """`predict` as a table: name, country, probability, country_1, probability_1 and so on."""
+        import pandas as pd  # slow to import, and nothing else here needs it
+
+        places, probabilities = self.ranked(names, max(top, 1))
+        countries = np.array(self.countries, dtype=object)[places]
+        best = probabilities[:, 0]
+        columns: dict[str, Any] = {"name": list(names)}
+        columns["country"] = np.where(best >= abstain, countries[:, 0], UNSURE)
+        columns["probability"] = best
+        for n in range(min(top, countries.shape[1])):
+            columns[f"country_{n + 1}"] = countries[:, n]
+            columns[f"probability_{n + 1}"] = probabilities[:, n]
+        return pd.DataFrame(columns)
+
+    def occlusion(self, name: str) -> Occlusion:
+        """Leave out each character in turn and see what becomes of the likeliest country.
+
+        Raises:
+            Rejected: this is no usable name.
+        """
+        name = self.normalise(name)
+        shorter = [name[:n] + name[n + 1 :] for n in range(len(name))]
+        whole, *parts = self._spelled([name, *shorter])
+        best = int(whole.argmax())
+        effects = np.array([whole[best] - part[best] for part in parts], dtype=np.float32)
+        return Occlusion(name, self.countries[best], effects)
+
+    def _spelled(self, names: list[str]) -> NDArray[np.float32]:
+        """Probabilities of names that are normalised already."""
         codes, offsets = self._vocabulary.encode(names)
         lengths = np.diff(offsets)
         table = np.empty((len(names), len(self.countries)), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")
         cuts = np.flatnonzero(np.diff(lengths[order])) + 1
         for same_length in np.split(order, cuts):
-            for start in range(0, len(same_length), BATCH):
-                rows = same_length[start : start + BATCH]
-                places = offsets[rows][:, None] + np.arange(lengths[rows[0]])
+            length = int(lengths[same_length[0]])
+            batch = max(1, BATCH_CODES // length)
+            for start in range(0, len(same_length), batch):
+                rows = same_length[start : start + batch]
+                places = offsets[rows][:, None] + np.arange(length)
                 table[rows] = self._logits(codes[places].astype(np.int64))
-        return table
-
-    def predict(self, names: Sequence[str], top: int = 3) -> list[list[tuple[str, float]]]:
-        """The ``top`` likeliest countries of each name with their probabilities, best first."""
-        return [
-            [(self.countries[place], float(row[place])) for place in np.argsort(-row)[:top]]
-            for row in self.probabilities(names)
-        ]
+        return np.asarray(softmax(table / self._temperature))
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:

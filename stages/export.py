@@ -1,0 +1,106 @@
+"""Stage export: the trained model for ONNX Runtime, checked against torch on every test name.
+
+Reads data/model and data/clean; writes data/onnx and metrics/export.json.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from stages.core import bundle, onnx_bundle
+from stages.core.errors import UserError, exit_code
+from stages.core.files import write_json
+from stages.core.onnx_graph import OPSET, build
+from stages.core.predictor import Predictor
+
+CLEAN = Path("data/clean")
+MODEL = Path("data/model")
+ONNX = Path("data/onnx")
+METRICS = Path("metrics/export.json")
+ROWS = 2**15
+TOLERANCE = 1e-4  # largest difference of a probability
+TIE = 1e-6  # countries whose probabilities are this close may change places
+
+
+def main() -> None:
+    """Run the stage."""
+    torch.set_num_threads(1)  # two threads for products this small wait more than they work
+    model, config = bundle.load_model(MODEL, torch.device("cpu"))
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    graph = build(config.model, weights).SerializeToString(deterministic=True)
+    facts = config.model_dump(
+        include={"vocabulary", "countries", "normalize", "max_length", "temperature"}
+    )
+    onnx_bundle.save(ONNX, facts, graph)
+
+    found = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_names())
+    metrics = {
+        "names": found.names,
+        "same_top1": found.same / found.names,
+        "probability_difference_below": power_of_ten_above(found.difference),
+        "opset": OPSET,
+        "bytes": len(graph),
+        "weights": sum(array.size for array in weights.values()),
+        "codes": len(weights["embed.weight"]),
+        "countries": len(config.countries),
+        "max_length": config.max_length,
+        "temperature": config.temperature,
+    }
+    write_json(METRICS, metrics)
+    print(
+        f"export: {found.names} test names, {found.same} with torch's country, "
+        f"probabilities within {found.difference:.1e}; {len(graph):,} bytes"
+    )
+    if found.difference > TOLERANCE or found.changed:
+        raise UserError(
+            f"{ONNX}: answers otherwise than {MODEL}: {found.changed} other countries, "
+            f"probabilities up to {found.difference:.1e} away; use {MODEL} and report this"
+        )
+
+
+def test_names() -> Iterator[list[str]]:
+    """The names of the test part, in chunks."""
+    try:
+        file = pq.ParquetFile(CLEAN / "test.parquet")
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: not there; run dvc repro ingest") from None
+    for batch in file.iter_batches(ROWS, columns=["name"]):
+        yield batch["name"].to_pylist()
+
+
+@dataclass
+class Comparison:
+    """How two models answer the same names."""
+
+    names: int = 0
+    same: int = 0  # with the same likeliest country
+    changed: int = 0  # with another one, and no tie
+    difference: float = 0.0  # the largest of a probability
+
+
+def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> Comparison:
+    """Ask both models all names."""
+    found = Comparison()
+    for names in chunks:
+        ours, theirs = left.probabilities(names), right.probabilities(names)
+        rows, chosen = np.arange(len(names)), theirs.argmax(axis=1)
+        found.names += len(names)
+        found.same += int((ours.argmax(axis=1) == chosen).sum())
+        found.changed += int((ours.max(axis=1) - ours[rows, chosen] > TIE).sum())
+        found.difference = max(found.difference, float(np.abs(ours - theirs).max()))
+    return found
+
+
+def power_of_ten_above(value: float) -> float:
+    """A bound that the last bits of a result do not move: 3.1e-7 -> 1e-6."""
+    return float(f"1e{math.floor(math.log10(max(value, 1e-8))) + 1}")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

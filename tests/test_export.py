@@ -1,0 +1,110 @@
+"""Stage export: the ONNX model answers as torch does, or the stage fails."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from stages import export
+from stages.core import bundle, onnx_bundle
+from stages.core.alphabet import Vocabulary
+from stages.core.classifier import Classifier
+from stages.core.errors import UserError
+from stages.core.params import Params
+from stages.core.predictor import Predictor
+from tests.conftest import ROOT
+
+VOCABULARY = Vocabulary("fold", ("CYRILLIC", "LATIN"), tuple("abcdeио"))
+NAMES = ["Abe", "ed", "Ио", "x", "bad cab", "ABE", "Müller", "c" * 30]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model (random weights) and a clean test part."""
+    monkeypatch.chdir(tmp_path)
+    params = Params.load(ROOT / "params.yaml").model.model_copy(
+        update={"embedding": 4, "hidden": 4, "buckets": 16}
+    )
+    torch.manual_seed(1)
+    model = Classifier(params, len(VOCABULARY), 3)
+    config = bundle.Config(
+        model=params,
+        vocabulary=bundle.VocabularyConfig(
+            **{**VOCABULARY.to_config(), "scripts": list(VOCABULARY.scripts)}
+        ),
+        countries=["A", "B", "C"],
+        normalize="nfc",
+        max_length=40,
+        temperature=1.25,
+        provenance={},
+    )
+    bundle.save(Path("data/model"), config, model)
+    Path("data/clean").mkdir()
+    pq.write_table(pa.table({"name": NAMES, "country": ["A"] * 8}), "data/clean/test.parquet")
+    return tmp_path
+
+
+def test_exported_model_answers_as_torch_and_metrics_say_so(project: Path) -> None:
+    export.main()
+    metrics = json.loads(Path("metrics/export.json").read_text("utf-8"))
+    assert (metrics["names"], metrics["same_top1"]) == (len(NAMES), 1.0)
+    assert metrics["probability_difference_below"] <= 1e-4
+    assert metrics["bytes"] == Path("data/onnx/model.onnx").stat().st_size
+    np.testing.assert_allclose(
+        onnx_bundle.load("data/onnx").probabilities(NAMES),
+        bundle.load("data/model").probabilities(NAMES),
+        atol=1e-5,
+    )
+
+
+def test_same_model_gives_the_same_bytes(project: Path) -> None:
+    files = [Path("data/onnx/model.onnx"), Path("data/onnx/config.json"), export.METRICS]
+    export.main()
+    first = [file.read_bytes() for file in files]
+    export.main()
+    assert [file.read_bytes() for file in files] == first
+
+
+def test_stage_fails_if_the_exported_model_answers_otherwise(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = export.build
+
+    def wrong(params: object, weights: dict[str, NDArray[np.float32]]) -> object:
+        return right(params, {name: value * 1.5 for name, value in weights.items()})
+
+    monkeypatch.setattr(export, "build", wrong)
+    with pytest.raises(UserError, match="answers otherwise"):
+        export.main()
+
+
+def test_missing_inputs_are_user_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="data/model"):
+        export.main()
+
+
+def test_a_tie_may_change_places_but_another_country_may_not() -> None:
+    def answering(*logits: float) -> Predictor:
+        row = np.array(logits, dtype=np.float32)
+        return Predictor(
+            lambda codes: np.tile(row, (len(codes), 1)),
+            VOCABULARY,
+            ["A", "B"],
+            {"normalize": "nfc", "max_length": 9},
+            1.0,
+        )
+
+    tie = export.compare(answering(0.0, 1e-7), answering(1e-7, 0.0), iter([["a"], ["b"]]))
+    assert (tie.names, tie.same, tie.changed) == (2, 0, 0)
+    other = export.compare(answering(0.0, 1.0), answering(1.0, 0.0), iter([["a"]]))
+    assert (other.same, other.changed) == (0, 1)
+
+
+def test_bounds_are_powers_of_ten() -> None:
+    assert [export.power_of_ten_above(v) for v in (3.1e-7, 9.9e-5, 0.0)] == [1e-6, 1e-4, 1e-7]
