@@ -35,14 +35,15 @@ def select_device(wanted: str) -> torch.device:
 def select_precision(wanted: str, device: torch.device) -> torch.dtype:
     """Turn ``auto``, ``float32`` or ``bfloat16`` into the type that products are computed in.
 
-    ``auto`` takes bfloat16 only where the hardware multiplies it natively: elsewhere it is
-    emulated and slower than float32.
+    ``auto`` takes bfloat16 only where it is the faster one: on CUDA devices that have it, and on
+    CPUs with AMX. CPUs whose bfloat16 is AVX512's multiply it at half the rate of float32 (see
+    docs/performance.md).
     """
     if wanted == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        faster = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         if device.type == "cpu":
-            native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if native else torch.float32
+            faster = torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if faster else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
 
 

@@ -1,0 +1,115 @@
+"""What many tests need: a toy corpus that can be learned, and a clone in which to run DVC."""
+
+import csv
+import gzip
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+# Syllables of made-up languages: easy to tell apart, yet not without overlap.
+TOY_LANGUAGES = {
+    "Vocalia": ["ana", "elo", "imu", "ora", "une", "ilo"],
+    "Stockia": ["krat", "stov", "brak", "tsik", "grod", "elo"],
+    "Кирилия": ["иван", "петр", "овск", "енко", "ана"],
+}
+
+
+def write_corpus(path: Path, rows: list[tuple[str, str]]) -> Path:
+    """Write rows in the format of the shipped corpus."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    return path
+
+
+def toy_rows(count: int, seed: int) -> list[tuple[str, str]]:
+    """Names of one to three syllables with their language."""
+    choose = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        country, syllables = choose.choice(list(TOY_LANGUAGES.items()))
+        name = "".join(choose.choice(syllables) for _ in range(choose.randint(1, 3)))
+        rows.append((name.capitalize(), country))
+    return rows
+
+
+def set_params(folder: Path, **values: object) -> None:
+    """Change keys of params.yaml: ``set_params(clone, train__epochs=2)``."""
+    path = folder / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    for name, value in values.items():
+        block, key = name.split("__")
+        found = re.subn(rf"(?ms)(^{block}:\n(?:  .*\n|\n)*?  {key}:)[^#\n]*", rf"\1 {value} ", text)
+        assert found[1] == 1, name
+        text = found[0]
+    path.write_text(text, encoding="utf-8")
+
+
+def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a command as a person would in ``folder``, with this interpreter's programs first."""
+    programs = str(Path(sys.executable).parent)
+    environment = {
+        **os.environ,
+        "PATH": programs + os.pathsep + os.environ["PATH"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    settings: dict = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
+    return subprocess.run(list(command), cwd=folder, **(settings | options))
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git with an identity of its own; return what it prints."""
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    done = run(folder, "git", *identity, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# A model that trains in a second.
+TINY: dict[str, object] = {
+    "model__embedding": 8,
+    "model__hidden": 8,
+    "model__buckets": 64,
+    "train__threads": 1,
+    "train__epochs": 2,
+    "train__batch_size": 32,
+}
+
+
+def make_project(clone: Path, train: int = 300, test: int = 100, **params: object) -> Path:
+    """Make a committed project with a toy corpus and a tiny model.
+
+    It holds the checkout's files as they are now, committed or not.
+    """
+    clone.mkdir()
+    tracked = run(ROOT, "git", "ls-files", "-z", "-co", "--exclude-standard").stdout
+    for file in filter(None, tracked.split("\0")):
+        # Neither results of the shipped corpus nor the corpus itself.
+        if file == "dvc.lock" or file.startswith(("metrics/", "data/", "docs/", "tests/")):
+            continue
+        if (ROOT / file).is_file():
+            (clone / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, clone / file)
+    write_corpus(clone / "data/raw/names_train.csv.gz", toy_rows(train, 1))
+    write_corpus(clone / "data/raw/names_test.csv.gz", toy_rows(test, 2))
+    set_params(clone, **(TINY | params))
+    git(clone, "init", "--quiet", "--initial-branch=main")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message=toy project")
+    return clone
+
+
+@pytest.fixture
+def make_clone(tmp_path: Path) -> Callable[..., Path]:
+    """Give `make_project` with a folder of the test's own: ``make_clone(train__epochs=3)``."""
+    return lambda name="clone", **options: make_project(tmp_path / name, **options)

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from stages.core.errors import UserError
+from stages.core.params import Params
+from tests.conftest import ROOT, set_params
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path in ROOT.glob("*.yaml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("recipe", ["params", "fast", "seed"])
+def test_the_shipped_recipes_are_valid(folder: Path, recipe: str) -> None:
+    text = (folder / "params.yaml").read_text().replace("recipe: params", f"recipe: {recipe}")
+    (folder / "params.yaml").write_text(text)
+    assert Params.load(folder / "params.yaml").recipe == recipe
+
+
+def test_a_recipe_replaces_model_and_train_and_nothing_else(folder: Path) -> None:
+    default = Params.load(folder / "params.yaml")
+    text = (folder / "params.yaml").read_text().replace("recipe: params", "recipe: seed")
+    (folder / "params.yaml").write_text(text)
+    seed = Params.load(folder / "params.yaml")
+    assert seed.model != default.model
+    assert seed.ingest == default.ingest
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train__epochs", "0", "train.epochs: input should be greater than or equal to 1"),
+        ("train__epochs", "1.5", "train.epochs: input should be a valid integer"),
+        ("train__epochs", "'3'", "train.epochs: input should be a valid integer"),
+        ("train__epochs", "true", "train.epochs: input should be a valid integer"),
+        ("train__device", "tpu", "train.device: string should match pattern"),
+        ("train__learning_rate", ".nan", "train.learning_rate: input should be"),
+        ("model__cell", "transformer", "model.cell: input should be 'gru', 'lstm' or 'rnn'"),
+        ("model__dropout", "1.0", "model.dropout: input should be less than 1"),
+        ("ingest__normalize", "latin", "ingest.normalize: input should be 'nfc' or 'ascii'"),
+        ("index__validation", "0.9", "index.validation: input should be less than or equal"),
+    ],
+)
+def test_an_impossible_value_is_one_line_that_names_the_key(
+    folder: Path, key: str, value: str, words: str
+) -> None:
+    set_params(folder, **{key: value})
+    with pytest.raises(UserError) as error:
+        Params.load(folder / "params.yaml")
+    assert f"params.yaml: {words}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_and_a_missing_one_are_named(folder: Path) -> None:
+    path = folder / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("  epochs:", "  epoch:"))
+    with pytest.raises(UserError, match=r"train\.epochs: the key is missing"):
+        Params.load(path)
+    path.write_text(text.replace("  epochs:", "  epoch: 3\n  epochs:"))
+    with pytest.raises(UserError, match=r"train\.epoch: no such key"):
+        Params.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "- 1", "a: 1\na: 2", "\0", "&a [*a]"])
+def test_what_is_no_params_file_is_one_line(folder: Path, text: str) -> None:
+    (folder / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as error:
+        Params.load(folder / "params.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_or_recipe_is_named(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml: No such file"):
+        Params.load(folder / "nowhere.yaml")
+    path = folder / "params.yaml"
+    path.write_text(path.read_text().replace("recipe: params", "recipe: slow"))
+    with pytest.raises(UserError, match=r"slow\.yaml: No such file"):
+        Params.load(path)
+
+
+def test_every_key_has_a_comment_behind_or_above_it() -> None:
+    for path in ROOT.glob("*.yaml"):
+        if path.name == "dvc.yaml":
+            continue
+        above = ""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            is_key = line.strip() and not line.lstrip().startswith("#") and not line.endswith(":")
+            if is_key and " # " not in line:
+                assert above == "commented", f"{path.name}: {line}"
+            elif line.lstrip().startswith("#"):
+                above = "commented"  # and so are all keys until the next blank line or own comment
+            else:
+                above = ""

@@ -1,0 +1,164 @@
+"""The real `dvc repro` on a toy corpus, in a project of its own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SHARED, git, run, set_params
+
+pytestmark = pytest.mark.slow
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A toy project after its first `dvc repro`, committed."""
+    from tests.conftest import make_project
+
+    clone = make_project(tmp_path_factory.mktemp("repro") / "clone")
+    done = run(clone, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message=results")
+    return clone
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed at will."""
+    return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
+
+
+def test_the_metrics_have_every_promised_key(built: Path) -> None:
+    ingest = read(built / "metrics/ingest.json")
+    for split in ("train", "test"):
+        assert ingest[split].keys() == {"read", "kept", "rejected", "duplicates"}
+    assert ingest["overlap"].keys() == {"names", "pairs"}
+    evaluation = read(built / "metrics/evaluate.json")
+    scalars = {"accuracy", "macro_f1", "top3_accuracy", "nll", "ece", "unseen_accuracy"}
+    assert scalars < evaluation.keys()
+    for country in evaluation["per_country"].values():
+        assert country.keys() == {"precision", "recall", "f1", "support"}
+    assert read(built / "metrics/baseline.json").keys() == {"accuracy", "macro_f1"}
+    epochs = read(built / "metrics/epochs.json")
+    assert epochs.keys() == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+    assert list(epochs["test_accuracy"]) == ["01", "02"]
+
+
+def test_the_evaluation_agrees_with_the_last_epoch(built: Path) -> None:
+    last = read(built / "metrics/epochs.json")["test_accuracy"]["02"]
+    assert read(built / "metrics/evaluate.json")["accuracy"] == pytest.approx(last)
+
+
+def test_a_second_repro_finds_nothing_to_do_and_leaves_the_tree_clean(built: Path) -> None:
+    done = run(built, "dvc", "repro")
+    assert "Data and pipelines are up to date." in done.stdout
+    assert git(built, "status", "--porcelain") == ""
+
+
+def test_a_forced_repro_gives_the_same_bytes(project: Path) -> None:
+    before = (project / "dvc.lock").read_bytes()
+    done = run(project, "dvc", "repro", "--force")
+    assert done.returncode == 0, done.stderr
+    assert (project / "dvc.lock").read_bytes() == before
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_train_key_reruns_train_and_what_follows_and_nothing_before(project: Path) -> None:
+    done = run(project, "dvc", "exp", "run", "-S", "train.epochs=3", "-S", "model.cell=lstm")
+    assert done.returncode == 0, done.stderr
+    assert "Running stage 'train'" in done.stdout
+    assert "Running stage 'evaluate'" in done.stdout
+    for stage in ("ingest", "index", "baseline"):
+        assert f"Stage '{stage}' didn't change, skipping" in done.stdout
+    difference = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "--json").stdout)
+    accuracy = difference["metrics/evaluate.json"]["accuracy"]
+    assert accuracy.keys() >= {"old", "new", "diff"}
+    assert "test_accuracy.02" in difference["metrics/epochs.json"]
+    assert "test_accuracy.03" in difference["metrics/epochs.json"]
+
+
+def test_the_plots_render_for_one_revision_and_between_two(project: Path) -> None:
+    set_params(project, train__epochs=3)
+    assert run(project, "dvc", "repro").returncode == 0
+    git(project, "commit", "--quiet", "--all", "--message=longer")
+    for command in (("show",), ("diff", "HEAD~1", "HEAD")):
+        done = run(project, "dvc", "plots", *command, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert not found.get("errors"), found["errors"]
+        assert {"accuracy", "loss", "confusion", "countries"} <= found["data"].keys()
+        for name in ("accuracy", "loss", "confusion", "countries"):
+            assert found["data"][name][0]["datapoints"], name
+    rows = [
+        point for one in found["data"]["accuracy"] for point in one["datapoints"].get("HEAD", [])
+    ]
+    assert rows, "accuracy of the newer commit"
+
+
+def test_a_validation_part_adds_one_curve(project: Path) -> None:
+    set_params(project, index__validation=0.2)
+    assert run(project, "dvc", "repro", "train").returncode == 0
+    assert "validation_accuracy" in read(project / "metrics/epochs.json")
+    assert (project / "metrics/train/plots/metrics/validation/accuracy.tsv").is_file()
+
+
+@pytest.mark.parametrize("recipe", ["fast", "seed"])
+def test_a_recipe_is_chosen_with_one_word(project: Path, recipe: str) -> None:
+    done = run(
+        project,
+        "dvc",
+        "exp",
+        "run",
+        "-S",
+        f"recipe={recipe}",
+        "-S",
+        f"{recipe}.yaml:train.epochs=1",
+    )
+    assert done.returncode == 0, done.stderr
+    config = read(project / "data/model/config.json")
+    assert f"recipe={recipe}" not in config
+    assert list(read(project / "metrics/epochs.json")["test_accuracy"]) == ["01"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train__device": "cuda:7"}, "train.device: cuda:7 is not on this machine"),
+        ({"train__epochs": 0}, "params.yaml: train.epochs: input should be greater"),
+        ({"model__hidden": "wide"}, "params.yaml: model.hidden: input should be a valid integer"),
+    ],
+)
+def test_a_user_s_error_is_one_line_and_exit_1(project: Path, change: dict, words: str) -> None:
+    set_params(project, **change)
+    done = run(project, "python", "-m", "stages.train")
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_file_is_named(project: Path) -> None:
+    set_params(project, ingest__train="data/raw/nowhere.csv.gz")
+    done = run(project, "python", "-m", "stages.ingest")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "data/raw/nowhere.csv.gz: no such CSV file" in done.stderr
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the reference corpus is not here")
+def test_the_reference_corpus_is_read_whole(project: Path) -> None:
+    corpus = SHARED / "corpus"
+    done = run(
+        project,
+        *("dvc", "exp", "run", "index"),
+        *("-S", f"ingest.train={corpus / 'names_train.csv.gz'}"),
+        *("-S", f"ingest.test={corpus / 'names_test.csv.gz'}"),
+    )
+    assert done.returncode == 0, done.stderr
+    ingest = read(project / "metrics/ingest.json")
+    assert (ingest["train"]["kept"], ingest["test"]["kept"]) == (13374, 6700)
+    assert ROOT not in (project / "data").parents

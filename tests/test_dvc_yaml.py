@@ -1,0 +1,100 @@
+"""dvc.yaml against the code: DVC cannot see imports or which parameters are read."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+RECIPE_BLOCKS = {"model", "train"}
+
+
+def local_imports(path: Path) -> set[str]:
+    """The project's modules that a module imports, itself included, transitively."""
+    found, queue = set(), [path]
+    while queue:
+        module = queue.pop()
+        name = module.relative_to(ROOT).as_posix()
+        if name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            files = (ROOT / (dotted.replace(".", "/") + ".py") for dotted in names)
+            queue += [file for file in files if file.is_file()]
+    return found
+
+
+def read_params(path: Path) -> set[str]:
+    """Parameters that a stage's own module reads: ``params.BLOCK[.KEY]``, or a whole block."""
+    text = path.read_text(encoding="utf-8")
+    one_block = re.search(r"params = Params\.load\(.*?\)\.(\w+)", text)
+    if one_block:
+        return {one_block[1]}
+    found = set()
+    for block, key in re.findall(r"\bparams\.(\w+)(?:\.(\w+))?", text):
+        if block in {"model", "train", "ingest", "index", "evaluate", "baseline", "hello"}:
+            found.add(f"{block}.{key}" if key else block)
+    return found
+
+
+def declared_params(stage: dict) -> set[str]:
+    declared = set()
+    for entry in stage.get("params", []):
+        if isinstance(entry, str):
+            declared.add(entry)
+        else:
+            for file, keys in entry.items():
+                assert file == "${recipe}.yaml"
+                declared |= set(keys)
+    return declared
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_local_module_that_a_stage_imports_is_a_dep_and_nothing_else(name: str) -> None:
+    declared = {dep for dep in STAGES[name]["deps"] if dep.startswith("stages/")}
+    assert declared == local_imports(ROOT / f"stages/{name}.py") - {
+        "stages/__init__.py",
+        "stages/core/__init__.py",
+    }
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_param_that_a_stage_reads_is_declared(name: str) -> None:
+    declared = declared_params(STAGES[name])
+    for param in read_params(ROOT / f"stages/{name}.py"):
+        assert param in declared or param.split(".")[0] in declared, param
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_param_is_declared_that_the_stage_does_not_read(name: str) -> None:
+    read = read_params(ROOT / f"stages/{name}.py")
+    for param in declared_params(STAGES[name]) - {"recipe"}:
+        assert any(known == param or known.startswith(f"{param}.") for known in read), param
+
+
+def test_model_and_train_are_read_from_the_recipe_s_file() -> None:
+    for stage in STAGES.values():
+        plain = {entry.split(".")[0] for entry in stage.get("params", []) if isinstance(entry, str)}
+        assert not plain & RECIPE_BLOCKS
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_is_described_and_run_as_a_module(name: str) -> None:
+    assert STAGES[name]["desc"]
+    assert STAGES[name]["cmd"] == f"python -m stages.{name}"
+
+
+def test_nothing_switches_the_run_cache_off() -> None:
+    for stage in STAGES.values():
+        assert "always_changed" not in stage
+        for out in stage.get("outs", []):
+            assert isinstance(out, str), f"{out}: persist or cache: false"
