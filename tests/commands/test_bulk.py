@@ -1,0 +1,223 @@
+"""`onoma predict --input`: whole files, every distinct name once, never a clobbered input."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.commands import bulk, cli
+from stages.commands.bulk import Answerer, Recent
+from stages.core.onnx_bundle import load
+from tests.conftest import ROOT
+
+NAMES = ["Abe", "Müller", "Abe", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
+NEW = ["country", "probability", "country_1", "probability_1", "country_2", "probability_2"]
+
+
+@pytest.fixture
+def predict(onnx_folder: Path):
+    def run(*arguments: object) -> int:
+        return cli.main(["predict", "--model", str(onnx_folder), *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    frame = pd.DataFrame({"id": range(len(NAMES)), "surname": NAMES})
+    frame.to_csv(path, index=False, quoting=1)
+    return path
+
+
+def read(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, keep_default_na=False)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_table_comes_back_with_the_apis_answers(
+    predict, people: Path, tmp_path: Path, onnx_folder: Path, suffix: str
+) -> None:
+    target = tmp_path / f"out{suffix}"
+    arguments = ["--input", people, "--output", target, "--column", "surname", "--top", 2]
+    assert predict(*arguments) == 0
+    found = read(target)
+    assert list(found) == ["id", "surname", *NEW]
+    assert found["surname"].tolist() == NAMES
+    usable = [row for row, name in enumerate(NAMES) if name and len(name) < 40]
+    wanted = load(onnx_folder).frame([NAMES[row] for row in usable], top=2)
+    for column in NEW:
+        values = found[column].iloc[usable]
+        if column.startswith("country"):
+            assert values.tolist() == wanted[column].tolist()
+        else:
+            assert values.astype(float).to_numpy() == pytest.approx(wanted[column], abs=6e-5)
+    for row in set(range(len(NAMES))) - set(usable):
+        empty = found.loc[row, NEW]
+        assert empty.isna().all() or (empty == "").all()
+
+
+def test_counts_are_said(predict, people: Path, tmp_path: Path, capsys) -> None:
+    with people.open("a") as file:
+        file.write("9\n")
+    predict("--input", people, "--output", tmp_path / "o.csv", "--column", "surname")
+    out = capsys.readouterr().out
+    assert "9 rows, 7 names computed, 2 rows with an unusable name" in out
+    assert "1 rows left out" in out
+
+
+def test_below_the_threshold_the_answer_is_unsure(predict, people: Path, tmp_path: Path) -> None:
+    target = tmp_path / "o.parquet"
+    predict("--input", people, "--output", target, "--column", "surname", "--abstain", 1)
+    found = read(target)
+    assert set(found["country"].dropna()) == {"unsure"}
+    assert "unsure" not in set(found["country_1"])
+
+
+def test_parquet_in_whatever_way_text_is_stored(predict, tmp_path: Path) -> None:
+    wanted = None
+    kinds = [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.binary()]
+    for n, kind in enumerate(kinds):
+        table = pa.table({"name": pa.array([*NAMES, None], pa.string()).cast(kind), "n": range(10)})
+        pq.write_table(table, tmp_path / f"{n}.parquet")
+        target = tmp_path / f"{n}.out.parquet"
+        assert predict("--input", tmp_path / f"{n}.parquet", "--output", target) == 0
+        found = pq.read_table(target)
+        assert found.select(["name", "n"]).cast(table.schema).equals(table)
+        answers = found.drop_columns(["name", "n"])
+        assert wanted is None or answers.equals(wanted)
+        wanted = answers
+        assert answers["country"][9].as_py() is None
+
+
+def test_input_is_never_the_output(predict, people: Path, tmp_path: Path, capsys) -> None:
+    before = people.read_bytes()
+    (tmp_path / "symlink.csv").symlink_to(people)
+    os.link(people, tmp_path / "hardlink.csv")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for target in ("people.csv", "symlink.csv", "hardlink.csv", "folder/people.csv"):
+        arguments = ["--input", people, "--output", tmp_path / target, "--column", "surname"]
+        assert predict(*arguments) == 1
+        assert "is the input itself" in capsys.readouterr().err
+    assert people.read_bytes() == before
+
+
+def test_missing_column_is_one_line_that_names_those_there_are(
+    predict, people: Path, tmp_path: Path, capsys
+) -> None:
+    assert predict("--input", people, "--output", tmp_path / "o.csv") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "id, surname" in err
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_columns_in_the_way_need_a_prefix(predict, tmp_path: Path, capsys) -> None:
+    source, target = tmp_path / "a.csv", tmp_path / "b.csv"
+    source.write_text("name,country\nAbe,Japan\n")
+    assert predict("--input", source, "--output", target) == 1
+    assert "--prefix" in capsys.readouterr().err
+    assert predict("--input", source, "--output", target, "--prefix", "our_", "--top", 1) == 0
+    ours = ["country", "probability", "country_1", "probability_1"]
+    assert list(read(target)) == ["name", "country", *(f"our_{name}" for name in ours)]
+
+
+def test_numbers_are_no_names(predict, tmp_path: Path, capsys) -> None:
+    pq.write_table(pa.table({"name": [1, 2]}), tmp_path / "a.parquet")
+    assert predict("--input", tmp_path / "a.parquet", "--output", tmp_path / "b.csv") == 1
+    assert "int64, not text" in capsys.readouterr().err
+
+
+def test_binary_input_and_unwritable_output_are_one_line(
+    predict, people: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "noise.csv").write_bytes(os.urandom(10_000))
+    assert predict("--input", tmp_path / "noise.csv", "--output", tmp_path / "o.csv") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    there = people / "o.csv"
+    assert predict("--input", people, "--output", there, "--column", "surname") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_names_of_a_wrong_encoding_are_unusable_but_kept(predict, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pq.write_table(pa.table({"name": [b"M\xfcller", b"Abe"]}), source)
+    assert predict("--input", source, "--output", target, "--top", 1) == 0
+    found = pq.read_table(target).to_pydict()
+    assert found["name"] == [b"M\xfcller", b"Abe"]
+    assert [country is None for country in found["country"]] == [True, False]
+
+
+def test_each_name_is_computed_once_within_and_across_chunks(onnx_folder: Path) -> None:
+    answer = Answerer(load(onnx_folder), 2)
+    first = answer(pa.array(["Abe", "Bob", "Abe", None, "Abe"]))
+    assert answer.computed == 2
+    second = answer(pa.array(["Bob", "Abe", "Cab"]))
+    assert answer.computed == 3
+    assert second[1] == first[0] and second[0] == first[1]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=1), st.binary(max_size=2))), st.integers(1, 5))
+def test_recent_values_are_right_and_bounded(
+    puts: list[tuple[bytes, bytes]], capacity: int
+) -> None:
+    recent = Recent(capacity)
+    latest: dict[bytes, bytes] = {}
+    for key, value in puts:
+        known = recent.get(key)
+        assert known is None or known == latest[key]
+        if known is None:
+            recent.put(key, value)
+            latest[key] = value
+        assert recent.get(key) == latest[key]
+        assert len(recent) <= 2 * capacity
+
+
+@pytest.mark.slow
+def test_a_stopped_run_leaves_the_old_output_and_no_rest(onnx_folder: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv.gz", tmp_path / "out.csv"
+    lines = "".join(f"{n:x}\n" for n in range(10**6))
+    source.write_bytes(gzip.compress(b"name\n" + lines.encode(), 1))
+    target.write_text("old")
+    program = [sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder]
+    process = subprocess.Popen(
+        [*program, "--input", source, "--output", target],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(list(tmp_path.iterdir())) < 3 and process.poll() is None:
+        time.sleep(0.02)  # until the unfinished file is there
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr
+    error = process.stderr.read()
+    assert process.wait(30) == 1
+    assert "SIGTERM" in error and error.count("\n") == 1
+    assert target.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [source, target]
+
+
+def test_chunks_and_workers_do_not_change_the_answers(
+    predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{chr(97 + n % 26)}{chr(97 + n % 7)}{n % 50:b}" for n in range(3000)]
+    pq.write_table(pa.table({"name": names}), tmp_path / "in.parquet")
+    predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "a.parquet")
+    monkeypatch.setattr("stages.core.tables.ROWS", 100)
+    monkeypatch.setattr(bulk, "REMEMBERED", 10)
+    predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "b.parquet")
+    first, second = (read(tmp_path / f"{n}.parquet") for n in "ab")
+    assert first["country"].tolist() == second["country"].tolist()
+    assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4

@@ -1,0 +1,108 @@
+"""`onoma predict NAMES`: a small table, JSON, standard input, and bad names one line each."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.commands import cli
+from stages.core.onnx_bundle import load
+
+NAMES = ["Müller", "Nguyễn", "O'Brien", "Иванов", "佐藤"]
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch):
+    def give(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return give
+
+
+def test_table_has_a_line_for_each_name(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", "--model", str(onnx_folder), *NAMES]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "country", "probability", "next"]
+    wanted = load(onnx_folder).predict(NAMES)
+    assert [line.split()[:3] for line in lines] == [
+        [answer.name, answer.country, f"{answer.probability:.1%}"] for answer in wanted
+    ]
+
+
+def test_json_says_the_same_as_the_api(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", "--json", "--top", "2", "--model", str(onnx_folder), *NAMES]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for answer, wanted in zip(found, load(onnx_folder).predict(NAMES, top=2), strict=True):
+        assert (answer["name"], answer["country"]) == wanted[:2]
+        assert answer["probability"] == pytest.approx(wanted.probability)
+        assert [entry["country"] for entry in answer["top"]] == [
+            country for country, _ in wanted.top
+        ]
+
+
+def test_abstains_below_the_threshold(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["predict", "--abstain", "1", "--json", "--model", str(onnx_folder), "Abe"])
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["country"] == "unsure" and answer["probability"] < 1
+
+
+def test_names_come_from_standard_input_if_none_are_given(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str], stdin
+) -> None:
+    stdin("\n".join(NAMES).encode())
+    assert cli.main(["predict", "--json", "--model", str(onnx_folder)]) == 0
+    found = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert found == NAMES
+
+
+def test_bad_names_are_told_one_line_each_and_the_others_answered(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str], stdin
+) -> None:
+    ten_megabytes = b"x" * 10_000_000
+    stdin(b"Abe\n\n" + ten_megabytes + b"\n\xff\xfe\x00\nBob\r\n")
+    assert cli.main(["predict", "--model", str(onnx_folder)]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["name", "Abe", "Bob"]
+    lines = err.splitlines()
+    assert len(lines) == 3 and all(line.startswith("onoma: ") for line in lines)
+    assert max(map(len, lines)) < 150
+    assert "empty" in lines[0] and "longer" in lines[1] and "control" in lines[2]
+
+
+def test_bad_names_are_objects_with_an_error_in_json(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", "--json", "--model", str(onnx_folder), "", "Abe"]) == 1
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first == {"name": "", "error": "empty name"}
+    assert second["name"] == "Abe"
+
+
+def test_missing_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["predict", "--model", str(tmp_path), "Abe"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--top", "0", "Abe"],
+        ["--abstain", "1.5", "Abe"],
+        ["--abstain", "nan", "Abe"],
+        ["--input", "a.csv"],
+        ["--output", "a.csv"],
+        ["--input", "a.csv", "--output", "b.csv", "Abe"],
+    ],
+)
+def test_impossible_options_are_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict", *arguments])
+    assert stop.value.code == 2
