@@ -1,0 +1,82 @@
+"""The model card says what the metrics say, and the committed one is up to date."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.commands import cli
+from tests.conftest import ROOT
+
+METRICS = {
+    "ingest": {
+        "train": {"kept": 1000, "rejected": 1, "duplicates": 7},
+        "test": {"kept": 500, "rejected": 0, "duplicates": 3},
+        "overlap": {"names": 20, "pairs": 10},
+    },
+    "evaluate": {
+        **{"accuracy": 0.81234, "macro_f1": 0.7, "top3_accuracy": 0.9, "unseen_accuracy": 0.8},
+        **{"nll": 0.6, "ece": 0.0123, "uncalibrated": {"nll": 0.61, "ece": 0.0345}},
+        "per_country": {
+            "Freedonia": {"precision": 0.5, "recall": 0.25, "f1": 0.333, "support": 100},
+            "Sylvania": {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 400},
+        },
+    },
+    "baseline": {"accuracy": 0.79, "macro_f1": 0.65},
+    "export": {
+        **{"names": 500, "same_top1": 1.0, "probability_difference_below": 1e-6, "opset": 28},
+        **{"bytes": 1234567, "weights": 300000, "codes": 90, "countries": 2},
+        **{"max_length": 100, "temperature": 1.23},
+    },
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "metrics").mkdir()
+    for name, values in METRICS.items():
+        (tmp_path / f"metrics/{name}.json").write_text(json.dumps(values))
+    return tmp_path
+
+
+def test_card_says_what_the_metrics_say(project: Path) -> None:
+    assert cli.main(["card"]) == 0
+    text = (project / "docs/model-card.md").read_text()
+    for said in ("| accuracy | 0.8123 | 0.7900 |", "0.000001", "ECE is 0.0123 with it and 0.0345"):
+        assert said in text
+    assert text.index("| Sylvania | 400 |") < text.index("| Freedonia | 100 |")
+    assert "weakest on Freedonia" in text
+    assert "not a nationality" in text
+
+
+def test_card_is_a_function_of_its_inputs(project: Path) -> None:
+    cli.main(["card"])
+    first = (project / "docs/model-card.md").read_bytes()
+    cli.main(["card", "--output", "again.md"])
+    assert (project / "again.md").read_bytes() == first
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}"])
+def test_missing_or_damaged_metrics_are_one_line(
+    project: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "metrics/export.json").unlink()
+    if content is not None:
+        (project / "metrics/export.json").write_text(content)
+    assert cli.main(["card"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "dvc repro" in err
+
+
+def test_committed_card_is_what_the_committed_metrics_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    card = ROOT / "docs/model-card.md"
+    if (ROOT / "metrics/export.json").exists():
+        assert cli.main(["card", "--output", str(tmp_path / "card.md")]) == 0
+        assert card.read_bytes() == (tmp_path / "card.md").read_bytes(), "run: onoma card"
+    else:
+        assert not card.exists()  # a card without the figures that it is made of
