@@ -89,6 +89,20 @@ class BaselineParams(Block):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class GateParams(Block):
+    """What a newly trained model must show before it replaces the one in use."""
+
+    confidence: Annotated[float, Field(ge=0.5, lt=1)]
+    resamples: Annotated[int, Field(ge=100, le=10**6)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    accuracy_margin: Annotated[float, Field(ge=-1, le=1)]
+    macro_f1_margin: Annotated[float, Field(ge=-1, le=1)]
+    baseline_margin: Annotated[float, Field(ge=-1, le=1)]
+    floor_support: Count
+    floor_f1: Annotated[float, Field(ge=0, le=1)]
+    floor_drop: Annotated[float, Field(ge=0, le=1)]
+
+
 class Recipe(Block):
     """How a model is built and trained: what a recipe file replaces as a whole."""
 
@@ -104,6 +118,7 @@ class Params(Recipe):
     index: IndexParams
     evaluate: EvaluateParams
     baseline: BaselineParams
+    gate: GateParams
 
     @classmethod
     def load(cls, path: Path) -> Self:
