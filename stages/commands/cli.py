@@ -15,6 +15,7 @@ from stages.core.errors import exit_code
 
 COMMANDS = {
     "predict": "say which countries names come from: a few, or a whole file",
+    "serve": "answer on a web page and over HTTP, on this machine",
     "card": "write docs/model-card.md from the metrics",
 }
 INTERRUPTED = 130  # as shells report a program stopped by Ctrl-C

@@ -1,0 +1,174 @@
+"""The HTTP API as /openapi.json describes it: POST /predict and /explain, and a page on top.
+
+Input is limited in size and checked before the model sees it: what is wrong with it is told
+with a status of 4xx.
+"""
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.core.names import Rejected
+from stages.core.predictor import UNSURE, Predictor
+
+MAX_BODY_BYTES = 2**17
+MAX_NAMES = 256
+# The page may run its own script and ask this server; nothing is loaded from elsewhere.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+)
+
+Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
+
+
+class Body(BaseModel):
+    """Base of what is sent and received."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PredictRequest(Body):
+    """Names to classify."""
+
+    names: Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
+    top: Annotated[int, Field(ge=1, le=1000, description="countries to list")] = 3
+    abstain: Annotated[
+        float, Field(ge=0, le=1, strict=False, description=f"answer `{UNSURE}` below this")
+    ] = 0.0
+
+
+class Share(Body):
+    """A country and its probability."""
+
+    country: str
+    probability: float
+
+
+class Answer(Share):
+    """The likeliest country of a name (or `unsure`), its probability, and the likeliest few."""
+
+    name: str
+    top: list[Share]
+
+
+class PredictResponse(Body):
+    """One answer per name, in their order."""
+
+    predictions: list[Answer]
+
+
+class ExplainRequest(Body):
+    """A name to explain."""
+
+    name: Name
+
+
+class Character(Body):
+    """A character and how far the country's probability falls when it is left out."""
+
+    character: str
+    effect: float
+
+
+class ExplainResponse(Body):
+    """What each character does for the likeliest country."""
+
+    method: Literal["occlusion"] = "occlusion"
+    name: str
+    country: str
+    characters: list[Character]
+
+
+class Fault(Body):
+    """What is wrong, and where."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Faults(Body):
+    """Why a request was refused."""
+
+    detail: list[Fault]
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body cannot be parsed"},
+    413: {"description": f"The body is larger than {MAX_BODY_BYTES} bytes"},
+    422: {"model": Faults, "description": "The body is not what is described here"},
+}
+
+
+def create_app(model: Predictor) -> FastAPI:
+    """The application around a model."""
+    app = FastAPI(
+        title="onoma",
+        description="Which country does a surname come from? A surname is not a nationality.",
+        version="1",
+        max_body_size=MAX_BODY_BYTES,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    page = (files("stages.commands") / "page.html").read_text(encoding="utf-8")
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(request: Request, error: RequestValidationError) -> Response:
+        return refusal([(fault["loc"], fault["msg"], fault["type"]) for fault in error.errors()])
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def index() -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+
+    @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
+    def predict(asked: PredictRequest) -> Any:
+        """Say which country each name comes from."""
+        faults = []
+        for row, name in enumerate(asked.names):
+            try:
+                model.normalise(name)
+            except Rejected as reason:
+                faults.append((("body", "names", row), str(reason), "unusable_name"))
+        if faults:
+            return refusal(faults)
+        return PredictResponse(
+            predictions=[
+                Answer(
+                    name=name,
+                    country=country,
+                    probability=probability,
+                    top=[Share(country=other, probability=share) for other, share in top],
+                )
+                for name, country, probability, top in model.predict(
+                    asked.names, asked.top, asked.abstain
+                )
+            ]
+        )
+
+    @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
+    def explain(asked: ExplainRequest) -> Any:
+        """Leave out each character of a name in turn: what becomes of its likeliest country?"""
+        try:
+            name, country, effects = model.occlusion(asked.name)
+        except Rejected as reason:
+            return refusal([(("body", "name"), str(reason), "unusable_name")])
+        characters = [
+            Character(character=character, effect=effect)
+            for character, effect in zip(name, effects.tolist(), strict=True)
+        ]
+        return ExplainResponse(name=name, country=country, characters=characters)
+
+    model.predict(["Abe"])  # the first call is the slowest; nobody should wait for it
+    return app
+
+
+def refusal(faults: Sequence[tuple[Sequence[str | int], str, str]]) -> Response:
+    """422 and the reasons, without the input: it may hold what JSON cannot carry back."""
+    detail = [{"loc": list(place), "msg": why, "type": kind} for place, why, kind in faults]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
