@@ -49,7 +49,7 @@ def set_params(folder: Path, **values: object) -> None:
     text = path.read_text(encoding="utf-8")
     for name, value in values.items():
         block, key = name.split("__")
-        found = re.subn(rf"(?ms)(^{block}:\n(?:  .*\n|\n)*?  {key}:)[^#\n]*", rf"\1 {value} ", text)
+        found = re.subn(rf"(?m)(^{block}:\n(?:  .*\n|\n)*?  {key}:)[^#\n]*", rf"\1 {value} ", text)
         assert found[1] == 1, name
         text = found[0]
     path.write_text(text, encoding="utf-8")
