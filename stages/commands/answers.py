@@ -1,0 +1,29 @@
+"""What the model of one checkout says to a table of names, for the gate of `onoma retrain`.
+
+Run in a process of its own, in the checkout whose code made the model: a champion is scored by
+the code that it was promoted with, however much the code has changed since.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.core.bundle import load
+from stages.core.errors import exit_code
+from stages.core.files import atomic_path
+
+
+def main() -> None:
+    """``python -m stages.commands.answers MODEL NAMES.parquet OUT.npz``."""
+    bundle, names, out = (Path(argument) for argument in sys.argv[1:])
+    model = load(bundle)
+    table = pd.read_parquet(names, columns=["name"])
+    probabilities = model.probabilities(table["name"].tolist(), unusable="nan")
+    with atomic_path(out) as temporary, temporary.open("wb") as file:
+        np.savez(file, countries=np.array(model.countries), probabilities=probabilities)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
