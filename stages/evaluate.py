@@ -15,7 +15,7 @@ from stages.core.dataset import Names
 from stages.core.device import make_reproducible, select_device
 from stages.core.errors import exit_code
 from stages.core.files import write_json, write_text
-from stages.core.inference import classify
+from stages.core.inference import all_logits
 from stages.core.params import Params
 from stages.core.predictor import softmax
 from stages.core.scoring import (
@@ -40,9 +40,7 @@ def main() -> None:
     model, config = load_model(MODEL, device)
     names = Names.load(INDEX / "test")
 
-    logits = np.empty((len(names), len(config.countries)))
-    for batch, rows in classify(model, names, params.evaluate.batch_size, device):
-        logits[batch.rows] = rows.cpu().numpy()
+    logits = all_logits(model, names, len(config.countries), params.evaluate.batch_size, device)
     labels = np.asarray(names.labels)
     probabilities = softmax(logits / config.temperature)
     guesses = probabilities.argmax(axis=1)

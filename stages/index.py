@@ -3,6 +3,7 @@
 Reads data/clean; writes data/index. Vocabulary and countries come from the training part alone.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ INDEX = Path("data/index")
 ROWS = 2**18
 KEYS = np.dtype([("key", "<u8"), ("row", "<i8"), ("country", "<i4")])
 LABEL = np.uint16
+PARTS = ("train", "validation", "calibration")  # of the training rows
+TRAIN, VALIDATION, CALIBRATION = range(3)
 
 
 def main() -> None:
@@ -35,21 +38,18 @@ def main() -> None:
     params = Params.load(Path("params.yaml")).index
     INDEX.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=INDEX, prefix=".scratch.") as scratch:
-        held_out, seen = split_rows(params, Path(scratch))
-        vocabulary, countries, sizes = survey(params, held_out)
+        part, seen = split_rows(params, Path(scratch))
+        vocabulary, countries, sizes = survey(params, part)
         write_json(
             INDEX / "vocabulary.json",
             {"vocabulary": vocabulary.to_config(), "countries": countries},
         )
         label_of = pa.array(countries)
-        splits = {
-            "train": ("train", ~held_out, np.ones(len(held_out), dtype=bool)),
-            "validation": ("train", held_out, np.zeros(len(held_out), dtype=bool)),
-            "test": ("test", np.ones(len(seen), dtype=bool), seen),
-        }
-        for split, (source, mask, known) in splits.items():
-            if mask.any():
-                write(split, source, mask, known, sizes[split], vocabulary, label_of)
+        for number, split in enumerate(PARTS):
+            if sizes[split][0]:
+                write(split, "train", part == number, None, sizes[split], vocabulary, label_of)
+        everything = np.ones(len(seen), dtype=bool)
+        write("test", "test", everything, seen, sizes["test"], vocabulary, label_of)
     print(
         f"index: {len(vocabulary)} codes, {len(countries)} countries, "
         + ", ".join(f"{rows} {split}" for split, (rows, _) in sizes.items() if rows)
@@ -73,15 +73,17 @@ def row_count(source: str) -> int:
         raise UserError(f"{error.filename}: not there; run dvc repro ingest") from None
 
 
-def split_rows(params: IndexParams, scratch: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Decide which training rows are held out, and which test names stand in training.
+def split_rows(params: IndexParams, scratch: Path) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Decide which part each training row belongs to, and which test names stand in training.
 
     Returns:
-        held_out: (training rows,) True for the validation part.
-        seen: (test rows,) True where the name is also in the training part that is kept.
+        part: (training rows,) place in `PARTS`.
+        seen: (test rows,) True where the name is also in the part that is trained on.
     """
-    held_out = np.zeros(row_count("train"), dtype=bool)
+    part = np.zeros(row_count("train"), dtype=np.int8)
     seen = np.zeros(row_count("test"), dtype=bool)
+    random = np.random.default_rng(params.seed)
+    phase = random.random()
     counters: dict[int, int] = {}
     countries: dict[str, int] = {}
     with Spill(scratch / "train", KEYS) as train, Spill(scratch / "test", KEYS) as test:
@@ -92,41 +94,48 @@ def split_rows(params: IndexParams, scratch: Path) -> tuple[NDArray[np.bool_], N
                     [countries.setdefault(c, len(countries)) for c in table["country"].to_pylist()]
                 )
                 keys.add(key=hashes(names), row=np.arange(rows.start, rows.stop), country=places)
+                if source == "train":
+                    # Rows, not names: the temperature is for names as they come, and of those
+                    # some stand in training.
+                    part[rows] = CALIBRATION * (random.random(len(names)) < params.calibration)
+        if not (part == TRAIN).any():
+            part[:] = TRAIN
         for known, asked in zip(train.partitions(), test.partitions(), strict=True):
             if params.validation and len(known):
-                known = hold_out(known, params, counters, held_out)
-            seen[asked["row"]] = np.isin(asked["key"], known["key"])
-    return held_out, seen
+                held_out = hold_out(known, params.validation, phase, counters)
+                part[known["row"][held_out]] = VALIDATION
+            trained = known["key"][part[known["row"]] == TRAIN]
+            seen[asked["row"]] = np.isin(asked["key"], trained)
+    return part, seen
 
 
 def hold_out(
-    records: NDArray[Any],
-    params: IndexParams,
-    counters: dict[int, int],
-    held_out: NDArray[np.bool_],
-) -> NDArray[Any]:
-    """Mark whole names as held out, the wanted share of each country; return what stays.
+    records: NDArray[Any], share: float, phase: float, counters: dict[int, int]
+) -> NDArray[np.bool_]:
+    """Choose whole names for validation, the wanted share of each country: a mask of records.
 
     A name goes to one side with all its rows, so nothing leaks. Within a country (that of the
     name's first row) names are taken at regular steps in the order of their hashes: the same
     rows on every run, without a list of all names in memory.
+
+    Args:
+        records: (rows,) of `KEYS`, sorted by key.
+        share: of the names, 0 to 0.5.
+        phase: where the steps begin, 0 to 1: another phase chooses other names.
+        counters: names met so far per country; carried from one partition to the next.
     """
     names, first, group = np.unique(records["key"], return_index=True, return_inverse=True)
-    # Another seed cuts another part: each starts at its own phase of the step.
-    phase = np.random.default_rng(params.seed).random()
     chosen = np.zeros(len(names), dtype=bool)
-    for n, country in enumerate(records["country"][first]):
-        count = counters.get(int(country), 0)
-        before, after = (np.floor(k * params.validation + phase) for k in (count, count + 1))
+    for n, country in enumerate(records["country"][first].tolist()):
+        count = counters.get(country, 0)
+        before, after = (math.floor(k * share + phase) for k in (count, count + 1))
         chosen[n] = count > 0 and after > before  # the first name of a country always stays
-        counters[int(country)] = count + 1
-    mask = chosen[group]
-    held_out[records["row"][mask]] = True
-    return records[~mask]
+        counters[country] = count + 1
+    return chosen[group]
 
 
 def survey(
-    params: IndexParams, held_out: NDArray[np.bool_]
+    params: IndexParams, part: NDArray[np.int8]
 ) -> tuple[Vocabulary, list[str], dict[str, tuple[int, int]]]:
     """Count characters and countries of the training part, and the size of every split.
 
@@ -137,7 +146,7 @@ def survey(
     """
     counts = np.zeros(UNICODE, dtype=np.int64)
     countries: set[str] = set()
-    sizes = {"train": (0, 0), "validation": (0, 0), "test": (0, 0)}
+    sizes = dict.fromkeys((*PARTS, "test"), (0, 0))
 
     def add(split: str, names: list[str], points: int) -> None:
         rows, codes = sizes[split]
@@ -145,15 +154,11 @@ def survey(
 
     for rows, table in tables("train"):
         countries.update(table["country"].unique().to_pylist())
-        mask = pa.array(held_out[rows])
-        for split, part in (
-            ("train", table.filter(pc.invert(mask))),
-            ("validation", table.filter(mask)),
-        ):
-            names = part["name"].to_pylist()
+        for number, split in enumerate(PARTS):
+            names = table["name"].filter(pa.array(part[rows] == number)).to_pylist()
             points = codepoints("".join(names))
             add(split, names, len(points))
-            if split == "train":
+            if number == TRAIN:
                 counts += np.bincount(points, minlength=UNICODE)
     for _, table in tables("test"):
         names = table["name"].to_pylist()
@@ -168,19 +173,30 @@ def write(
     split: str,
     source: str,
     mask: NDArray[np.bool_],
-    seen: NDArray[np.bool_],
+    seen: NDArray[np.bool_] | None,
     size: tuple[int, int],
     vocabulary: Vocabulary,
     countries: pa.StringArray,
 ) -> None:
-    """Encode the masked rows of a clean file as one split."""
+    """Encode the masked rows of a clean file as one split.
+
+    Args:
+        split: folder to write.
+        source: clean file to read.
+        mask: (rows of the file,) which of them.
+        seen: (rows of the file,) whether a name stands in training; None for parts of that file.
+        size: names and codes that this will be.
+        vocabulary: turns names into codes.
+        countries: in the order of their labels.
+    """
     writer = NamesWriter(INDEX / split, *size, vocabulary.dtype, LABEL)
     with Progress(f"index {split}", total=size[0]) as progress:
         for rows, table in tables(source):
             part = table.filter(pa.array(mask[rows]))
             labels = pc.index_in(part["country"], countries).to_numpy()
             names = part["name"].to_pylist()
-            writer.add(*vocabulary.encode(names), labels, seen[rows][mask[rows]])
+            known = np.full(len(names), split == "train") if seen is None else seen[rows]
+            writer.add(*vocabulary.encode(names), labels, known)
             progress.advance(len(names))
     writer.close()
 

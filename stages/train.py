@@ -14,13 +14,14 @@ from dvclive import Live
 
 from stages.core import bundle
 from stages.core.alphabet import Vocabulary
+from stages.core.calibration import fit_temperature
 from stages.core.checkpoint import Checkpoints, fingerprint
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
 from stages.core.device import make_reproducible, select_device, select_precision
 from stages.core.errors import Interrupted, exit_code
 from stages.core.files import write_json
-from stages.core.inference import loss_and_accuracy
+from stages.core.inference import all_logits, loss_and_accuracy
 from stages.core.interrupt import StopRequest
 from stages.core.params import Params
 from stages.core.progress import Progress
@@ -44,7 +45,7 @@ def main() -> None:
     vocabulary = Vocabulary.from_config(index["vocabulary"])
     splits = {
         split: Names.load(INDEX / split)
-        for split in ("train", "validation", "test")
+        for split in ("train", "validation", "calibration", "test")
         if (INDEX / split).exists()
     }
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(device)
@@ -65,7 +66,7 @@ def main() -> None:
             log(live, past)
         while not training.finished:
             result = run_epoch(training, checkpoints)
-            for split in splits.keys() - {"train"}:
+            for split in splits.keys() & {"validation", "test"}:
                 result[f"{split}_loss"], result[f"{split}_accuracy"] = loss_and_accuracy(
                     model, splits[split], params.evaluate.batch_size, device, precision
                 )
@@ -74,6 +75,14 @@ def main() -> None:
             save(checkpoints, training)
     write_json(EPOCHS, by_epoch(training.position.history))
 
+    temperature = 1.0
+    if "calibration" in splits:
+        held_out = splits["calibration"]
+        logits = all_logits(
+            model, held_out, len(index["countries"]), params.evaluate.batch_size, device
+        )
+        temperature = fit_temperature(logits, held_out.labels)
+        print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
     bundle.save(
         MODEL,
         bundle.Config(
@@ -82,7 +91,7 @@ def main() -> None:
             countries=index["countries"],
             normalize=params.ingest.normalize,
             max_length=params.ingest.max_length,
-            temperature=1.0,
+            temperature=temperature,
             provenance={
                 "torch": torch.__version__,
                 "device": str(device),

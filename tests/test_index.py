@@ -22,7 +22,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "data/clean").mkdir(parents=True)
 
     def build(train: list, test: list, **params: object) -> dict:
-        set_params(tmp_path, **params)
+        set_params(tmp_path, **({"index__calibration": 0.0} | params))
         for split, rows in (("train", train), ("test", test)):
             frame = pd.DataFrame(rows, columns=["name", "country"])
             frame.to_parquet(f"data/clean/{split}.parquet")
@@ -103,6 +103,25 @@ def test_a_name_that_was_held_out_counts_as_unseen(build) -> None:
         assert seen == (row not in held)
 
 
+def test_calibration_takes_rows_of_what_validation_leaves(build) -> None:
+    train = [(f"a{n % 300}", "A") for n in range(900)]
+    found = build(train, train[:1], index__validation=0.2, index__calibration=0.1)
+    sizes = {split: len(found[split]) for split in ("train", "validation", "calibration")}
+    assert sum(sizes.values()) == 900
+    assert 50 < sizes["calibration"] < 100
+    held, kept = (
+        {name for name, _ in rows_of(found[split], found["vocabulary"], found["countries"])}
+        for split in ("calibration", "train")
+    )
+    assert held & kept, "a name may be in both: rows are held out, not names"
+
+
+def test_a_single_row_is_trained_on_whatever_is_to_be_held_out(build) -> None:
+    found = build([("ab", "A")], [("ab", "A")], index__validation=0.5, index__calibration=0.5)
+    assert len(found["train"]) == 1
+    assert not {"validation", "calibration"} & found.keys()
+
+
 def test_the_same_rows_give_the_same_bytes(build) -> None:
     train = toy_rows(100, 1)
     assert build(train, train, index__validation=0.3)["bytes"] == build(train, train)["bytes"]
@@ -115,17 +134,18 @@ def test_chunks_do_not_show(build, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(train, test)["bytes"] == whole["bytes"]
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5))
-def test_held_out_names_never_exceed_the_share_by_more_than_one_a_country(names, share) -> None:
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5), st.floats(0, 1)
+)
+def test_held_out_names_never_exceed_the_share_by_more_than_one_a_country(
+    names, share, phase
+) -> None:
     rows = len(names)
     records = np.zeros(rows, dtype=index.KEYS)
     records["key"] = np.arange(rows)  # all names differ
     records["row"] = np.arange(rows)
     records["country"] = [ord(name) for name in names]
-    held = np.zeros(rows, dtype=bool)
-    params = index.IndexParams(case="keep", min_count=1, validation=share, seed=1)
-    left = index.hold_out(records, params, {}, held)
-    assert len(left) == rows - held.sum()
+    held = index.hold_out(records, share, phase, {})
     for country in set(names):
         mine = records["country"] == ord(country)
         assert abs(held[mine].sum() - share * mine.sum()) <= 1 + 1e-9

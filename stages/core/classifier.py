@@ -1,58 +1,127 @@
-"""The wide & deep character classifier."""
+"""The wide & deep character classifier.
+
+Deep: embeddings of characters and of hashed n-grams -> recurrent layers -> logits. Wide: a linear
+n-gram classifier, whose logits are added (Cheng et al., Wide & Deep Learning for Recommender
+Systems, 2016). The recurrent layers generalise; the wide term remembers what a linear model does.
+"""
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from stages.core.params import ModelParams
 
-
-def hash_ngrams(codes: Tensor, n: int, buckets: int) -> Tensor:
-    """Bucket of the n-gram that ends at each position: (batch, length) -> (batch, length)."""
-    hashed = codes.clone()
-    for back in range(1, n):
-        shifted = nn.functional.pad(codes[:, :-back], (back, 0))
-        hashed = (hashed + shifted * 1_000_003**back) & 0x7FFFFFFF
-    return (hashed * 2_654_435_761 >> 7) % buckets
+CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+    "rnn": nn.RNN,
+}
 
 
 class Classifier(nn.Module):
-    """Characters and n-grams -> recurrent layers -> logits, plus a linear n-gram term."""
+    """Logits of names of one length."""
 
     def __init__(self, params: ModelParams, codes: int, countries: int) -> None:
+        """Draw the weights of a classifier of ``codes`` characters into ``countries``."""
         super().__init__()
-        self.params = params
-        self.embed = nn.Embedding(codes, params.embedding)
-        self.orders = tuple(range(2, params.ngrams + 1))
-        self.ngrams = nn.ModuleList(
-            nn.Embedding(params.buckets, params.embedding) for _ in self.orders
-        )
-        self.wide = nn.ModuleList(
-            nn.Embedding(params.buckets, countries) for _ in self.orders if params.wide
-        )
-        for table in self.wide:
-            nn.init.zeros_(table.weight)
-        cell = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}[params.cell]
-        self.recurrent = cell(
+        self.deep_orders = range(2, params.ngrams + 1)
+        self.wide_orders = range(1, params.wide_ngrams + 1)
+        self.characters = nn.Embedding(codes, params.embedding)
+        self.ngrams = Ngrams(self.deep_orders, params.buckets, params.embedding)
+        self.wide = Ngrams(self.wide_orders, params.wide_buckets, countries)
+        self.recurrent = CELLS[params.cell](
             params.embedding,
             params.hidden,
             params.layers,
-            batch_first=True,
             bidirectional=params.bidirectional,
-            dropout=params.dropout if params.layers > 1 else 0,
+            dropout=params.dropout if params.layers > 1 else 0.0,
         )
+        width = params.hidden * (2 if params.bidirectional else 1)
+        self.attention = Attention(width) if params.attention else None
+        self.logits = nn.Linear(width * (2 if params.attention else 1), countries)
         self.dropout = nn.Dropout(params.dropout)
-        self.output = nn.Linear(params.hidden * (2 if params.bidirectional else 1), countries)
+        self.ngram_dropout = params.ngram_dropout
+        # Small n-gram vectors: a rare n-gram should move its character's vector, not replace it.
+        nn.init.normal_(self.characters.weight, std=0.3)
+        nn.init.normal_(self.ngrams.table.weight, std=0.1)
+        nn.init.zeros_(self.wide.table.weight)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """(batch, length) codes of names of one length -> (batch, countries) logits."""
-        x = self.embed(codes)
-        hashed = [hash_ngrams(codes, n, self.params.buckets) for n in self.orders]
-        for table, rows in zip(self.ngrams, hashed, strict=True):
-            x = x + table(rows)
-        _, state = self.recurrent(self.dropout(x))
-        state = state[0] if isinstance(state, tuple) else state
-        last = torch.cat(list(state[-2:] if self.params.bidirectional else state[-1:]), dim=1)
-        logits = self.output(self.dropout(last)).float()
-        for table, rows in zip(self.wide, hashed, strict=False):
-            logits = logits + table(rows).sum(1)
-        return logits
+        """(batch, length) codes with marks -> (batch, countries) logits."""
+        positions = self.dropout(self.embed(codes))
+        states, last = self.recurrent(positions.transpose(0, 1))
+        features = last_states(last, self.recurrent)
+        if self.attention:
+            features = torch.cat([features, self.attention(states)], dim=1)
+        deep = self.logits(self.dropout(features))
+        return cast(Tensor, deep) + self.wide_logits(codes)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """(batch, length) -> (batch, length, embedding): each character with its n-grams."""
+        vectors: Tensor = self.characters(codes)
+        for order in self.deep_orders:
+            ngram = self.ngrams(codes, order)
+            if self.training and self.ngram_dropout:
+                # Whole n-grams, so that the characters alone learn to do without them.
+                keep = torch.rand(codes.shape, device=codes.device) >= self.ngram_dropout
+                ngram = ngram * keep.unsqueeze(-1)
+            vectors = vectors + ngram
+        return vectors
+
+    def wide_logits(self, codes: Tensor) -> Tensor:
+        """The wide term, (batch, countries): scaled, as longer names have more n-grams."""
+        total = codes.new_zeros((), dtype=torch.float32)
+        for order in self.wide_orders:
+            total = total + self.wide(codes, order).sum(1)
+        return total * codes.shape[1] ** -0.5
+
+
+class Ngrams(nn.Module):
+    """Embeddings of n-grams, found by hash: (orders x buckets) rows."""
+
+    def __init__(self, orders: range, buckets: int, width: int) -> None:
+        super().__init__()
+        self.first, self.buckets = orders.start, buckets
+        self.table = nn.Embedding(len(orders) * buckets, width)
+
+    def forward(self, codes: Tensor, order: int) -> Tensor:
+        """(batch, length) -> (batch, length, width): the n-gram that ends at each position."""
+        rows = hash_ngrams(codes, order) % self.buckets + (order - self.first) * self.buckets
+        return cast(Tensor, self.table(rows))
+
+
+class Attention(nn.Module):
+    """Mean of all states, weighted by how much each position tells.
+
+    One learned query scores the states (Yang et al., Hierarchical Attention Networks, 2016).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(width) * width**-0.5)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(length, batch, width) -> (batch, width)."""
+        weights = (torch.tanh(states) @ self.query).softmax(0)
+        return (weights.unsqueeze(-1) * states).sum(0)
+
+
+def hash_ngrams(codes: Tensor, order: int) -> Tensor:
+    """A number from 0 to 2**31 - 1 for the n-gram that ends at each position of (batch, length).
+
+    Before the name's begin stands code 0, the begin mark.
+    """
+    hashed = torch.zeros_like(codes)
+    for back in range(order):
+        shifted = pad(codes, (back, 0))[:, : codes.shape[1]]
+        hashed = (hashed * 1_000_003 + shifted) & 0x7FFFFFFF
+    return (hashed * 73_244_475) & 0x7FFFFFFF
+
+
+def last_states(state: Tensor | tuple[Tensor, Tensor], layer: nn.RNNBase) -> Tensor:
+    """What the top layer ends with, both directions side by side: (batch, width)."""
+    hidden = state[0] if isinstance(state, tuple) else state  # an LSTM has a cell state too
+    directions = 2 if layer.bidirectional else 1
+    return hidden[-directions:].transpose(0, 1).flatten(1)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -24,6 +26,16 @@ def classify(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = model(batch.codes)
         yield batch, logits.float()
+
+
+def all_logits(
+    model: nn.Module, names: Names, countries: int, batch_size: int, device: torch.device
+) -> NDArray[np.float64]:
+    """Float32 logits of a whole split in its order, as (names, countries) float64."""
+    table = np.empty((len(names), countries))
+    for batch, logits in classify(model, names, batch_size, device):
+        table[batch.rows] = logits.cpu().numpy()
+    return table
 
 
 def loss_and_accuracy(

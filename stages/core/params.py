@@ -6,7 +6,15 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -15,7 +23,9 @@ from stages.core.errors import UserError
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 BlockT = TypeVar("BlockT", bound="Block")
+Buckets = Annotated[int, Field(ge=2, le=2**24)]
 Count = Annotated[int, Field(ge=1)]
+Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Block(BaseModel):
@@ -42,6 +52,7 @@ class IndexParams(Block):
     case: Literal["keep", "fold"]
     min_count: Count
     validation: Annotated[float, Field(ge=0, le=0.5)]
+    calibration: Annotated[float, Field(ge=0, le=0.5)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -53,10 +64,13 @@ class ModelParams(Block):
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     bidirectional: bool
+    attention: bool
     dropout: Share
-    ngrams: Annotated[int, Field(ge=0, le=5)]
-    buckets: Annotated[int, Field(ge=2, le=2**24)]
-    wide: bool
+    ngrams: Annotated[int, Field(ge=1, le=6)]
+    buckets: Buckets
+    ngram_dropout: Share
+    wide_ngrams: Annotated[int, Field(ge=0, le=6)]
+    wide_buckets: Buckets
 
 
 class TrainParams(Block):
@@ -69,8 +83,10 @@ class TrainParams(Block):
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]
+    wide_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 
 
@@ -87,6 +103,34 @@ class BaselineParams(Block):
     ngrams: Annotated[int, Field(ge=1, le=8)]
     regularisation: Annotated[float, Field(gt=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class HelloParams(Block):
+    """The first lessons: one word to read, one to write."""
+
+    input: Word
+    target: Word
+    cell: Cell
+    embedding: Count
+    hidden: Count
+    layers: Annotated[int, Field(ge=1, le=8)]
+    stepped_rate: Annotated[float, Field(gt=0)]
+    sequence_rate: Annotated[float, Field(gt=0)]
+    embedded_rate: Annotated[float, Field(gt=0)]
+    epochs: Count
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    @field_validator("target")
+    @classmethod
+    def _as_long_as_input(cls, target: str, info: ValidationInfo) -> str:
+        word = info.data.get("input", target)  # absent if it was refused itself
+        if len(target) != len(word):
+            raise PydanticCustomError(
+                "length",
+                "should be as long as hello.input: {wanted}, not {length} characters",
+                {"wanted": len(word), "length": len(target)},
+            )
+        return target
 
 
 class GateParams(Block):
@@ -118,6 +162,7 @@ class Params(Recipe):
     index: IndexParams
     evaluate: EvaluateParams
     baseline: BaselineParams
+    hello: HelloParams
     gate: GateParams
 
     @classmethod

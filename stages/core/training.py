@@ -44,8 +44,12 @@ class Training:
         self.device, self.precision = device, precision
         self.position = Position()
         self._steps = len(training_order(names, params.batch_size, params.seed, 1))
+        wide = list(model.wide.parameters())
+        deep = [p for name, p in model.named_parameters() if not name.startswith("wide.")]
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
+            [{"params": deep, "rate": 1.0}, {"params": wide, "rate": params.wide_rate}],
+            weight_decay=params.weight_decay,
+            fused=True,  # one walk over the tables per step instead of seven
         )
 
     @property
@@ -79,13 +83,14 @@ class Training:
         return result
 
     def _step(self, batch: Batch) -> tuple[float, int]:
+        params = self.params
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate() * group["rate"]
         with torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
             logits = self.model(batch.codes)
-        loss = cross_entropy(logits, batch.labels)
+        loss = cross_entropy(logits.float(), batch.labels, label_smoothing=params.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item()

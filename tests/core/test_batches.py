@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.batches import evaluation_order, load_batches, training_order
+from stages.core.dataset import Names
+
+lengths = st.lists(st.integers(1, 6), min_size=1, max_size=60)
+
+
+def names_of(lengths: list[int]) -> Names:
+    """Names whose codes tell which name they belong to."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    codes = np.repeat(np.arange(len(lengths)), lengths).astype(np.uint16)
+    return Names(codes, offsets, np.arange(len(lengths)) % 3, np.zeros(len(lengths), dtype=bool))
+
+
+@given(lengths, st.integers(1, 9), st.integers(0, 5), st.integers(1, 3))
+def test_an_epoch_meets_every_name_once_in_batches_of_one_length(
+    lengths, size, seed, epoch
+) -> None:
+    names = names_of(lengths)
+    order = training_order(names, size, seed, epoch)
+    assert sorted(np.concatenate(order).tolist()) == list(range(len(lengths)))
+    for rows in order:
+        assert len(rows) <= size
+        assert len({lengths[row] for row in rows}) == 1
+
+
+@given(lengths, st.integers(1, 9))
+def test_a_batch_holds_its_names_codes_and_labels(lengths, size) -> None:
+    names = names_of(lengths)
+    for batch in load_batches(names, evaluation_order(names, size), torch.device("cpu")):
+        assert batch.codes.dtype == batch.labels.dtype == torch.int64
+        for row, codes, label in zip(batch.rows, batch.codes, batch.labels, strict=True):
+            assert codes.tolist() == [row] * lengths[row]
+            assert label == names.labels[row]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    names = names_of([3] * 50 + [4] * 50)
+
+    def flat(seed: int, epoch: int) -> list[int]:
+        return np.concatenate(training_order(names, 8, seed, epoch)).tolist()
+
+    assert flat(1, 1) == flat(1, 1)
+    assert flat(1, 1) != flat(1, 2) != flat(2, 1)
+
+
+def test_evaluation_goes_from_short_to_long() -> None:
+    order = evaluation_order(names_of([5, 2, 5, 3]), 10)
+    assert [rows.tolist() for rows in order] == [[1], [3], [0, 2]]
+
+
+def test_names_that_are_not_there_are_told_with_the_mend(tmp_path) -> None:
+    from stages.core.errors import UserError
+
+    with pytest.raises(UserError, match="dvc repro index"):
+        Names.load(tmp_path)
