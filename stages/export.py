@@ -47,7 +47,7 @@ def main() -> None:
         "opset": OPSET,
         "bytes": len(graph),
         "weights": sum(array.size for array in weights.values()),
-        "codes": len(weights["embed.weight"]),
+        "codes": len(weights["characters.weight"]),
         "countries": len(config.countries),
         "max_length": config.max_length,
         "temperature": config.temperature,

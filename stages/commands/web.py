@@ -21,7 +21,8 @@ MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256
 # The page may run its own script and ask this server; nothing is loaded from elsewhere.
 POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:"
 )
 
 Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]

@@ -74,54 +74,56 @@ def build(params: ModelParams, weights: Weights) -> Any:
         onnx.checker.ValidationError: the graph is not valid; this is a bug.
     """
     graph = Graph()
-    orders = range(2, params.ngrams + 1)
-    hashed = [_hash_ngrams(graph, n, params.buckets) for n in orders]
+    deep, wide = range(2, params.ngrams + 1), range(1, params.wide_ngrams + 1)
+    hashed = {order: _hash_ngrams(graph, order) for order in sorted({*deep, *wide})}
 
-    embedded = graph.node("Gather", graph.constant(weights["embed.weight"]), INPUT)
-    for n, rows in enumerate(hashed):
-        table = graph.constant(weights[f"ngrams.{n}.weight"])
-        embedded = graph.node("Add", embedded, graph.node("Gather", table, rows))
+    vectors = graph.node("Gather", graph.constant(weights["characters.weight"]), INPUT)
+    table = graph.constant(weights["ngrams.table.weight"])
+    for place, order in enumerate(deep):
+        rows = _rows(graph, hashed[order], params.buckets, place)
+        vectors = graph.node("Add", vectors, graph.node("Gather", table, rows))
 
     # ONNX wants (length, batch, features).
-    sequence = graph.node("Transpose", embedded, perm=[1, 0, 2])
+    sequence = graph.node("Transpose", vectors, perm=[1, 0, 2])
     last = ""
     for layer in range(params.layers):
         sequence, last = _recurrent(graph, params, weights, layer, sequence)
-    features = graph.node(
-        "Reshape", graph.node("Transpose", last, perm=[1, 0, 2]), graph.constant([0, -1])
-    )
-    logits = graph.node(
-        "Gemm",
-        features,
-        graph.constant(weights["output.weight"]),
-        graph.constant(weights["output.bias"]),
-        transB=1,
-    )
-    if params.wide:
-        for n, rows in enumerate(hashed):
-            found = graph.node("Gather", graph.constant(weights[f"wide.{n}.weight"]), rows)
-            total = graph.node("ReduceSum", found, graph.constant([1]), keepdims=0)
-            logits = graph.node("Add", logits, total)
-    return graph.model(logits, len(weights["embed.weight"]), len(weights["output.bias"]))
+    last = graph.node("Transpose", last, perm=[1, 0, 2])
+    features = graph.node("Reshape", last, graph.constant([0, -1]))
+    if params.attention:
+        pooled = _attention(graph, weights["attention.query"], sequence)
+        features = graph.node("Concat", features, pooled, axis=1)
+    layer_weights = [graph.constant(weights[f"logits.{part}"]) for part in ("weight", "bias")]
+    logits = graph.node("Gemm", features, *layer_weights, transB=1)
+
+    if wide:
+        places = [_rows(graph, hashed[n], params.wide_buckets, k) for k, n in enumerate(wide)]
+        table = graph.constant(weights["wide.table.weight"])
+        found = graph.node("Gather", table, graph.node("Concat", *places, axis=1))
+        total = graph.node("ReduceSum", found, graph.constant([1]), keepdims=0)
+        length = graph.node("Shape", INPUT, start=1, end=2)
+        root = graph.node("Sqrt", graph.node("Cast", length, to=TensorProto.FLOAT))
+        logits = graph.node("Add", logits, graph.node("Div", total, root))
+    return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
 
 
-def _hash_ngrams(graph: Graph, n: int, buckets: int) -> str:
-    """`classifier.hash_ngrams` of the codes.
-
-    Only the low 31 bits count, so its factors are reduced to them: no product overflows.
-    """
-    hashed = INPUT
-    for back in range(1, n):
+def _hash_ngrams(graph: Graph, order: int) -> str:
+    """`classifier.hash_ngrams` of the codes."""
+    low_bits = graph.constant(0x7FFFFFFF)
+    hashed = graph.node("BitwiseAnd", INPUT, low_bits)
+    for back in range(1, order):
         padded = graph.node("Pad", INPUT, graph.constant([0, back, 0, 0]))
-        ends = [graph.constant(value) for value in ([0], [-back], [1])]
-        shifted = graph.node("Slice", padded, *ends)
-        product = graph.node("Mul", shifted, graph.constant(pow(1_000_003, back, 2**31)))
-        total = graph.node("Add", hashed, product)
-        hashed = graph.node("BitwiseAnd", total, graph.constant(0x7FFFFFFF))
-    product = graph.node("Mul", hashed, graph.constant(2_654_435_761))
-    # ONNX shifts unsigned integers only; the product is not negative.
-    shifted = graph.node("Div", product, graph.constant(2**7))
-    return graph.node("Mod", shifted, graph.constant(buckets))
+        cut = [graph.constant([value]) for value in (0, -back, 1)]
+        shifted = graph.node("Slice", padded, *cut)
+        moved = graph.node("Mul", hashed, graph.constant(1_000_003))
+        hashed = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
+    return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
+
+
+def _rows(graph: Graph, hashed: str, buckets: int, place: int) -> str:
+    """Rows of the order at ``place`` in its table, as `classifier.Ngrams` finds them."""
+    bucket = graph.node("Mod", hashed, graph.constant(buckets))
+    return graph.node("Add", bucket, graph.constant(place * buckets))
 
 
 def _recurrent(
@@ -151,3 +153,11 @@ def _recurrent(
     states = last[:-1] + "0"  # (length, directions, batch, hidden)
     together = graph.node("Transpose", states, perm=[0, 2, 1, 3])
     return graph.node("Reshape", together, graph.constant([0, 0, -1])), last
+
+
+def _attention(graph: Graph, query: NDArray[Any], states: str) -> str:
+    """`classifier.Attention`: (length, batch, width) -> (batch, width)."""
+    scores = graph.node("MatMul", graph.node("Tanh", states), graph.constant(query))
+    shares = graph.node("Softmax", scores, axis=0)
+    weighted = graph.node("Mul", graph.node("Unsqueeze", shares, graph.constant([2])), states)
+    return graph.node("ReduceSum", weighted, graph.constant([0]), keepdims=0)
