@@ -70,4 +70,4 @@ def confusion(labels: Labels, guesses: Labels, countries: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    sys.exit(exit_code(main, Path(".onoma/evaluate.lock")))

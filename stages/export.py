@@ -103,4 +103,4 @@ def power_of_ten_above(value: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    sys.exit(exit_code(main, Path(".onoma/export.lock")))

@@ -202,4 +202,4 @@ def write(
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    sys.exit(exit_code(main, Path(".onoma/index.lock")))

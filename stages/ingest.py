@@ -119,4 +119,4 @@ def repetitions(train_keys: Spill, test_keys: Spill) -> tuple[list[int], dict[st
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    sys.exit(exit_code(main, Path(".onoma/ingest.lock")))

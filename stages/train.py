@@ -5,6 +5,7 @@ any moment, it goes on from its last checkpoint when it is run again.
 """
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from stages.core.checkpoint import Checkpoints, fingerprint
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
 from stages.core.device import make_reproducible, select_device, select_precision
-from stages.core.errors import Interrupted, exit_code
+from stages.core.errors import Interrupted, UserError, exit_code
 from stages.core.files import write_json
 from stages.core.inference import all_logits, loss_and_accuracy
 from stages.core.interrupt import StopRequest
@@ -32,6 +33,7 @@ MODEL = Path("data/model")
 CURVES = Path("metrics/train")
 EPOCHS = Path("metrics/epochs.json")
 CHECKPOINTS = Path(".checkpoints/train")
+LOCK = Path(".onoma/train.lock")
 
 
 def main() -> None:
@@ -56,23 +58,30 @@ def main() -> None:
     )
 
     checkpoints = Checkpoints(CHECKPOINTS, run_fingerprint(params, device, precision))
-    if state := checkpoints.latest():
+    if state := checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed")):
         training.restore(state)
         here = training.position
         print(f"train: going on from a checkpoint: epoch {here.epoch}, batch {here.step + 1}")
 
-    with Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) as live:
+    with StopRequest() as stop, Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) as live:
         for past in training.position.history:
             log(live, past)
         while not training.finished:
-            result = run_epoch(training, checkpoints)
-            for split in splits.keys() & {"validation", "test"}:
+            result = run_epoch(training, checkpoints, stop)
+            for split in [split for split in ("validation", "test") if split in splits]:
                 result[f"{split}_loss"], result[f"{split}_accuracy"] = loss_and_accuracy(
                     model, splits[split], params.evaluate.batch_size, device, precision
+                )
+            if not all(map(math.isfinite, result.values())):
+                raise UserError(
+                    f"the loss is not finite after epoch {training.position.epoch - 1}; "
+                    "lower train.learning_rate, or set train.precision to float32"
                 )
             training.position.history.append(result)
             log(live, result)
             save(checkpoints, training)
+            if stop.reason and not training.finished:
+                raise stopped(stop)
     write_json(EPOCHS, by_epoch(training.position.history))
 
     temperature = 1.0
@@ -104,20 +113,20 @@ def main() -> None:
     checkpoints.remove()
 
 
-def run_epoch(training: Training, checkpoints: Checkpoints) -> dict[str, float]:
+def run_epoch(training: Training, checkpoints: Checkpoints, stop: StopRequest) -> dict[str, float]:
     """Train one epoch, or its rest; leave a checkpoint behind now and then, and when stopped."""
     params, here = training.params, training.position
     saved = started = time.monotonic()
     title = f"epoch {here.epoch}/{params.epochs}"
     left = len(training.names) - here.names
-    with StopRequest() as stop, Progress(title, total=left) as progress:
+    with Progress(title, total=left) as progress:
 
         def after_step(names: int) -> None:
             nonlocal saved
             progress.advance(names)
-            if reason := stop.reason:
+            if stop.reason:
                 save(checkpoints, training)
-                raise Interrupted(f"training stopped by {reason}; run again to go on from here")
+                raise stopped(stop)
             if time.monotonic() - saved > 60 * params.checkpoint_minutes:
                 save(checkpoints, training)
                 saved = time.monotonic()
@@ -129,6 +138,11 @@ def run_epoch(training: Training, checkpoints: Checkpoints) -> dict[str, float]:
             f"{left / seconds:,.0f} names/s"
         )
     return result
+
+
+def stopped(stop: StopRequest) -> Interrupted:
+    """What to raise once the training is kept."""
+    return Interrupted(f"training stopped by {stop.reason}; run again to go on from here")
 
 
 def save(checkpoints: Checkpoints, training: Training) -> None:
@@ -167,4 +181,4 @@ def run_fingerprint(params: Params, device: torch.device, precision: torch.dtype
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    sys.exit(exit_code(main, LOCK))

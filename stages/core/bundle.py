@@ -14,7 +14,8 @@ import safetensors
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 
 from stages.core.alphabet import Vocabulary
 from stages.core.classifier import Classifier
@@ -62,7 +63,7 @@ def save(folder: Path, config: Config, model: Classifier) -> None:
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
     with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(serialise(tensors))
     write_json(folder / "config.json", config.model_dump())
 
 

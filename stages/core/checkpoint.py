@@ -8,13 +8,13 @@ unnoticed, and there is no second file to get out of step with the first.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from stages.core.files import atomic_path
@@ -41,20 +41,26 @@ class Checkpoints:
         """Write a checkpoint that `latest` prefers to all of a lower ``order``."""
         content = save(dict(state.tensors), {"facts": json.dumps(state.facts, allow_nan=False)})
         digest = hashlib.sha256(content).hexdigest()
-        with atomic_path(self._folder / f"{order:012d}-{digest}.safetensors") as temporary:
+        with atomic_path(self._folder / f"{order:020d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(content)
-        for old in self._files()[KEEP:]:
+        killed_while_writing = self._folder.glob(".*.safetensors.*")
+        for old in [*self._files()[KEEP:], *killed_while_writing]:
             old.unlink()
 
-    def latest(self) -> State | None:
-        """The newest checkpoint that is whole, or None; damaged ones are passed over."""
+    def latest(self, on_damaged: Callable[[Path], object]) -> State | None:
+        """The newest checkpoint that is whole, or None.
+
+        Args:
+            on_damaged: called with each newer one, which is removed.
+        """
         for path in self._files():
             content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != path.stem.split("-")[1]:
-                continue
-            with safetensors.safe_open(path, framework="pt") as file:
-                facts = json.loads(file.metadata()["facts"])
-            return State(safetensors.torch.load(content), facts)
+            if hashlib.sha256(content).hexdigest() == path.stem.split("-")[1]:
+                with safetensors.safe_open(path, framework="pt") as file:
+                    facts = json.loads(file.metadata()["facts"])
+                return State(load(content), facts)
+            path.unlink()
+            on_damaged(path)
         return None
 
     def remove(self) -> None:

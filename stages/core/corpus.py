@@ -136,7 +136,7 @@ def _blocks(file: str, layout: Format) -> Iterator[tuple[int, bytes]]:
         if rest:
             yield line, rest
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{file}: broken gzip after line {line}: {error}") from None
+        raise UserError(f"{file}: broken gzip after line {line - 1}: {error}") from None
     except OSError as error:
         raise UserError(f"{file}: {error.strerror or error}") from None
 

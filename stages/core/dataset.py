@@ -1,5 +1,6 @@
 """Names as three flat arrays on disk: memory-mapped, no Python object per name."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -86,4 +87,17 @@ def _create(path: Path, size: int, dtype: type[Any]) -> NDArray[Any]:
     if size == 0:  # an empty file cannot be mapped
         np.save(path, np.empty(0, dtype=dtype))
         return np.empty(0, dtype=dtype)
-    return open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
+    array = open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
+    _reserve(path)
+    return array
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's place on disk now: a full disk is an error here, but a crash when mapped."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                error.filename = str(path)
+                raise

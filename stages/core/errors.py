@@ -2,6 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 class UserError(Exception):
@@ -12,10 +16,23 @@ class Interrupted(Exception):
     """The work was asked to stop and did so in good order; the message says what is kept."""
 
 
-def exit_code(main: Callable[[], int | None]) -> int:
-    """Run ``main`` and return its exit status: a `UserError` is one line on stderr and 1."""
+def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
+    """Run ``main`` and return its exit status: a `UserError` is one line on stderr and 1.
+
+    Args:
+        main: what to run.
+        lock: a file that only one process holds at a time; another is told so at once. The
+            operating system lets go of it when the process ends, however it ends.
+    """
     try:
-        return main() or 0
+        with FileLock(lock, blocking=False) if lock else nullcontext():
+            return main() or 0
+    except Timeout:
+        print(f"onoma: {lock}: held by another process at the same work; wait", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("onoma: interrupted", file=sys.stderr)
+        return 130
     except UserError as error:
         print(f"onoma: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,8 @@ from typing import Any
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; on success flush it to disk and rename it there.
 
-    After an exception ``target`` is what it was before, and the temporary file is gone.
+    After an exception ``target`` is what it was before, and the temporary file is gone. An
+    operating system's error (a full disk, say) names the target if it names no file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -26,6 +27,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(target)
         sync_folder(target.parent)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 from types import FrameType, TracebackType
 from typing import Self
+
+import psutil
 
 
 class StopRequest:
@@ -15,7 +18,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._signal = 0
-        self._parent = os.getppid() if "DVC_STAGE" in os.environ else None
+        self._parents = _parents(_distance_to_dvc())
         self._old: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -40,6 +43,36 @@ class StopRequest:
         """Why to stop, in words; None to go on."""
         if self._signal:
             return signal.Signals(self._signal).name
-        if self._parent is not None and os.getppid() != self._parent:
+        if _parents(len(self._parents)) != self._parents:
             return "the death of dvc"
         return None
+
+
+def _distance_to_dvc() -> int:
+    """How many generations up dvc is, 0 if dvc did not start us.
+
+    Some shells stay between dvc and the command that they run for it, others become it.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return 0
+    command = " ".join(sys.orig_argv[1:])
+    distance = 1
+    for parent in psutil.Process().parents():
+        try:
+            if not parent.cmdline()[-1].endswith(command):
+                break
+        except (psutil.Error, IndexError):
+            break
+        distance += 1
+    return distance
+
+
+def _parents(distance: int) -> list[int]:
+    """Process ids of parent, grandparent and so on; fewer once one of them is dead."""
+    found: list[int] = []
+    while len(found) < distance:
+        try:
+            found.append(psutil.Process(found[-1]).ppid() if found else os.getppid())
+        except psutil.NoSuchProcess:
+            break
+    return found
