@@ -114,9 +114,9 @@ class HelloParams(Block):
     embedding: Count
     hidden: Count
     layers: Annotated[int, Field(ge=1, le=8)]
-    stepped_rate: Annotated[float, Field(gt=0)]
-    sequence_rate: Annotated[float, Field(gt=0)]
-    embedded_rate: Annotated[float, Field(gt=0)]
+    stepped_rate: Annotated[float, Field(gt=0, le=1)]
+    sequence_rate: Annotated[float, Field(gt=0, le=1)]
+    embedded_rate: Annotated[float, Field(gt=0, le=1)]
     epochs: Count
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 

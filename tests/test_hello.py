@@ -1,0 +1,157 @@
+import doctest
+import json
+import pkgutil
+import re
+import resource
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from stages import hello
+from stages.core.errors import UserError
+from stages.core.lessons import Embedded, Stepped, WholeSequence, learn
+from stages.core.params import Params
+from tests.conftest import ROOT, run, set_params
+
+VARIANTS = ["stepped", "sequence", "embedded"]
+PAGES = ["lessons.md", "lessons.zh.md"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the shipped parameters, to run the stage in; on the CPU."""
+    for path in ROOT.glob("*.yaml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    set_params(tmp_path, train__device="cpu")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_all_three_write_ohlol_with_the_shipped_parameters(folder: Path, capsys) -> None:
+    hello.main()
+    metrics = json.loads((folder / "metrics/hello.json").read_text())
+    assert list(metrics) == VARIANTS
+    for result in metrics.values():
+        assert result["predicted"] == "ohlol"
+        assert result["right"] is True
+    curves = pd.read_csv(folder / "metrics/hello/loss.csv")
+    assert list(curves.columns) == ["epoch", *VARIANTS]
+    assert list(curves["epoch"]) == list(range(1, 16))
+    for name in VARIANTS:
+        assert curves[name].iloc[-1] == pytest.approx(metrics[name]["loss"])
+        assert curves[name].iloc[-1] < curves[name].iloc[0]
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"epoch \d+/15: loss \d+\.\d{4}, [ehlo]{5}\n", printed)) == 45
+
+
+def test_the_loss_is_a_sum_for_the_stepped_cell_and_a_mean_for_the_layer(folder: Path) -> None:
+    hello.main()  # the same seed gives both the same weights
+    first = pd.read_csv(folder / "metrics/hello/loss.csv").iloc[0]
+    assert first["stepped"] == pytest.approx(5 * first["sequence"], rel=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_a_cell_stepped_by_hand_equals_the_layer_with_the_same_weights(cell: str) -> None:
+    torch.manual_seed(1)
+    layer, stepped = WholeSequence(cell, 6), Stepped(cell, 6)
+    weights = {name.removesuffix("_l0"): weight for name, weight in layer.layer.named_parameters()}
+    stepped.cell.load_state_dict(weights)
+    codes = torch.randint(6, (3, 9))
+    torch.testing.assert_close(stepped(codes), layer(codes), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_every_model_gives_logits_for_every_character_and_learns(cell: str) -> None:
+    torch.manual_seed(1)
+    codes, targets = torch.tensor([[0, 1, 2, 0], [3, 3, 1, 2]]), torch.tensor([[1, 2, 0, 1]] * 2)
+    for model in (Stepped(cell, 4), WholeSequence(cell, 4), Embedded(cell, 4, 5, 7, 2)):
+        assert model(codes).shape == (2, 4, 4)
+        losses = [loss for loss, _ in learn(model, codes, targets, 0.05, 30, "mean")]
+        assert losses[-1] < 0.7 * losses[0]
+
+
+def test_own_words_of_other_characters_are_learned(folder: Path) -> None:
+    set_params(
+        folder, hello__input="你好世界", hello__target="hey!", hello__epochs=60, hello__cell="gru"
+    )
+    hello.main()
+    metrics = json.loads((folder / "metrics/hello.json").read_text())
+    assert metrics["embedded"]["predicted"] == "hey!"
+
+
+def test_what_is_not_learned_yet_is_told_and_no_error(folder: Path, capsys) -> None:
+    set_params(folder, hello__epochs=1, hello__target="lolol")
+    hello.main()
+    metrics = json.loads((folder / "metrics/hello.json").read_text())
+    assert not all(result["right"] for result in metrics.values())
+    assert "wrong, not yet lolol" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["ohlo", "ohlolo"])
+def test_a_target_of_another_length_is_refused_by_name(folder: Path, target: str) -> None:
+    set_params(folder, hello__target=target)
+    with pytest.raises(UserError) as error:
+        Params.load(folder / "params.yaml")
+    words = f"hello.target: should be as long as hello.input: 5, not {len(target)} characters"
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_that_computes_nonsense_is_told_in_one_line_and_nothing_is_written(
+    folder: Path, monkeypatch
+) -> None:
+    nonsense = [(float("nan"), torch.zeros(1, 5, dtype=torch.int64))]
+    monkeypatch.setattr(hello, "learn", lambda *arguments: nonsense)
+    with pytest.raises(UserError, match=r"loss of stepped is nan on cpu; .*stepped_rate"):
+        hello.main()
+    assert not (folder / "metrics").exists()
+
+
+def cpu_seconds() -> float:
+    """What child processes have used: unlike the clock it does not count other programs' work."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.slow
+def test_the_stage_takes_seconds_and_repeats_byte_for_byte(folder: Path) -> None:
+    (folder / "stages").symlink_to(ROOT / "stages")
+    written = []
+    for _ in range(2):
+        started = cpu_seconds()
+        done = run(folder, "python", "-m", "stages.hello")
+        assert done.returncode == 0, done.stderr
+        assert cpu_seconds() - started < 10
+        written.append(
+            [(folder / f"metrics/hello{end}").read_bytes() for end in (".json", "/loss.csv")]
+        )
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_shape_stated_in_the_lessons_holds(page: str, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    failed, tried = doctest.testfile(
+        str(ROOT / "docs" / page), module_relative=False, encoding="utf-8"
+    )
+    assert tried
+    assert not failed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_all_code_named_in_the_lessons_exists(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    names = set(re.findall(r"`((?:stages|torch)\.[\w.]+)`", text))
+    assert names
+    for name in names:
+        pkgutil.resolve_name(name)
+
+
+def test_both_languages_show_the_same_code() -> None:
+    english, chinese = (
+        [(example.source, example.want) for example in doctest.DocTestParser().get_examples(text)]
+        for text in ((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
+    )
+    assert english == chinese
