@@ -34,7 +34,7 @@ def predict_file(args: argparse.Namespace, model: Predictor) -> int:
     rows = unusable = 0
     with (
         create(target, schema) as write,
-        Progress("predict", total=source.rows) as progress,
+        Progress("predict", total=source.rows, unit="rows") as progress,
         StopRequest() as stop,
     ):
         for batch in source.batches():
