@@ -94,7 +94,7 @@ def test_a_target_of_another_length_is_refused_by_name(folder: Path, target: str
     set_params(folder, hello__target=target)
     with pytest.raises(UserError) as error:
         Params.load(folder / "params.yaml")
-    words = f"hello.target: should be as long as hello.input: 5, not {len(target)} characters"
+    words = f"hello.target: should be as long as hello.input (5 characters), not '{target}'"
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -127,8 +127,8 @@ class HelloParams(Block):
         if len(target) != len(word):
             raise PydanticCustomError(
                 "length",
-                "should be as long as hello.input: {wanted}, not {length} characters",
-                {"wanted": len(word), "length": len(target)},
+                "should be as long as hello.input ({wanted} characters)",
+                {"wanted": len(word)},
             )
         return target
 
