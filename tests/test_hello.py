@@ -81,6 +81,14 @@ def test_own_words_of_other_characters_are_learned(folder: Path) -> None:
     assert metrics["embedded"]["predicted"] == "hey!"
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_with_more_epochs_cells_with_gates_write_ohlol_too(folder: Path, cell: str) -> None:
+    set_params(folder, hello__cell=cell, hello__epochs=60)
+    hello.main()
+    metrics = json.loads((folder / "metrics/hello.json").read_text())
+    assert all(result["right"] for result in metrics.values())
+
+
 def test_what_is_not_learned_yet_is_told_and_no_error(folder: Path, capsys) -> None:
     set_params(folder, hello__epochs=1, hello__target="lolol")
     hello.main()
