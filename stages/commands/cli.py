@@ -16,6 +16,8 @@ from stages.core.errors import exit_code
 COMMANDS = {
     "predict": "say which countries names come from: a few, or a whole file",
     "serve": "answer on a web page and over HTTP, on this machine",
+    "retrain": "train anew on what has come in; promote the model only if it is better",
+    "bench": "compare our recipes with the notebook's classifier and a linear SVM",
     "card": "write docs/model-card.md from the metrics",
 }
 INTERRUPTED = 130  # as shells report a program stopped by Ctrl-C
