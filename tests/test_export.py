@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
+from ruamel.yaml import YAML
 
 from stages import export
 from stages.core import bundle, onnx_bundle
@@ -108,3 +109,11 @@ def test_a_tie_may_change_places_but_another_country_may_not() -> None:
 
 def test_bounds_are_powers_of_ten() -> None:
     assert [export.power_of_ten_above(v) for v in (3.1e-7, 9.9e-5, 0.0)] == [1e-6, 1e-4, 1e-7]
+
+
+def test_artifacts_in_dvc_yaml_are_what_stages_write() -> None:
+    config = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))
+    outs = {out for stage in config["stages"].values() for out in stage.get("outs", [])}
+    models = config["artifacts"].values()
+    assert {model["path"] for model in models} == {"data/model", "data/onnx"} <= outs
+    assert all(model["type"] == "model" and model["desc"] and model["labels"] for model in models)

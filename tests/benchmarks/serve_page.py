@@ -97,14 +97,14 @@ async def visit(address: str, port: int, screenshot: Path | None) -> None:
             assert await browser.value("document.activeElement.id") == "abstain"
             for _ in range(19):
                 await browser.key("ArrowRight")
-            await browser.until("document.getElementById('threshold').value === '95 %'")
+            await browser.until("document.getElementById('threshold').value === '95%'")
             sure = await browser.value(f"parseFloat({BEST}) >= 95")
             await browser.until(f"{ANSWERED}.startsWith('Unsure') !== {str(sure).lower()}")
 
             elsewhere = [url for url in browser.requests if not url.startswith((address, "data:"))]
             assert not elsewhere, elsewhere
             assert not browser.faults, browser.faults
-    pause = 60
+    pause = 40
     print(f"{NAME}: {answer}")
     print(
         f"key to changed page, its pause of {pause} ms included: "
@@ -117,10 +117,11 @@ async def shoot(browser: Browser, path: Path) -> None:
     await browser.do(
         "Emulation.setDeviceMetricsOverride",
         width=760,
-        height=780,
+        height=870,
         deviceScaleFactor=1,
         mobile=False,
     )
+    await browser.do("Emulation.setScrollbarsHidden", hidden=True)
     image = await browser.do("Page.captureScreenshot", format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(base64.b64decode(image["data"]))

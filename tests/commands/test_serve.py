@@ -139,7 +139,7 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
     # By hypothesis itself: the package's pytest plugin does not know this pytest.
     @hypothesis.given(case=operation.as_strategy())
     @hypothesis.settings(
-        max_examples=60,
+        max_examples=40,
         deadline=None,
         derandomize=True,
         database=None,
