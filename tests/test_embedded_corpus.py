@@ -1,0 +1,343 @@
+"""The committed corpus is what its script writes, and keeps what its README promises."""
+
+import csv
+import gzip
+import importlib.util
+import io
+import re
+import sys
+import tomllib
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from anyascii import anyascii
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.errors import UserError, exit_code
+
+ROOT = Path(__file__).resolve().parents[1]
+RAW = ROOT / "data" / "raw"
+PARTS = ("train", "test")
+# The zlib that packed the committed files: another may pack the same rows into other bytes.
+BUILT_WITH_ZLIB = "1.2.13"
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_names", RAW / "build_names.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+script = load_script()
+
+
+def committed(part: str) -> bytes:
+    return (RAW / f"names_{part}.csv.gz").read_bytes()
+
+
+def rows_of(part: str) -> list[tuple[str, str]]:
+    lines = csv.reader(io.StringIO(gzip.decompress(committed(part)).decode(), newline=""))
+    return [(name, country) for name, country in lines]
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, Any]:
+    try:
+        return dict(zip(PARTS, script.build(), strict=True))
+    except UserError as error:
+        pytest.fail(f"the dev extra is not installed as pinned: {error}")
+
+
+# ---- the committed files
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_files_are_what_the_script_writes(part: str, built: dict[str, Any]) -> None:
+    packed = script.packed(built[part])
+    assert gzip.decompress(committed(part)) == gzip.decompress(packed)
+    if zlib.ZLIB_RUNTIME_VERSION == BUILT_WITH_ZLIB:
+        assert committed(part) == packed
+
+
+def test_the_script_leaves_two_whole_files_and_nothing_else(
+    built: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "build", lambda: tuple(built.values()))  # takes seconds
+    monkeypatch.setattr(sys, "argv", ["build_names.py", "--output", str(tmp_path)])
+    assert exit_code(script.main) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "names_test.csv.gz",
+        "names_train.csv.gz",
+    ]
+    for part in PARTS:
+        written = (tmp_path / f"names_{part}.csv.gz").read_bytes()
+        assert written == script.packed(built[part])
+
+
+@pytest.mark.parametrize("package", ["mimesis", "no-such-package"])
+def test_other_package_versions_are_refused_and_nothing_is_written(
+    package: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(script, "PINNED", {package: "0.1"})
+    monkeypatch.setattr(sys, "argv", ["build_names.py", "--output", str(tmp_path)])
+    assert exit_code(script.main) == 1
+    message = capsys.readouterr().err
+    assert package in message and message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_pins_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["corpus"]}
+    assert {f"{name}=={version}" for name, version in script.PINNED.items()} <= wanted
+
+
+def test_the_files_are_small() -> None:
+    assert sum(len(committed(part)) for part in PARTS) < 400_000
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_gzip_header_has_no_time_and_no_file_name(part: str) -> None:
+    header = committed(part)[:10]
+    assert header[:4] == b"\x1f\x8b\x08\x00"
+    assert header[4:8] == b"\0\0\0\0"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_lines_are_quoted_and_there_is_no_header(part: str) -> None:
+    text = gzip.decompress(committed(part)).decode()
+    assert text.endswith("\n")
+    *lines, _ = text.split("\n")
+    assert all(re.fullmatch('"[^"\r]+","[A-Z][a-z]+"', line) for line in lines)
+    assert {country for _, country in rows_of(part)} == set(script.SOURCES)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_rows_are_sorted_and_stand_once(part: str) -> None:
+    rows = [(country, name) for name, country in rows_of(part)]
+    assert rows == sorted(set(rows))
+
+
+def romaji() -> dict[str, set[str]]:
+    """How the packages read a name in kanji; the script is not asked."""
+    from faker.providers.person.ja_JP import Provider
+    from japanese_personal_name_dataset import load_dataset
+
+    *_, surnames = load_dataset("org", include_last_names=True)
+    readings = {kanji: {entry["en"]} for kanji, entry in surnames.items()}
+    for kanji, _, reading in Provider.last_name_pairs:
+        readings.setdefault(kanji, set()).add(reading)
+    return readings
+
+
+def test_no_name_is_on_both_sides_in_any_spelling(built: dict[str, Any]) -> None:
+    readings = romaji()
+
+    def spellings(part: str) -> Iterator[str]:
+        for name, _ in rows_of(part):
+            for spelling in {anyascii(name)} | readings.get(name, set()):
+                yield "".join(c for c in spelling.casefold() if "a" <= c <= "z")
+
+    train, test = (set(spellings(part)) for part in PARTS)
+    assert "" not in train | test
+    assert not train & test
+
+
+def test_a_third_of_each_country_is_test() -> None:
+    train, test = (Counter(country for _, country in rows_of(part)) for part in PARTS)
+    for country in script.SOURCES:
+        assert test[country] / (train[country] + test[country]) == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_no_country_has_more_names_than_the_cap(built: dict[str, Any]) -> None:
+    rows = [row for part in PARTS for row in built[part] if not row.romanised]
+    assert max(Counter(row.country for row in rows).values()) == 1500
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_committed_name_is_clean(part: str) -> None:
+    for name, _ in rows_of(part):
+        assert name == unicodedata.normalize("NFC", name)
+        assert name == " ".join(name.split())
+        assert len(name) <= 20 and name.count(" ") <= 2, name
+        assert {unicodedata.category(c)[0] for c in name if c not in " '-"} <= {"L", "M"}, name
+        assert name[-1] not in "'-" and name[0].isalpha(), name
+        assert not (" " in name and name[0].islower()), name
+        assert not (len(name) > 1 and name.isascii() and name.isupper()), name
+        assert name not in {"Doe", "Name", "Surname", "Unknown", "Dussen van"}
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [("Müller", "Muller"), ("Иванов", "Ivanov"), ("佐藤", "Satou", "Sato"), ("김", "Gim")],
+)
+def test_all_spellings_of_a_name_stand_together(spellings: tuple[str, ...]) -> None:
+    sides = [{name for name, _ in rows_of(part)} for part in PARTS]
+    assert any(side.issuperset(spellings) for side in sides)
+
+
+def test_the_readme_has_the_counts_of_the_files(built: dict[str, Any]) -> None:
+    readme = (RAW / "README.md").read_text(encoding="utf-8")
+    assert script.table(built["train"], built["test"]) in readme
+
+
+# ---- the steps
+
+
+@dataclass(frozen=True)
+class Given:
+    """A list of names for a test."""
+
+    names: tuple[str, ...]
+    romaji: str = ""
+
+    def read(self) -> Iterator[tuple[str, str]]:
+        return ((name, self.romaji) for name in self.names)
+
+
+def surname(name: str, country: str = "A", lists: int = 1, *romanised: str) -> Any:
+    return script.Surname(country, name, frozenset(romanised), lists)
+
+
+@pytest.mark.parametrize(
+    ("listed", "name"),
+    [
+        ("  Müller ", "Müller"),
+        ("Mu\u0308ller", "Müller"),
+        ("O’Brien", "O'Brien"),
+        ("van der Berg", "Berg"),
+        ("'s Gravensande", "Gravensande"),
+        ("Van Bragt", "Van Bragt"),
+        ("Дем’яненко", "Дем'яненко"),
+        ("Koval'", "Koval"),
+        ("CHEN", "Chen"),
+        ("satou", "Satou"),
+        ("أبو  قمر", "أبو قمر"),
+        *(
+            (placeholder, "")
+            for placeholder in ("Doe", "Name", "unknown", "Dussen van", "VI", "Xx")
+        ),
+        *((odd, "") for odd in ("", "'", "Domokos (name)", "Bourgondië, van", "A1", "Sto 1ny")),
+        ("Coreth von und Coredo", ""),
+        ("Abcdefghijklmnopqrstu", ""),
+    ],
+)
+def test_cleaning(listed: str, name: str) -> None:
+    assert script.clean(listed) == name
+
+
+# Any text, and texts of what cleaning looks at.
+texts = st.text(max_size=30) | st.text("aBéßЖя佐عO'’- .,", max_size=12)
+
+
+@given(texts)
+def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+    name = script.clean(text)
+    assert script.clean(name) == name
+
+
+@given(texts)
+def test_folding_twice_is_folding_once(text: str) -> None:
+    folded = script.fold(text)
+    assert re.fullmatch("[a-z]*", folded)
+    assert script.fold(folded) == folded == script.fold(anyascii(text))
+
+
+@given(texts.map(script.clean).filter(bool))
+def test_a_clean_name_folds_to_something_and_romanises_to_clean_ascii(name: str) -> None:
+    assert script.fold(name)
+    for spelling in script.romanise(name):
+        assert spelling.isascii()
+        assert spelling == script.clean(spelling) != name
+
+
+@pytest.mark.parametrize(
+    ("name", "romanised"),
+    [
+        ("Müller", {"Muller"}),
+        ("Smith", set()),
+        ("Коваль", {"Koval"}),
+        ("欧阳", {"Ouyang"}),
+        ("Smrž", {"Smrz"}),
+        ("آل الشيخ", set()),
+    ],
+)
+def test_romanising(name: str, romanised: set[str]) -> None:
+    assert script.romanise(name) == romanised
+
+
+def test_given_romaji_go_before_anyascii() -> None:
+    assert script.romanise("佐藤", {"Satou", "Sato"}) == {"Satou", "Sato"}
+
+
+def test_wide_lists_lose_what_is_core_elsewhere() -> None:
+    sources = {
+        "A": script.Lists(core=(Given(("Müller", "Both")),)),
+        "B": script.Lists(core=(Given(("Both",)),), wide=(Given(("Muller", "Both", "Own")),)),
+    }
+    selected = {(s.country, s.name): s.lists for s in script.select(sources)}
+    assert selected == {("A", "Müller"): 1, ("A", "Both"): 1, ("B", "Both"): 1, ("B", "Own"): 1}
+
+
+def test_a_core_name_in_kanji_is_known_by_its_romaji_not_by_its_chinese_reading() -> None:
+    sources = {
+        "A": script.Lists(core=(Given(("森",), "Mori"),)),
+        "B": script.Lists(core=(), wide=(Given(("Mori", anyascii("森"))),)),
+    }
+    assert {s.name for s in script.select(sources)} == {"森", anyascii("森")}
+
+
+def test_the_cap_keeps_names_of_several_lists_first() -> None:
+    names = [surname(f"N{letter}", lists=1 + (letter in "qz")) for letter in "abqxyz"]
+    kept = script.cap([*names, surname("Other", "B")], most=2)
+    assert {(s.country, s.name) for s in kept} == {("A", "Nq"), ("A", "Nz"), ("B", "Other")}
+
+
+def test_a_group_is_all_that_shares_a_fold_even_indirectly() -> None:
+    names = [
+        surname("伊藤", "J", 1, "Itou", "Ito"),
+        surname("伊東", "J", 1, "Itou"),
+        surname("Ito", "E"),
+        surname("Smith", "E"),
+    ]
+    groups = script.group(names).values()
+    assert sorted(len(members) for members in groups) == [1, 3]
+
+
+@given(
+    st.lists(
+        st.builds(surname, st.text("abc", min_size=1, max_size=3), st.sampled_from("ABC")),
+        unique=True,
+    )
+)
+def test_splitting_loses_nothing_and_parts_no_group(names: list[Any]) -> None:
+    train, test = script.split(names)
+    assert Counter([*train, *test]) == Counter(names)
+    assert not {s.name for s in train} & {s.name for s in test}
+
+
+def test_every_third_group_is_test() -> None:
+    train, test = script.split([surname(f"N{letter}") for letter in "abcdefghi"])
+    assert (len(train), len(test)) == (6, 3)
+
+
+def test_a_shared_group_counts_for_its_rarest_country() -> None:
+    common = [surname(f"N{letter}", "Big") for letter in "abcdef"]
+    shared = [surname(name, "Rare") for name in ("Na", "Nb", "Nc")]
+    _, test = script.split(common + shared)
+    assert sum(s.country == "Rare" for s in test) == 1
+    assert sum(s.country == "Big" for s in test) == 2
