@@ -3,11 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-fast check fuzz clean
+.PHONY: repro test test-fast check fuzz clean retrain metrics-diff
 
 repro: .venv/installed
 	dvc repro
 	dvc metrics show metrics/evaluate.json metrics/baseline.json
+
+# One nightly retraining, as a scheduler runs it (docs/retraining.md).
+retrain: .venv/installed-dev
+	onoma retrain --push
+
+# What the metrics have become since BASE, as Markdown.
+BASE ?= HEAD
+metrics-diff: .venv/installed
+	mkdir -p .onoma
+	dvc metrics diff --md $(BASE) | tee .onoma/metrics.md
 
 test: check
 	pytest
@@ -20,6 +30,7 @@ check: .venv/installed-dev
 	ruff check .
 	mypy
 	lint-imports
+	actionlint
 
 # -e: the stages are run from the checkout, and `onoma` with them.
 .venv/installed: pyproject.toml constraints.txt

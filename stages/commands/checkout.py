@@ -90,9 +90,10 @@ class Checkout:
             UserError: the source is out of reach.
         """
         self._end_leftovers()
-        if not self.folder.exists():
+        if not (self.folder / ".git").exists():
             fresh = self.home / "checkout.new"
-            shutil.rmtree(fresh, ignore_errors=True)
+            for part in (fresh, self.folder):
+                shutil.rmtree(part, ignore_errors=True)
             git(self.root, "clone", "--quiet", "--no-checkout", str(self.root), str(fresh))
             fresh.rename(self.folder)
         for lock in (self.folder / ".git").rglob("*.lock"):

@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; the status is 0 (promoted, or nothing to do), 3 (rejected), 75 (busy)."""
+    if find_spec("gto") is None or find_spec("jinja2") is None:
+        raise UserError("onoma retrain needs more packages; pip install 'onoma[retrain]'")
     root = top_of(Path.cwd())
     home = root / HOME
     home.mkdir(exist_ok=True)
