@@ -82,7 +82,11 @@ class Source:
             for batch in pcsv.open_csv(
                 self._inflated(),
                 read_options=pcsv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+                parse_options=pcsv.ParseOptions(
+                    newlines_in_values=True,
+                    invalid_row_handler=skip,
+                    ignore_empty_lines=len(types) > 1,  # in a single column it is an empty cell
+                ),
                 convert_options=pcsv.ConvertOptions(column_types=types),
             ):
                 for start in range(0, len(batch), ROWS):
@@ -90,7 +94,7 @@ class Source:
 
     def _header(self) -> list[str]:
         start = self._inflated().read(BLOCK_BYTES).decode("utf-8-sig", "surrogateescape")
-        header = next(csv.reader(io.StringIO(start, newline="")), [])
+        header = next(filter(None, csv.reader(io.StringIO(start, newline=""))), [])
         if not header:
             raise UserError(f"{self.path}: has no header; its first line must name the columns")
         for name in header:

@@ -89,6 +89,7 @@ def test_below_the_threshold_the_answer_is_unsure(predict, people: Path, tmp_pat
 def test_parquet_in_whatever_way_text_is_stored(predict, tmp_path: Path) -> None:
     wanted = None
     kinds = [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.binary()]
+    kinds.append(pa.string_view())
     for n, kind in enumerate(kinds):
         table = pa.table({"name": pa.array([*NAMES, None], pa.string()).cast(kind), "n": range(10)})
         pq.write_table(table, tmp_path / f"{n}.parquet")

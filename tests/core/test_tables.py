@@ -45,6 +45,21 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out.parquet").equals(table)
 
 
+def test_empty_lines_are_cells_of_a_single_column_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("name\na\n\nb\n")
+    (tmp_path / "two.csv").write_text("name,note\na,b\n\nc,d\n\n")
+    copy(tmp_path / "one.csv", tmp_path / "1.csv")
+    assert copy(tmp_path / "two.csv", tmp_path / "2.csv").skipped == 0
+    assert (tmp_path / "1.csv").read_text() == '"name"\n"a"\n""\n"b"\n'
+    assert (tmp_path / "2.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
+
+
+def test_a_header_alone_is_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("name,note\n")
+    copy(tmp_path / "in.csv", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
 def test_rows_of_other_width_are_left_out_and_counted(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("name,note\na,b\nlonely\nc,d\nx,y,z\n")
     source = copy(tmp_path / "in.csv", tmp_path / "out.csv")
