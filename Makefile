@@ -42,5 +42,9 @@ check: .venv/installed-dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# A long search for inputs that break the readers; tests/fuzz runs a short one.
+fuzz: .venv/installed-dev
+	python -m tests.fuzz 200000
+
 clean:
 	rm -rf .venv .checkpoints

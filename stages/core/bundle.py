@@ -6,6 +6,7 @@ model.predict(["Müller", "Иванов"])
 """
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -19,7 +20,7 @@ from safetensors.torch import save as serialise
 
 from stages.core.alphabet import Vocabulary
 from stages.core.classifier import Classifier
-from stages.core.errors import UserError
+from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path, write_json
 from stages.core.params import Block, ModelParams
 from stages.core.predictor import Predictor
@@ -88,14 +89,14 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
         for name in sorted(expected.keys() | found.keys()):
             if expected.get(name) != found.get(name):
                 raise UserError(
-                    f"{path}: {name} is {found.get(name, 'missing')}, "
-                    f"but config.json calls for {expected.get(name, 'no such tensor')}"
+                    f"{path}: {brief(name)} is {brief(found.get(name, 'missing'))}, "
+                    f"but config.json calls for {brief(expected.get(name, 'no such tensor'))}"
                 )
         model.load_state_dict(load_file(path, device=str(device)), assign=True)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+        raise UserError(f"{path}: damaged: {brief(error)}") from None
     return model.eval(), config
 
 
@@ -113,9 +114,9 @@ def load_config(path: Path) -> Config:
             raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no bundle")
         raw = json.loads(path.read_bytes())
         if isinstance(raw, dict) and raw.get("format") != FORMAT:
+            found = brief(reprlib.repr(raw.get("format")), 20)
             raise UserError(
-                f"{path}: format {raw.get('format')!r:.20}, but this onoma reads {FORMAT}; "
-                "run dvc repro train"
+                f"{path}: format {found}, but this onoma reads {FORMAT}; run dvc repro train"
             )
         return Config.model_validate(raw)
     except OSError as error:
@@ -123,9 +124,9 @@ def load_config(path: Path) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {key}: {first['msg'].lower()}") from None
+        raise UserError(f"{path}: {brief(key)}: {brief(first['msg'].lower())}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged: {error!s:.100}") from None
+        raise UserError(f"{path}: damaged: {brief(error)}") from None
 
 
 def load(folder: str | Path, device: str = "cpu") -> Predictor:

@@ -52,5 +52,6 @@ def make_reproducible(seed: int, threads: int) -> None:
     # cuBLAS reads this when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms(True)`, which also imports the compiler: seconds.
+    torch.set_deterministic_debug_mode("error")
     torch.manual_seed(seed)

@@ -16,6 +16,13 @@ class Interrupted(Exception):
     """The work was asked to stop and did so in good order; the message says what is kept."""
 
 
+def brief(value: object, limit: int = 100) -> str:
+    """A stranger's text, fit for an error message: one printable line of bounded length."""
+    line = " ".join(str(value)[: 10 * limit].split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
 def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
     """Run ``main`` and return its exit status: a `UserError` is one line on stderr and 1.
 
