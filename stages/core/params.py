@@ -3,6 +3,7 @@
 The meaning, unit and allowed values of each key stand beside it in params.yaml.
 """
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -18,13 +19,14 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, brief
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 BlockT = TypeVar("BlockT", bound="Block")
 Buckets = Annotated[int, Field(ge=2, le=2**24)]
 Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -60,8 +62,8 @@ class ModelParams(Block):
     """The shape of the classifier."""
 
     cell: Cell
-    embedding: Count
-    hidden: Count
+    embedding: Width
+    hidden: Width
     layers: Annotated[int, Field(ge=1, le=8)]
     bidirectional: bool
     attention: bool
@@ -190,8 +192,8 @@ def _checked(kind: type[BlockT], path: Path) -> BlockT:
         elif first["type"] == "missing":
             reason = "the key is missing"
         else:
-            reason = f"{first['msg'].lower()}, not {first['input']!r:.60}"
-        raise UserError(f"{path}: {key}: {reason}") from None
+            reason = f"{first['msg'].lower()}, not {brief(reprlib.repr(first['input']), 60)}"
+        raise UserError(f"{path}: {brief(key)}: {reason}") from None
 
 
 def _yaml(path: Path) -> Any:
@@ -199,6 +201,6 @@ def _yaml(path: Path) -> Any:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"{path}: not valid YAML: {line:.200}") from None
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # The last four are the parser's own slips on odd scalars such as `!!int ""`.
+        raise UserError(f"{path}: not valid YAML: {brief(error, 200)}") from None
