@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from collections import Counter
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -38,6 +39,7 @@ def fuzz(target: Target, inputs: int, first_seed: int = 0) -> Counter[str]:
 
 def main(inputs: int = 200_000, *names: str) -> None:
     """Fuzz the named targets, or all."""
+    warnings.simplefilter("ignore")  # the YAML parser's, of repeated anchors
     faulthandler.register(signal.SIGALRM, chain=True)  # says where it hangs, then ends
     for name in names or TARGETS:
         started = time.monotonic()

@@ -8,6 +8,7 @@ import json
 import struct
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def altered(draw: st.DrawFn, valid: dict) -> dict:
                 inner = inner[key]
             match draw(st.sampled_from(["odd", "odd", "number", "text", "gone", "new"])):
                 case "odd":
-                    inner[path[-1]] = draw(st.sampled_from(ODD))
+                    inner[path[-1]] = deepcopy(draw(st.sampled_from(ODD)))
                 case "number":
                     inner[path[-1]] = draw(st.integers() | st.floats())
                 case "text":
@@ -103,7 +104,7 @@ def altered(draw: st.DrawFn, valid: dict) -> dict:
                 case "gone":
                     del inner[path[-1]]
                 case _:
-                    inner[draw(st.text(max_size=8))] = draw(st.sampled_from(ODD))
+                    inner[draw(st.text(max_size=8))] = deepcopy(draw(st.sampled_from(ODD)))
         except (KeyError, IndexError, TypeError):
             pass  # an earlier alteration took that place away
     return result
