@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.core.errors import Interrupted, UserError
+from stages.core.errors import Interrupted, UserError, brief
 from stages.core.interrupt import StopRequest
 from stages.core.predictor import UNSURE, Predictor
 from stages.core.progress import Progress
@@ -63,13 +63,17 @@ def check_column(source: Source, column: str) -> None:
     names = source.schema.names
     if names.count(column) != 1:
         what = "two columns" if column in names else "no column"
-        there = ", ".join(name[:40] for name in names[:20])
-        raise UserError(f"{source.path}: has {what} {column!r:.60}; use --column, one of: {there}")
+        there = brief(", ".join(names), 300)
+        raise UserError(
+            f"{source.path}: has {what} {brief(column, 60)!r}; use --column, one of: {there}"
+        )
     found = source.schema.field(column).type
     if pa.types.is_dictionary(found):
         found = found.value_type
     if found not in TEXT_TYPES:
-        raise UserError(f"{source.path}: column {column!r:.60} holds {found!s:.60}, not text")
+        raise UserError(
+            f"{source.path}: column {brief(column, 60)!r} holds {brief(found, 60)}, not text"
+        )
 
 
 TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.null())
@@ -84,7 +88,7 @@ def extended(source: Source, prefix: str, top: int) -> pa.Schema:
             name = f"{prefix}{name}{rank}"
             if name in schema.names:
                 raise UserError(
-                    f"{source.path}: has a column {name!r:.60} already; give ours a --prefix"
+                    f"{source.path}: has a column {brief(name, 60)!r} already; give ours a --prefix"
                 )
             schema = schema.append(pa.field(name, type_))
     return schema

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.card import model_card
-from stages.core.errors import UserError
+from stages.core.errors import UserError, brief
 from stages.core.files import write_text
 from stages.core.params import Params
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         text = model_card(params, *metrics)
     except KeyError as error:
-        raise UserError(f"{METRICS}: no {error} in it; run dvc repro") from None
+        raise UserError(f"{METRICS}: no {brief(error)} in it; run dvc repro") from None
     write_text(args.output, text)
     print(f"card: wrote {args.output}")
 
@@ -38,4 +38,4 @@ def read(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; run dvc repro") from None
     except ValueError as error:
-        raise UserError(f"{path}: damaged: {error}; run dvc repro") from None
+        raise UserError(f"{path}: damaged: {brief(error)}; run dvc repro") from None

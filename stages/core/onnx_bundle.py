@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from stages.core.alphabet import Vocabulary
-from stages.core.errors import UserError
+from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path, write_json
 from stages.core.predictor import Predictor
 
@@ -84,8 +84,9 @@ def _session(path: Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a model that ONNX Runtime reads: {reason:.150}") from None
+        raise UserError(
+            f"{path}: not a model that ONNX Runtime reads: {brief(error, 150)}"
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
         reason = error.strerror or error
         raise UserError(f"{path}: {reason}; export a model first (dvc repro export)") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not the config of an exported model: {error!s:.100}") from None
+        raise UserError(f"{path}: not the config of an exported model: {brief(error)}") from None
     return dict(config)
 
 

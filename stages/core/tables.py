@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -110,12 +110,12 @@ class Source:
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
-            reason = str(error).splitlines()[0]
+            reason = brief(error, 200)
             if "straddling" in reason:
                 reason = f"a row is longer than {BLOCK_BYTES} bytes, or a quote is not closed"
             elif "UTF8" in reason or isinstance(error, UnicodeError):
                 reason = "not UTF-8 throughout; convert it (iconv -t utf-8)"
-            raise UserError(f"{self.path}: cannot be read: {reason:.200}") from None
+            raise UserError(f"{self.path}: cannot be read: {reason}") from None
 
 
 @contextmanager
@@ -139,5 +139,4 @@ def create(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch],
                 ):
                     yield writer.write_batch
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be written: {reason:.200}") from None
+        raise UserError(f"{path}: cannot be written: {brief(error, 200)}") from None

@@ -124,6 +124,15 @@ def test_missing_column_is_one_line_that_names_those_there_are(
     assert not (tmp_path / "o.csv").exists()
 
 
+def test_odd_column_names_do_not_spread_the_message_over_lines(
+    predict, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "a.csv").write_text('"first\nline","\x1b[31mred"\na,b\n')
+    assert predict("--input", tmp_path / "a.csv", "--output", tmp_path / "o.csv") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "\x1b" not in err
+
+
 def test_columns_in_the_way_need_a_prefix(predict, tmp_path: Path, capsys) -> None:
     source, target = tmp_path / "a.csv", tmp_path / "b.csv"
     source.write_text("name,country\nAbe,Japan\n")
