@@ -271,6 +271,10 @@ def _cut(
 
 
 def _csv_fields(line: bytes) -> tuple[bytes, bytes]:
+    if len(line) > csv.field_size_limit():
+        raise Rejected(f"odd line longer than {csv.field_size_limit()} bytes")
+    if b"\r" in line:
+        raise Rejected("carriage return within the line")
     try:
         (fields,) = csv.reader([line.decode("utf-8", "surrogateescape")], strict=True)
     except (csv.Error, ValueError):
