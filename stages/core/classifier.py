@@ -5,6 +5,7 @@ n-gram classifier, whose logits are added (Cheng et al., Wide & Deep Learning fo
 Systems, 2016). The recurrent layers generalise; the wide term remembers what a linear model does.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -72,10 +73,10 @@ class Classifier(nn.Module):
 
     def wide_logits(self, codes: Tensor) -> Tensor:
         """The wide term, (batch, countries): scaled, as longer names have more n-grams."""
-        total = codes.new_zeros((), dtype=torch.float32)
+        total = torch.zeros((), device=codes.device)
         for order in self.wide_orders:
             total = total + self.wide(codes, order).sum(1)
-        return total * codes.shape[1] ** -0.5
+        return total / math.sqrt(codes.shape[1])
 
 
 class Ngrams(nn.Module):

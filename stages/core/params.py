@@ -168,17 +168,24 @@ class Params(Recipe):
     gate: GateParams
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, recipe: str | None = None) -> Self:
         """Read and check ``path``, with `model` and `train` taken from the recipe that it names.
+
+        Args:
+            path: the params.yaml; recipes stand beside it.
+            recipe: take this one instead.
 
         Raises:
             UserError: the file cannot be read, or a key or value in it is not allowed.
         """
         params = _checked(cls, path)
-        if params.recipe == path.stem:
+        recipe = recipe or params.recipe
+        if recipe == path.stem:
             return params
-        recipe = _checked(Recipe, path.with_name(f"{params.recipe}.yaml"))
-        return params.model_copy(update={"model": recipe.model, "train": recipe.train})
+        chosen = _checked(Recipe, path.with_name(f"{recipe}.yaml"))
+        return params.model_copy(
+            update={"recipe": recipe, "model": chosen.model, "train": chosen.train}
+        )
 
 
 def _checked(kind: type[BlockT], path: Path) -> BlockT:
