@@ -83,8 +83,11 @@ def load(folder: Path) -> Predictor:
     """The model in ``folder``: by ONNX Runtime, or by torch if it is a bundle of weights."""
     weights = folder / "model.safetensors"
     if weights.exists() and not (folder / onnx_bundle.MODEL).exists():
+        import torch
+
         from stages.core import bundle
 
+        torch.set_num_threads(1)  # two threads for products this small wait more than they work
         return bundle.load(folder)
     return onnx_bundle.load(folder)
 

@@ -219,6 +219,29 @@ def test_a_stopped_run_leaves_the_old_output_and_no_rest(onnx_folder: Path, tmp_
     assert sorted(tmp_path.iterdir()) == [source, target]
 
 
+@pytest.mark.slow
+def test_memory_is_bounded_whatever_the_file(onnx_folder: Path, tmp_path: Path) -> None:
+    def peak(rows: int) -> float:
+        source = tmp_path / "in.csv"
+        with source.open("w") as file:
+            file.write("name,note\n")
+            file.writelines(
+                f"{n % 5_000:b},some longer text in another column\n" for n in range(rows)
+            )
+        program = [sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder]
+        process = subprocess.Popen(
+            [*program, "--input", source, "--output", tmp_path / "out.parquet"], cwd=ROOT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss / 1024
+
+    small, large = peak(400_000), peak(1_200_000)
+    assert large < 600
+    assert large < small + 60  # a file of 60 MB, held nowhere as a whole
+
+
 def test_chunks_and_workers_do_not_change_the_answers(
     predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
