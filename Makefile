@@ -1,6 +1,8 @@
 # Everything a newcomer needs: `make repro` (the pipeline) and `make test` (all checks).
 PYTHON ?= python3
 BIN := .venv/bin
+# Threads that wait do not spin: on a shared machine they would starve those that work.
+export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro test test-fast check fuzz clean retrain metrics-diff

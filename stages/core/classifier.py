@@ -27,11 +27,9 @@ class Classifier(nn.Module):
     def __init__(self, params: ModelParams, codes: int, countries: int) -> None:
         """Draw the weights of a classifier of ``codes`` characters into ``countries``."""
         super().__init__()
-        self.deep_orders = range(2, params.ngrams + 1)
-        self.wide_orders = range(1, params.wide_ngrams + 1)
         self.characters = nn.Embedding(codes, params.embedding)
-        self.ngrams = Ngrams(self.deep_orders, params.buckets, params.embedding)
-        self.wide = Ngrams(self.wide_orders, params.wide_buckets, countries)
+        self.ngrams = Ngrams(range(2, params.ngrams + 1), params.buckets, params.embedding)
+        self.wide = Ngrams(range(1, params.wide_ngrams + 1), params.wide_buckets, countries)
         self.recurrent = CELLS[params.cell](
             params.embedding,
             params.hidden,
@@ -61,22 +59,22 @@ class Classifier(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         """(batch, length) -> (batch, length, embedding): each character with its n-grams."""
-        vectors: Tensor = self.characters(codes)
-        for order in self.deep_orders:
-            ngram = self.ngrams(codes, order)
-            if self.training and self.ngram_dropout:
-                # Whole n-grams, so that the characters alone learn to do without them.
-                keep = torch.rand(codes.shape, device=codes.device) >= self.ngram_dropout
-                ngram = ngram * keep.unsqueeze(-1)
-            vectors = vectors + ngram
-        return vectors
+        characters = cast(Tensor, self.characters(codes))
+        if not self.ngrams.orders:
+            return characters
+        ngrams: Tensor = self.ngrams(codes)
+        if self.training and self.ngram_dropout:
+            # Whole n-grams, so that the characters alone learn to do without them.
+            keep = torch.rand(ngrams.shape[:3], device=codes.device) >= self.ngram_dropout
+            ngrams = ngrams * keep.unsqueeze(-1)
+        return characters + ngrams.sum(2)
 
     def wide_logits(self, codes: Tensor) -> Tensor:
         """The wide term, (batch, countries): scaled, as longer names have more n-grams."""
-        total = torch.zeros((), device=codes.device)
-        for order in self.wide_orders:
-            total = total + self.wide(codes, order).sum(1)
-        return total / math.sqrt(codes.shape[1])
+        if not self.wide.orders:
+            return torch.zeros((), device=codes.device)
+        total: Tensor = self.wide(codes).sum((1, 2))
+        return torch.div(total, math.sqrt(codes.shape[1]))
 
 
 class Ngrams(nn.Module):
@@ -84,13 +82,17 @@ class Ngrams(nn.Module):
 
     def __init__(self, orders: range, buckets: int, width: int) -> None:
         super().__init__()
-        self.first, self.buckets = orders.start, buckets
+        self.orders, self.buckets = orders, buckets
         self.table = nn.Embedding(len(orders) * buckets, width)
 
-    def forward(self, codes: Tensor, order: int) -> Tensor:
-        """(batch, length) -> (batch, length, width): the n-gram that ends at each position."""
-        rows = hash_ngrams(codes, order) % self.buckets + (order - self.first) * self.buckets
-        return cast(Tensor, self.table(rows))
+    def forward(self, codes: Tensor) -> Tensor:
+        """(batch, length) -> (batch, length, orders, width): n-grams that end at each position."""
+        rows = [
+            hash_ngrams(codes, order) % self.buckets + place * self.buckets
+            for place, order in enumerate(self.orders)
+        ]
+        # One look-up for all orders: each would write a gradient as large as the table.
+        return cast(Tensor, self.table(torch.stack(rows, dim=2)))
 
 
 class Attention(nn.Module):

@@ -54,4 +54,6 @@ def make_reproducible(seed: int, threads: int) -> None:
     torch.set_num_threads(threads)
     # As `use_deterministic_algorithms(True)`, which also imports the compiler: seconds.
     torch.set_deterministic_debug_mode("error")
+    # A help in debugging, and slow; set by name, as torch types its module without it.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.manual_seed(seed)
