@@ -4,6 +4,7 @@ Reads data/clean; writes data/index. Vocabulary and countries come from the trai
 """
 
 import math
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ def main() -> None:
         for number, split in enumerate(PARTS):
             if sizes[split][0]:
                 write(split, "train", part == number, None, sizes[split], vocabulary, label_of)
+            else:  # an earlier run's would be taken for this one's
+                shutil.rmtree(INDEX / split, ignore_errors=True)
         everything = np.ones(len(seen), dtype=bool)
         write("test", "test", everything, seen, sizes["test"], vocabulary, label_of)
     print(

@@ -86,8 +86,9 @@ def ingest(
                     f"(ingest.max_rejected), the first in {first.file}, line {first.line}: "
                     f"{first.reason}"
                 )
-    if not counts["kept"]:
-        raise UserError(f"{source}: holds no usable row of name,country")
+        if not counts["kept"]:
+            why = f": {first.file}, line {first.line}: {first.reason}" if first else ""
+            raise UserError(f"{source}: holds no usable row of name,country{why}")
     return counts, countries
 
 

@@ -40,6 +40,8 @@ class Names:
             )
         except FileNotFoundError as error:
             raise UserError(f"{error.filename}: not there; run dvc repro index") from None
+        except (EOFError, ValueError) as error:
+            raise UserError(f"{folder}: damaged: {error}; run dvc repro index") from None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,17 +89,13 @@ def _create(path: Path, size: int, dtype: type[Any]) -> NDArray[Any]:
     if size == 0:  # an empty file cannot be mapped
         np.save(path, np.empty(0, dtype=dtype))
         return np.empty(0, dtype=dtype)
-    array = open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
-    _reserve(path)
-    return array
-
-
-def _reserve(path: Path) -> None:
-    """Take the file's place on disk now: a full disk is an error here, but a crash when mapped."""
-    with path.open("r+b") as file:
+    try:
+        array = open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
         if hasattr(os, "posix_fallocate"):
-            try:
+            # A full disk is an error now, but would be a crash once the pages are written.
+            with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-            except OSError as error:
-                error.filename = str(path)
-                raise
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    return array

@@ -1,5 +1,6 @@
 """What a person can mend, told in one line; everything else is a bug and keeps its traceback."""
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -46,7 +47,8 @@ def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
     except Interrupted as stop:
         print(f"onoma: {stop}", file=sys.stderr)
         return 1
-    except OSError as error:
-        # A full disk, a read-only folder: the operating system's words name the file.
+    except (OSError, sqlite3.OperationalError) as error:
+        # A full disk, a read-only folder: the operating system's words name the file. DVCLive
+        # opens DVC's SQLite state, which has its own error for the same.
         print(f"onoma: {error}", file=sys.stderr)
         return 1
