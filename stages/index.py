@@ -131,8 +131,9 @@ def hold_out(
     chosen = np.zeros(len(names), dtype=bool)
     for n, country in enumerate(records["country"][first].tolist()):
         count = counters.get(country, 0)
-        before, after = (math.floor(k * share + phase) for k in (count, count + 1))
-        chosen[n] = count > 0 and after > before  # the first name of a country always stays
+        if count:  # the first name of a country always stays
+            before, after = (math.floor(k * share + phase) for k in (count - 1, count))
+            chosen[n] = after > before
         counters[country] = count + 1
     return chosen[group]
 
