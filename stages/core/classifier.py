@@ -43,7 +43,6 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
         self.ngram_dropout = params.ngram_dropout
         # Small n-gram vectors: a rare n-gram should move its character's vector, not replace it.
-        nn.init.normal_(self.characters.weight, std=0.3)
         nn.init.normal_(self.ngrams.table.weight, std=0.1)
         nn.init.zeros_(self.wide.table.weight)
 

@@ -84,6 +84,7 @@ class TrainParams(Block):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count
     batch_size: Count
+    lengths_per_step: Count
     learning_rate: Annotated[float, Field(gt=0)]
     wide_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]

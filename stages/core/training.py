@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages.core.batches import Batch, load_batches, training_order
+from stages.core.batches import Rows, load_batches, training_order
 from stages.core.checkpoint import State
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
@@ -22,7 +22,7 @@ class Position:
     """How far a training has come, and the sums of the epoch under way."""
 
     epoch: int = 1  # the one under way, from 1
-    step: int = 0  # batches done in it
+    step: int = 0  # steps done in it
     loss: float = 0.0  # summed over names
     hits: int = 0
     names: int = 0
@@ -43,7 +43,7 @@ class Training:
         self.model, self.names, self.params = model, names, params
         self.device, self.precision = device, precision
         self.position = Position()
-        self._steps = len(training_order(names, params.batch_size, params.seed, 1))
+        self._steps = len(self._order(1))
         wide = list(model.wide.parameters())
         deep = [p for name, p in model.named_parameters() if not name.startswith("wide.")]
         self.optimizer = torch.optim.AdamW(
@@ -61,47 +61,68 @@ class Training:
         """Train until the end of the epoch under way.
 
         Args:
-            after_step: called after each batch with the number of its names; may raise to stop,
+            after_step: called after each step with the number of its names; may raise to stop,
                 and `state` is then the place to go on from.
 
         Returns:
             ``train_loss`` (nats per name) and ``train_accuracy`` over the epoch's batches, as the
             model was when it met them, dropout included.
         """
-        here, params = self.position, self.params
-        order = training_order(self.names, params.batch_size, params.seed, here.epoch)
+        here = self.position
         self.model.train()
-        for batch in load_batches(self.names, order[here.step :], self.device):
-            loss, hits = self._step(batch)
+        for batches in self._order(here.epoch)[here.step :]:
+            loss, hits, names = self._step(batches)
             here.step += 1
-            here.names += len(batch.rows)
-            here.loss += loss * len(batch.rows)
+            here.names += names
+            here.loss += loss
             here.hits += hits
-            after_step(len(batch.rows))
+            after_step(names)
         result = {"train_loss": here.loss / here.names, "train_accuracy": here.hits / here.names}
         self.position = Position(epoch=here.epoch + 1, history=here.history)
         return result
 
-    def _step(self, batch: Batch) -> tuple[float, int]:
+    def _order(self, epoch: int) -> list[list[Rows]]:
+        """Rows of each step's batches; each batch has names of one length.
+
+        A step mixes lengths: countries differ in the length of their names, so that steps on one
+        length would pull the weights to and fro. (Its batches are independent draws, so a large
+        bucket may give two of them.)
+        """
+        mixed = self.params.lengths_per_step
+        size = max(1, self.params.batch_size // mixed)
+        order = training_order(self.names, size, self.params.seed, epoch)
+        return [order[n : n + mixed] for n in range(0, len(order), mixed)]
+
+    def _step(self, order: list[Rows]) -> tuple[float, int, int]:
+        """Move the weights once; return the loss summed over names, the hits and the names."""
         params = self.params
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate() * group["rate"]
-        with torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        ):
-            logits = self.model(batch.codes)
-        loss = cross_entropy(logits.float(), batch.labels, label_smoothing=params.label_smoothing)
+        names = sum(map(len, order))
+        total, hits = 0.0, 0
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item()
-        if not math.isfinite(value):
+        for batch in load_batches(self.names, order, self.device):
+            with torch.autocast(
+                self.device.type, self.precision, enabled=self.precision != torch.float32
+            ):
+                logits = self.model(batch.codes)
+            loss = cross_entropy(
+                logits.float(),
+                batch.labels,
+                label_smoothing=params.label_smoothing,
+                reduction="sum",
+            )
+            (loss / names).backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+            hits += int((logits.argmax(1) == batch.labels).sum())
+        if not math.isfinite(total):
             raise UserError(
-                f"the loss is {value} in epoch {self.position.epoch}, batch "
+                f"the loss is {total / names} in epoch {self.position.epoch}, batch "
                 f"{self.position.step + 1}; lower train.learning_rate, or set train.precision "
                 "to float32"
             )
         self.optimizer.step()
-        return value, int((logits.argmax(1) == batch.labels).sum())
+        return total, hits, names
 
     def _learning_rate(self) -> float:
         """Of the step to come.
