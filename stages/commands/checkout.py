@@ -220,16 +220,22 @@ class Checkout:
 
 @contextlib.contextmanager
 def _redirected(target: int) -> Iterator[None]:
-    """Send what is printed to a file; by descriptor, since DVC puts sys.stdout back in between."""
+    """Send what is printed to a file, and warnings nowhere.
+
+    By descriptor, since DVC puts back sys.stdout in between, and libraries warn from threads.
+    """
     sys.stdout.flush()
-    real = os.dup(1)
-    os.dup2(target, 1)
+    real = [os.dup(descriptor) for descriptor in (1, 2)]
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(target, 1)
+        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(real, 1)
-        os.close(real)
+        for descriptor, kept in zip((1, 2), real, strict=True):
+            os.dup2(kept, descriptor)
+            os.close(kept)
 
 
 class _Record(logging.Handler):
