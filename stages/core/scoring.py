@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -36,7 +36,9 @@ def expected_calibration_error(probabilities: Probabilities, labels: Labels, bin
 
 def negative_log_likelihood(probabilities: Probabilities, labels: Labels) -> float:
     """Mean -ln of the probability of the label, in nats."""
-    return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
+    # scikit-learn's log_loss refuses a single country.
+    chosen = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
 
 
 def scores(
