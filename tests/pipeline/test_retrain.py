@@ -208,7 +208,9 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
     git(tmp_path, "clone", "--quiet", str(origin), str(fresh))
     store.configure(fresh)
     dvc(fresh, "artifacts", "get", ".", "onoma", "--stage=production", "--out=champion")
-    code = "from stages.core.bundle import load; print(load('champion').predict(['Krat'])[0][0])"
+    code = (
+        "from stages.core.bundle import load; print(load('champion').predict(['Krat'])[0].country)"
+    )
     answer = run(fresh, sys.executable, "-c", code)
     assert "Stockia" in answer.stdout, answer.stderr
 
