@@ -160,7 +160,7 @@ class Recipe(Block):
 class Params(Recipe):
     """All of params.yaml."""
 
-    recipe: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    recipe: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
     ingest: IngestParams
     index: IndexParams
     evaluate: EvaluateParams
