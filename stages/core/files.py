@@ -1,10 +1,12 @@
 """Files that are either the old one or the new one, never half of one."""
 
+import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,13 @@ from typing import Any
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; on success flush it to disk and rename it there.
 
-    After an exception ``target`` is what it was before, and the temporary file is gone. An
-    operating system's error (a full disk, say) names the target if it names no file.
+    After an exception ``target`` is what it was before, and the temporary file is gone; one that
+    a killed writer left is removed by the next. An operating system's error (a full disk, say)
+    names the target if it names no file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    _sweep(target)
+    handle, temporary = _create(target)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -33,6 +35,29 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _create(target: Path) -> tuple[int, Path]:
+    """A new file that is locked as long as this process lives: so `_sweep` leaves it alone."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        path = Path(name)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if path.exists():
+            return handle, path
+        os.close(handle)  # another writer's sweep came before the lock
+
+
+def _sweep(target: Path) -> None:
+    """Remove the temporary files of writers of ``target`` that were killed."""
+    ours = re.compile(re.escape(f".{target.name}.") + "[a-z0-9_]{8}")  # as mkstemp names them
+    for path in target.parent.iterdir():
+        if not ours.fullmatch(path.name):
+            continue
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def sync_folder(folder: Path) -> None:
