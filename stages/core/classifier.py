@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import embedding, pad
 
 from stages.core.params import ModelParams
 
@@ -48,8 +48,8 @@ class Classifier(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(batch, length) codes with marks -> (batch, countries) logits."""
-        positions = self.dropout(self.embed(codes))
-        states, last = self.recurrent(positions.transpose(0, 1))
+        characters = self.dropout(self.embed(codes))
+        states, last = self.recurrent(characters.transpose(0, 1))
         features = last_states(last, self.recurrent)
         if self.attention:
             features = torch.cat([features, self.attention(states)], dim=1)
@@ -57,8 +57,13 @@ class Classifier(nn.Module):
         return cast(Tensor, deep) + self.wide_logits(codes)
 
     def embed(self, codes: Tensor) -> Tensor:
-        """(batch, length) -> (batch, length, embedding): each character with its n-grams."""
-        characters = cast(Tensor, self.characters(codes))
+        """(batch, length) -> (batch, length - 2, embedding): each character with its n-grams.
+
+        The marks are no steps of the recurrent layer: with them its last states, which alone
+        speak for the name in a plain GRU, say less. They count in the n-grams; those that end
+        with the end mark go to the last character.
+        """
+        characters = cast(Tensor, self.characters(codes[:, 1:-1]))
         if not self.ngrams.orders:
             return characters
         ngrams: Tensor = self.ngrams(codes)
@@ -66,7 +71,9 @@ class Classifier(nn.Module):
             # Whole n-grams, so that the characters alone learn to do without them.
             keep = torch.rand(ngrams.shape[:3], device=codes.device) >= self.ngram_dropout
             ngrams = ngrams * keep.unsqueeze(-1)
-        return characters + ngrams.sum(2)
+        total = ngrams.sum(2)
+        last = total[:, -2:-1] + total[:, -1:]
+        return characters + torch.cat([total[:, 1:-2], last], dim=1)
 
     def wide_logits(self, codes: Tensor) -> Tensor:
         """The wide term, (batch, countries): scaled, as longer names have more n-grams."""
@@ -82,6 +89,7 @@ class Ngrams(nn.Module):
     def __init__(self, orders: range, buckets: int, width: int) -> None:
         super().__init__()
         self.orders, self.buckets = orders, buckets
+        self.sparse = False  # whether the table's gradient names the rows that were met, only
         self.table = nn.Embedding(len(orders) * buckets, width)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -90,8 +98,7 @@ class Ngrams(nn.Module):
             hash_ngrams(codes, order) % self.buckets + place * self.buckets
             for place, order in enumerate(self.orders)
         ]
-        # One look-up for all orders: each would write a gradient as large as the table.
-        return cast(Tensor, self.table(torch.stack(rows, dim=2)))
+        return embedding(torch.stack(rows, dim=2), self.table.weight, sparse=self.sparse)
 
 
 class Attention(nn.Module):

@@ -18,6 +18,7 @@ from stages.core.params import ModelParams
 OPSET = 28
 IR_VERSION = 14
 INPUT, OUTPUT = "codes", "logits"
+LENGTH = 2**31  # beyond any name's end
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -77,15 +78,21 @@ def build(params: ModelParams, weights: Weights) -> Any:
     deep, wide = range(2, params.ngrams + 1), range(1, params.wide_ngrams + 1)
     hashed = {order: _hash_ngrams(graph, order) for order in sorted({*deep, *wide})}
 
-    vectors = graph.node("Gather", graph.constant(weights["characters.weight"]), INPUT)
-    table = graph.constant(weights["ngrams.table.weight"])
-    for place, order in enumerate(deep):
-        rows = _rows(graph, hashed[order], params.buckets, place)
-        vectors = graph.node("Add", vectors, graph.node("Gather", table, rows))
+    characters = _positions(graph, INPUT, 1, -1)
+    vectors = graph.node("Gather", graph.constant(weights["characters.weight"]), characters)
+    if deep:
+        table = graph.constant(weights["ngrams.table.weight"])
+        places = [_rows(graph, hashed[order], params.buckets, k) for k, order in enumerate(deep)]
+        ngrams = graph.node("Gather", table, places[0])
+        for place in places[1:]:
+            ngrams = graph.node("Add", ngrams, graph.node("Gather", table, place))
+        ends = [_positions(graph, ngrams, -2, -1), _positions(graph, ngrams, -1, LENGTH)]
+        at_end = graph.node("Add", *ends)
+        ngrams = graph.node("Concat", _positions(graph, ngrams, 1, -2), at_end, axis=1)
+        vectors = graph.node("Add", vectors, ngrams)
 
     # ONNX wants (length, batch, features).
     sequence = graph.node("Transpose", vectors, perm=[1, 0, 2])
-    last = ""
     for layer in range(params.layers):
         sequence, last = _recurrent(graph, params, weights, layer, sequence)
     last = graph.node("Transpose", last, perm=[1, 0, 2])
@@ -107,14 +114,18 @@ def build(params: ModelParams, weights: Weights) -> Any:
     return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
 
 
+def _positions(graph: Graph, values: str, start: int, end: int) -> str:
+    """``values[:, start:end]``."""
+    return graph.node("Slice", values, *(graph.constant([n]) for n in (start, end, 1)))
+
+
 def _hash_ngrams(graph: Graph, order: int) -> str:
     """`classifier.hash_ngrams` of the codes."""
     low_bits = graph.constant(0x7FFFFFFF)
     hashed = graph.node("BitwiseAnd", INPUT, low_bits)
     for back in range(1, order):
         padded = graph.node("Pad", INPUT, graph.constant([0, back, 0, 0]))
-        cut = [graph.constant([value]) for value in (0, -back, 1)]
-        shifted = graph.node("Slice", padded, *cut)
+        shifted = _positions(graph, padded, 0, -back)
         moved = graph.node("Mul", hashed, graph.constant(1_000_003))
         hashed = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
     return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
@@ -157,7 +168,6 @@ def _recurrent(
 
 def _attention(graph: Graph, query: NDArray[Any], states: str) -> str:
     """`classifier.Attention`: (length, batch, width) -> (batch, width)."""
-    scores = graph.node("MatMul", graph.node("Tanh", states), graph.constant(query))
-    shares = graph.node("Softmax", scores, axis=0)
-    weighted = graph.node("Mul", graph.node("Unsqueeze", shares, graph.constant([2])), states)
+    scores = graph.node("MatMul", graph.node("Tanh", states), graph.constant(query[:, None]))
+    weighted = graph.node("Mul", graph.node("Softmax", scores, axis=0), states)
     return graph.node("ReduceSum", weighted, graph.constant([0]), keepdims=0)

@@ -166,8 +166,10 @@ class Predictor:
         """
         name = self.normalise(name)
         shorter = [name[:n] + name[n + 1 :] for n in range(len(name))]
-        whole, *parts = self._spelled([name, *shorter])
+        whole, *parts = self._spelled([name, *filter(None, shorter)])
         best = int(whole.argmax())
+        if len(name) == 1:  # of no name at all, every country is as likely
+            parts = [np.full_like(whole, 1 / len(whole))]
         effects = np.array([whole[best] - part[best] for part in parts], dtype=np.float32)
         return Occlusion(name, self.countries[best], effects)
 

@@ -9,7 +9,7 @@ from stages.core.classifier import Classifier, hash_ngrams, last_states
 from stages.core.dataset import Names
 from stages.core.params import ModelParams
 
-WORDS = ["Abe", "Li", "Müller", "Ng", "Nguyen", "O'Brien", "Smith", "Kowalski", "Poe", "Sato"]
+WORDS = ["Abe", "O", "Li", "Müller", "Ng", "Nguyen", "O'Brien", "Smith", "Kowalski", "Poe", "Sato"]
 
 
 def params(**changes: object) -> ModelParams:
@@ -34,7 +34,8 @@ def params(**changes: object) -> ModelParams:
 def names() -> Names:
     counts = np.bincount(codepoints("".join(WORDS)), minlength=UNICODE)
     codes, offsets = Vocabulary.from_counts(counts, "keep", 1).encode(WORDS)
-    return Names(codes, offsets, np.arange(len(WORDS)) % 3, np.zeros(len(WORDS), dtype=bool))
+    by_length = np.argsort(np.diff(offsets), kind="stable").astype(np.uint32)
+    return Names(codes, offsets, np.arange(len(WORDS)) % 3, np.zeros(len(WORDS), bool), by_length)
 
 
 def padded_logits(model: Classifier, names: Names) -> torch.Tensor:
@@ -44,8 +45,8 @@ def padded_logits(model: Classifier, names: Names) -> torch.Tensor:
         for start, end in zip(names.offsets, names.offsets[1:], strict=False)
     ]
     order = sorted(range(len(pieces)), key=lambda n: -len(pieces[n]))
-    lengths = torch.tensor([len(pieces[n]) for n in order])
     vectors = pad_sequence([model.embed(pieces[n][None])[0] for n in order])
+    lengths = torch.tensor([len(pieces[n]) - 2 for n in order])  # marks are no steps
     states, last = model.recurrent(pack_padded_sequence(vectors, lengths))
     states, _ = pad_packed_sequence(states)
     features = last_states(last, model.recurrent)
@@ -84,7 +85,7 @@ def test_without_its_ingredients_it_is_the_notebook_s_network(names) -> None:
         "recurrent",
     ]
     for batch in load_batches(names, evaluation_order(names, 4), torch.device("cpu")):
-        _, last = model.recurrent(model.characters(batch.codes).transpose(0, 1))
+        _, last = model.recurrent(model.characters(batch.codes[:, 1:-1]).transpose(0, 1))
         assert torch.equal(model(batch.codes), model.logits(last_states(last, model.recurrent)))
 
 
@@ -109,7 +110,7 @@ def test_hashes_are_spread_over_the_buckets_and_fit_them() -> None:
 
 def test_every_weight_is_trained_by_a_batch_that_uses_it(names) -> None:
     model = Classifier(params(dropout=0.0, ngram_dropout=0.0), 40, 3)
-    (batch, *_) = load_batches(names, evaluation_order(names, 8), torch.device("cpu"))
+    (*_, batch) = load_batches(names, evaluation_order(names, 8), torch.device("cpu"))
     torch.nn.functional.cross_entropy(model(batch.codes), batch.labels).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -118,4 +119,16 @@ def test_every_weight_is_trained_by_a_batch_that_uses_it(names) -> None:
 def test_dropout_of_whole_ngrams_leaves_the_characters_alone() -> None:
     model = Classifier(params(dropout=0.0, ngram_dropout=0.999), 40, 3).train()
     codes = torch.arange(3, 23).view(2, 10)
-    torch.testing.assert_close(model.embed(codes), model.characters(codes))
+    torch.testing.assert_close(model.embed(codes), model.characters(codes[:, 1:-1]))
+
+
+@pytest.mark.parametrize("name", ["a", "ab", "abc"])
+def test_ngrams_of_the_end_mark_count_in_the_last_character(name) -> None:
+    model = Classifier(params(), 40, 3).eval()
+    codes = torch.tensor([[0, *map(ord, name), 1]]) % 37
+    expected = model.characters(codes[:, 1:-1])[0]
+    found = model.ngrams(codes)[0].sum(1)  # by the position where they end
+    for position in range(len(name)):
+        expected[position] = expected[position] + found[position + 1]
+    expected[-1] = expected[-1] + found[-1]
+    torch.testing.assert_close(model.embed(codes)[0], expected)
