@@ -6,8 +6,17 @@ any moment, it goes on from its last checkpoint when it is run again.
 
 import json
 import math
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+)
 from pathlib import Path
 
 import torch
@@ -20,6 +29,7 @@ from stages.core.checkpoint import Checkpoints, fingerprint
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
 from stages.core.device import make_reproducible, select_device, select_precision
+from stages.core.distributed import Workers, launched, local_rank, together, writes
 from stages.core.errors import Interrupted, UserError, exit_code
 from stages.core.files import write_json
 from stages.core.inference import all_logits, loss_and_accuracy
@@ -37,12 +47,38 @@ LOCK = Path(".onoma/train.lock")
 
 
 def main() -> None:
-    """Run the stage."""
+    """Run the stage, in as many processes as are wanted."""
+    processes = Params.load(Path("params.yaml")).train.processes
+    if processes > 1 and not launched():
+        from stages.core.launcher import launch  # slow to import, and seldom needed
+
+        launch(work, processes)
+    else:
+        work()
+
+
+def work(ancestors: list[int] | None = None) -> None:
+    """Train, alone or together with others.
+
+    Args:
+        ancestors: see `StopRequest`.
+    """
     params = Params.load(Path("params.yaml"))
-    device = select_device(params.train.device)
+    device = select_device(params.train.device, local_rank())
     precision = select_precision(params.train.precision, device)
     make_reproducible(params.train.seed, params.train.threads)
+    with together(device) as workers, quiet(unless=workers.first):
+        train(params, device, precision, workers, StopRequest(ancestors))
 
+
+def train(
+    params: Params,
+    device: torch.device,
+    precision: torch.dtype,
+    workers: Workers,
+    stop: StopRequest,
+) -> None:
+    """Train; the first of the workers writes what comes of it."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     vocabulary = Vocabulary.from_config(index["vocabulary"])
     splits = {
@@ -51,26 +87,29 @@ def main() -> None:
         if (INDEX / split).exists()
     }
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(device)
-    training = Training(model, splits["train"], params.train, device, precision)
+    training = Training(model, splits["train"], params.train, device, precision, workers)
     print(
         f"train: {sum(p.numel() for p in model.parameters()):,} weights, "
         f"{len(splits['train']):,} names, {device}, {str(precision).removeprefix('torch.')}"
     )
 
     checkpoints = Checkpoints(CHECKPOINTS, run_fingerprint(params, device, precision))
-    if state := checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed")):
+    state = None
+    if workers.first:
+        state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
+    if state := workers.from_first(state):
         training.restore(state)
         here = training.position
         print(f"train: going on from a checkpoint: epoch {here.epoch}, batch {here.step + 1}")
 
-    with StopRequest() as stop, Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) as live:
+    with stop, curves(workers) as live:
         for past in training.position.history:
             log(live, past)
         while not training.finished:
             result = run_epoch(training, checkpoints, stop)
             for split in [split for split in ("validation", "test") if split in splits]:
                 result[f"{split}_loss"], result[f"{split}_accuracy"] = loss_and_accuracy(
-                    model, splits[split], params.evaluate.batch_size, device, precision
+                    model, splits[split], params.evaluate.batch_size, device, precision, workers
                 )
             if not all(map(math.isfinite, result.values())):
                 raise UserError(
@@ -80,8 +119,10 @@ def main() -> None:
             training.position.history.append(result)
             log(live, result)
             save(checkpoints, training)
-            if stop.reason and not training.finished:
+            if workers.any(bool(stop.reason)) and not training.finished:
                 raise stopped(stop)
+    if not workers.first:
+        return
     write_json(EPOCHS, by_epoch(training.position.history))
 
     temperature = 1.0
@@ -124,7 +165,7 @@ def run_epoch(training: Training, checkpoints: Checkpoints, stop: StopRequest) -
         def after_step(names: int) -> None:
             nonlocal saved
             progress.advance(names)
-            if stop.reason:
+            if training.workers.any(bool(stop.reason)):
                 save(checkpoints, training)
                 raise stopped(stop)
             if time.monotonic() - saved > 60 * params.checkpoint_minutes:
@@ -142,17 +183,38 @@ def run_epoch(training: Training, checkpoints: Checkpoints, stop: StopRequest) -
 
 def stopped(stop: StopRequest) -> Interrupted:
     """What to raise once the training is kept."""
-    return Interrupted(f"training stopped by {stop.reason}; run again to go on from here")
+    reason = stop.reason or "another process"
+    return Interrupted(f"training stopped by {reason}; run again to go on from here")
 
 
 def save(checkpoints: Checkpoints, training: Training) -> None:
     """Keep the training as it is now."""
     here = training.position
-    checkpoints.save(here.epoch * 10**9 + here.step, training.state())
+    if training.workers.first:
+        checkpoints.save(here.epoch * 10**9 + here.step, training.state())
 
 
-def log(live: Live, result: dict[str, float]) -> None:
+@contextmanager
+def quiet(unless: bool) -> Iterator[None]:
+    """Print nothing: one process speaks for all."""
+    if unless:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def curves(workers: Workers) -> AbstractContextManager[Live | None]:
+    """Where the first of the workers writes numbers per epoch."""
+    if not workers.first:
+        return nullcontext()
+    return Live(str(CURVES), save_dvc_exp=False, dvcyaml=None)
+
+
+def log(live: Live | None, result: dict[str, float]) -> None:
     """Write one epoch's numbers as DVCLive's curves: train/loss, test/accuracy and so on."""
+    if not live:
+        return
     live.step += 1
     for name, value in result.items():
         live.log_metric(name.replace("_", "/", 1), value)
@@ -175,10 +237,14 @@ def run_fingerprint(params: Params, device: torch.device, precision: torch.dtype
         for name, module in sorted(sys.modules.items())
         if name.startswith("stages.") and module.__file__
     ]
+    # As many processes as you like may go on from it: they change the last digits only.
+    alone = params.train.model_copy(update={"processes": 1})
+    params = params.model_copy(update={"train": alone})
     data = [path for path in sorted(INDEX.rglob("*")) if path.is_file()]
     facts = [params.model_dump_json(), str(device), str(precision), torch.__version__]
     return fingerprint(facts, [Path(__file__), *code, *data])
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, LOCK))
+    # Several processes of one training hold the lock once.
+    sys.exit(exit_code(main, LOCK if writes() else None))

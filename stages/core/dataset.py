@@ -1,15 +1,18 @@
 """Names as three flat arrays on disk: memory-mapped, no Python object per name."""
 
-import os
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
+
+CHUNK = 2**20  # values at once
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,14 @@ class Names:
         offsets: (names + 1,) name i is ``codes[offsets[i]:offsets[i + 1]]``.
         labels: (names,) country of each name, as its place in the country index.
         seen: (names,) whether the name also stands in the training data.
+        by_length: (names,) their places in this order: short ones first.
     """
 
     codes: NDArray[Any]
     offsets: NDArray[np.int64]
     labels: NDArray[Any]
     seen: NDArray[np.bool_]
+    by_length: NDArray[np.uint32]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -35,7 +40,7 @@ class Names:
             return cls(
                 *(
                     np.load(folder / f"{part}.npy", mmap_mode="r")
-                    for part in ("codes", "offsets", "labels", "seen")
+                    for part in ("codes", "offsets", "labels", "seen", "by_length")
                 )
             )
         except FileNotFoundError as error:
@@ -46,20 +51,35 @@ class Names:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def length_bounds(self) -> NDArray[np.int64]:
+        """Where in `by_length` each length begins, and where the last one ends."""
+
+        def length(place: int) -> int:
+            row = int(self.by_length[place])
+            return int(self.offsets[row + 1] - self.offsets[row])
+
+        bounds = [0]
+        while bounds[-1] < len(self):
+            here = length(bounds[-1])
+            bounds.append(bisect_right(range(len(self)), here, lo=bounds[-1], key=length))
+        return np.array(bounds)
+
 
 class NamesWriter:
-    """Fill the arrays of one split chunk by chunk; the sizes are known beforehand."""
+    """Write the arrays of one split chunk by chunk; the sizes are known beforehand."""
 
     def __init__(
         self, folder: Path, names: int, codes: int, code_type: type[Any], label_type: type[Any]
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._codes = _create(folder / "codes.npy", codes, code_type)
-        self._offsets = _create(folder / "offsets.npy", names + 1, np.int64)
-        self._labels = _create(folder / "labels.npy", names, label_type)
-        self._seen = _create(folder / "seen.npy", names, np.bool_)
-        self._offsets[0] = 0
-        self._done = 0
+        self._codes = _Column(folder / "codes.npy", codes, code_type)
+        self._offsets = _Column(folder / "offsets.npy", names + 1, np.int64)
+        self._labels = _Column(folder / "labels.npy", names, label_type)
+        self._seen = _Column(folder / "seen.npy", names, np.bool_)
+        self._by_length = _Column(folder / "by_length.npy", names, np.uint32)
+        self._offsets.append(np.zeros(1))
+        self._end = 0
+        self._lengths = np.zeros(1, dtype=np.int64)  # names of each length
 
     def add(
         self,
@@ -69,33 +89,63 @@ class NamesWriter:
         seen: NDArray[np.bool_],
     ) -> None:
         """Append names as `Vocabulary.encode` gives them."""
-        rows = slice(self._done, self._done + len(labels))
-        base = int(self._offsets[self._done])
-        self._codes[base : base + len(codes)] = codes
-        self._offsets[self._done + 1 : rows.stop + 1] = base + offsets[1:]
-        self._labels[rows], self._seen[rows] = labels, seen
-        self._done = rows.stop
+        self._codes.append(codes)
+        self._offsets.append(self._end + offsets[1:])
+        self._labels.append(labels)
+        self._seen.append(seen)
+        self._end += len(codes)
+        counts = np.bincount(np.diff(offsets), minlength=len(self._lengths))
+        counts[: len(self._lengths)] += self._lengths
+        self._lengths = counts
 
     def close(self) -> None:
-        """Flush to disk; every announced name must have come."""
-        if self._done != len(self._labels) or self._offsets[-1] != len(self._codes):
-            raise RuntimeError(f"{self._done} of {len(self._labels)} names were written")
-        for array in (self._codes, self._offsets, self._labels, self._seen):
-            if isinstance(array, np.memmap):
-                array.flush()
+        """Sort by length and flush to disk; every announced name must have come."""
+        for column in (self._codes, self._offsets, self._labels, self._seen):
+            column.close()
+        # A counting sort: each length's place is known, and each chunk's rows ascend.
+        place = np.cumsum(self._lengths) - self._lengths
+        row = 0
+        for offsets in self._offsets.chunks(overlap=1):
+            lengths = np.diff(offsets)
+            order = np.argsort(lengths.astype(np.uint16), kind="stable")  # small: by radix
+            here, counts = np.unique(lengths, return_counts=True)
+            for length, rows in zip(here, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+                self._by_length.put(int(place[length]), row + rows)
+                place[length] += len(rows)
+            row += len(lengths)
+        self._by_length.close()
 
 
-def _create(path: Path, size: int, dtype: type[Any]) -> NDArray[Any]:
-    if size == 0:  # an empty file cannot be mapped
-        np.save(path, np.empty(0, dtype=dtype))
-        return np.empty(0, dtype=dtype)
-    try:
-        array = open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
-        if hasattr(os, "posix_fallocate"):
-            # A full disk is an error now, but would be a crash once the pages are written.
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    return array
+class _Column:
+    """A NumPy file that is written piece by piece: the pages of a memory map count as memory."""
+
+    def __init__(self, path: Path, size: int, dtype: type[Any]) -> None:
+        self._path, self._size, self._dtype = path, size, np.dtype(dtype)
+        self._written = 0
+        self._file = path.open("wb")
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (size,)}
+        write_array_header_1_0(self._file, header)
+        self._start = self._file.tell()
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Write ``values`` behind those written last."""
+        self._file.write(np.ascontiguousarray(values, dtype=self._dtype).data)
+        self._written += len(values)
+
+    def put(self, place: int, values: NDArray[Any]) -> None:
+        """Write ``values`` from ``place`` on."""
+        self._file.seek(self._start + place * self._dtype.itemsize)
+        self.append(values)
+
+    def close(self) -> None:
+        """Flush; every announced value must have come."""
+        self._file.close()
+        if self._written != self._size:
+            raise RuntimeError(f"{self._path}: {self._written} of {self._size} were written")
+
+    def chunks(self, overlap: int) -> Iterator[NDArray[Any]]:
+        """The values again, each chunk beginning with the last ``overlap`` of the one before."""
+        with self._path.open("rb") as file:
+            for start in range(0, self._size - overlap, CHUNK):
+                file.seek(self._start + start * self._dtype.itemsize)
+                yield np.fromfile(file, dtype=self._dtype, count=CHUNK + overlap)

@@ -7,14 +7,21 @@ import torch
 from stages.core.errors import UserError
 
 
-def select_device(wanted: str) -> torch.device:
+def select_device(wanted: str, local_rank: int | None = None) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
+
+    Args:
+        wanted: as in ``train.device``.
+        local_rank: this process's number among several on the machine: each has a CUDA device
+            of its own, unless one is named.
 
     Raises:
         UserError: the device is not on this machine; the message names what is.
     """
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()
+    if local_rank is not None and (wanted == "cuda" or (wanted == "auto" and cuda)):
+        wanted = f"cuda:{local_rank}"
     if wanted == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     device = torch.device(wanted)
@@ -57,3 +64,16 @@ def make_reproducible(seed: int, threads: int) -> None:
     # A help in debugging, and slow; set by name, as torch types its module without it.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.manual_seed(seed)
+
+
+def seed_generator(device: torch.device, seed: int) -> None:
+    """Seed the generator that dropout on ``device`` draws from, and no other.
+
+    `torch.manual_seed` seeds those of all devices, which takes as long as a small batch.
+    """
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

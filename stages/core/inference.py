@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from stages.core.batches import Batch, evaluation_order, load_batches
 from stages.core.dataset import Names
+from stages.core.distributed import Workers
 
 
 @torch.no_grad()
@@ -19,10 +20,17 @@ def classify(
     batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
+    workers: Workers | None = None,
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield batches of names of one length with their (batch, countries) float32 logits."""
+    """Yield batches of names of one length with their (batch, countries) float32 logits.
+
+    Given ``workers``, only this process's share of them.
+    """
     model.eval()
-    for batch in load_batches(names, evaluation_order(names, batch_size), device):
+    order = evaluation_order(names, batch_size)
+    if workers:
+        order = order[workers.rank :: workers.count]
+    for batch in load_batches(names, order, device):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = model(batch.codes)
         yield batch, logits.float()
@@ -44,10 +52,17 @@ def loss_and_accuracy(
     batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
+    workers: Workers | None = None,
 ) -> tuple[float, float]:
-    """Mean cross-entropy (nats per name) and share of names whose likeliest country is right."""
-    loss, hits = 0.0, 0
-    for batch, logits in classify(model, names, batch_size, device, precision):
-        loss += cross_entropy(logits, batch.labels, reduction="sum").item()
-        hits += int((logits.argmax(1) == batch.labels).sum())
-    return loss / len(names), hits / len(names)
+    """Mean cross-entropy (nats per name) and share of names whose likeliest country is right.
+
+    Given ``workers``, they divide the names among them, and each returns the same.
+    """
+    workers = workers or Workers()
+    totals = torch.zeros(2, dtype=torch.float64)  # loss, hits
+    for batch, logits in classify(model, names, batch_size, device, precision, workers):
+        loss = cross_entropy(logits, batch.labels, reduction="sum")
+        totals += torch.stack([loss, (logits.argmax(1) == batch.labels).sum()]).cpu()
+    workers.add_up([totals])
+    loss, hits = (totals / len(names)).tolist()
+    return loss, hits

@@ -12,13 +12,19 @@ import psutil
 class StopRequest:
     """Within the context SIGTERM and SIGINT are noted; `reason` says whether to stop.
 
-    Started by DVC, the process also stops once DVC is gone: a killed `dvc repro` must not leave
-    a training behind that nobody waits for.
+    It also stops once a process that it lives by is gone: a killed `dvc repro` must not leave a
+    training behind that nobody waits for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ancestors: list[int] | None = None) -> None:
+        """Begin to watch.
+
+        Args:
+            ancestors: process ids of parent, grandparent and so on, as far as they matter; those
+                up to dvc if not given.
+        """
         self._signal = 0
-        self._parents = _parents(_distance_to_dvc())
+        self._ancestors = watched_ancestors() if ancestors is None else ancestors
         self._old: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -43,9 +49,14 @@ class StopRequest:
         """Why to stop, in words; None to go on."""
         if self._signal:
             return signal.Signals(self._signal).name
-        if _parents(len(self._parents)) != self._parents:
-            return "the death of dvc"
+        if _parents(len(self._ancestors)) != self._ancestors:
+            return "the death of its parent"
         return None
+
+
+def watched_ancestors() -> list[int]:
+    """Process ids of parent, grandparent and so on up to dvc; none if dvc did not start us."""
+    return _parents(_distance_to_dvc())
 
 
 def _distance_to_dvc() -> int:

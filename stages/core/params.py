@@ -26,6 +26,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 BlockT = TypeVar("BlockT", bound="Block")
 Buckets = Annotated[int, Field(ge=2, le=2**24)]
 Count = Annotated[int, Field(ge=1)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -80,6 +81,7 @@ class TrainParams(Block):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "float32", "bfloat16"]
+    processes: Processes
     threads: Annotated[int, Field(ge=1, le=1024)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count

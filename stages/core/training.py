@@ -5,14 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages.core.batches import Rows, load_batches, training_order
+from stages.core.batches import Rows, TrainingOrder, load_batches
 from stages.core.checkpoint import State
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
+from stages.core.device import seed_generator
+from stages.core.distributed import Workers
 from stages.core.errors import UserError
 from stages.core.params import TrainParams
 
@@ -39,11 +42,38 @@ class Training:
         params: TrainParams,
         device: torch.device,
         precision: torch.dtype,
+        workers: Workers | None = None,
     ) -> None:
+        """Begin with the model as it is.
+
+        Args:
+            model: on the device.
+            names: to learn from.
+            params: how.
+            device: where.
+            precision: what products are computed in.
+            workers: the processes that train together; None if this one is alone.
+
+        Raises:
+            UserError: there are more processes than a step has batches.
+        """
         self.model, self.names, self.params = model, names, params
         self.device, self.precision = device, precision
+        self.workers = workers or Workers()
+        if self.workers.count > params.lengths_per_step:
+            raise UserError(
+                f"{self.workers.count} processes share a step's {params.lengths_per_step} batches; "
+                "raise train.lengths_per_step, or lower train.processes"
+            )
         self.position = Position()
-        self._steps = len(self._order(1))
+        self._steps = -(-len(self._batches(1)) // params.lengths_per_step)
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        # A dense gradient of a table would be a fresh tensor of the table's size for each batch;
+        # a sparse one is added to what is there. (CUDA's allocator keeps such tensors at hand,
+        # and mps has no sparse ones.)
+        for table in (model.ngrams, model.wide):
+            table.sparse = device.type == "cpu"
         wide = list(model.wide.parameters())
         deep = [p for name, p in model.named_parameters() if not name.startswith("wide.")]
         self.optimizer = torch.optim.AdamW(
@@ -70,8 +100,14 @@ class Training:
         """
         here = self.position
         self.model.train()
-        for batches in self._order(here.epoch)[here.step :]:
-            loss, hits, names = self._step(batches)
+        batches, mixed = self._batches(here.epoch), self.params.lengths_per_step
+        while here.step < self._steps:
+            # A step mixes lengths: countries differ in the length of their names, so that steps
+            # on one length would pull the weights to and fro.
+            first = here.step * mixed
+            loss, hits, names = self._step(
+                [batches[n] for n in range(first, min(first + mixed, len(batches)))]
+            )
             here.step += 1
             here.names += names
             here.loss += loss
@@ -81,27 +117,24 @@ class Training:
         self.position = Position(epoch=here.epoch + 1, history=here.history)
         return result
 
-    def _order(self, epoch: int) -> list[list[Rows]]:
-        """Rows of each step's batches; each batch has names of one length.
+    def _batches(self, epoch: int) -> TrainingOrder:
+        size = max(1, self.params.batch_size // self.params.lengths_per_step)
+        return TrainingOrder(self.names, size, self.params.seed, epoch)
 
-        A step mixes lengths: countries differ in the length of their names, so that steps on one
-        length would pull the weights to and fro. (Its batches are independent draws, so a large
-        bucket may give two of them.)
-        """
-        mixed = self.params.lengths_per_step
-        size = max(1, self.params.batch_size // mixed)
-        order = training_order(self.names, size, self.params.seed, epoch)
-        return [order[n : n + mixed] for n in range(0, len(order), mixed)]
-
-    def _step(self, order: list[Rows]) -> tuple[float, int, int]:
+    def _step(self, batches: list[Rows]) -> tuple[float, int, int]:
         """Move the weights once; return the loss summed over names, the hits and the names."""
-        params = self.params
+        params, here = self.params, self.position
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate() * group["rate"]
-        names = sum(map(len, order))
-        total, hits = 0.0, 0
-        self.optimizer.zero_grad()
-        for batch in load_batches(self.names, order, self.device):
+        names = sum(map(len, batches))
+        totals = torch.zeros(2, dtype=torch.float64)  # loss, hits
+        self.optimizer.zero_grad(set_to_none=False)
+        mine = self.workers.share([self._cost(rows) for rows in batches])
+        for place, batch in zip(
+            mine, load_batches(self.names, [batches[n] for n in mine], self.device), strict=True
+        ):
+            # Dropout depends on the batch alone: not on who computes it, nor on a restart.
+            seed_generator(self.device, _seed(params.seed, here.epoch, here.step, place))
             with torch.autocast(
                 self.device.type, self.precision, enabled=self.precision != torch.float32
             ):
@@ -113,16 +146,25 @@ class Training:
                 reduction="sum",
             )
             (loss / names).backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-            hits += int((logits.argmax(1) == batch.labels).sum())
+            hits = (logits.argmax(1) == batch.labels).sum()
+            totals += torch.stack([loss.detach(), hits]).cpu()
+        gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
+        self.workers.add_up([totals, *gradients])
+        total = float(totals[0])
         if not math.isfinite(total):
             raise UserError(
-                f"the loss is {total / names} in epoch {self.position.epoch}, batch "
-                f"{self.position.step + 1}; lower train.learning_rate, or set train.precision "
+                f"the loss is {total / names} in epoch {here.epoch}, batch "
+                f"{here.step + 1}; lower train.learning_rate, or set train.precision "
                 "to float32"
             )
         self.optimizer.step()
-        return total, hits, names
+        return total, int(totals[1]), names
+
+    def _cost(self, rows: Rows) -> int:
+        """How much work a batch is, about: each position costs something, and each name there."""
+        first = int(rows[0])
+        length = int(self.names.offsets[first + 1] - self.names.offsets[first])
+        return length * (len(rows) + 50)
 
     def _learning_rate(self) -> float:
         """Of the step to come.
@@ -145,17 +187,12 @@ class Training:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        elif self.device.type == "mps":
-            tensors["random.mps"] = torch.mps.get_rng_state()
         tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
         return State(tensors, vars(self.position))
 
     def restore(self, state: State) -> None:
         """Undo everything since ``state`` was taken, in this process or an earlier one."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
         for name, value in state.tensors.items():
             part, rest = name.split(".", 1)
             parts[part][rest] = value
@@ -166,14 +203,14 @@ class Training:
             slots.setdefault(int(number), {})[slot] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        torch.set_rng_state(parts["random"]["cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(parts["random"]["cuda"], self.device)
-        elif self.device.type == "mps":
-            torch.mps.set_rng_state(parts["random"]["mps"])
         facts: dict[str, Any] = dict(state.facts)
         self.position = Position(**facts)
 
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _seed(*place: int) -> int:
+    """A seed for torch's generator that no other place has."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])

@@ -1,0 +1,185 @@
+"""Several processes train together: the same result, and one of them may die."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from tests.conftest import make_project, run, set_params
+
+pytestmark = pytest.mark.slow
+
+MODEL = "data/model/model.safetensors"
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose training takes some seconds, with checkpoints all along."""
+    folder = make_project(
+        tmp_path_factory.mktemp("distributed") / "project",
+        train=1500,
+        train__epochs=4,
+        train__checkpoint_minutes=0.002,
+        model__wide_buckets=64,
+    )
+    for stage in ("ingest", "index"):
+        assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(project: Path) -> Path:
+    """What one process makes of it."""
+    set_params(project, train__processes=1)
+    done = run(project, "python", "-m", "stages.train")
+    assert done.returncode == 0, done.stderr
+    return Path((project / MODEL).rename(project / "alone.safetensors"))
+
+
+@pytest.fixture
+def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that starts a command in the project; it does not outlive the test."""
+    shutil.rmtree(project / ".checkpoints", ignore_errors=True)
+    started = []
+
+    def start(*command: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started, too
+        process.communicate()
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that train, by age."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    ours = [c for c in children if "resource_tracker" not in " ".join(c.cmdline())]
+    return sorted(ours, key=lambda child: (child.create_time(), child.pid))
+
+
+def checkpoint(project: Path, process: subprocess.Popen[str]) -> None:
+    """Wait for the second checkpoint, so that work is under way."""
+    limit = time.monotonic() + SECONDS
+    while len(list(project.glob(".checkpoints/train/*/[0-9]*"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def apart(project: Path, other: Path) -> float:
+    """The largest difference of any weight."""
+    one, two = load_file(project / MODEL), load_file(other)
+    assert one.keys() == two.keys()
+    return max(float((one[name] - two[name]).abs().max()) for name in one)
+
+
+def test_the_number_of_processes_changes_the_last_digits_only(project: Path, alone: Path) -> None:
+    set_params(project, train__processes=3)
+    done = run(project, "python", "-m", "stages.train")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 4/4") == 1, "one process speaks for all"
+    assert apart(project, alone) < 1e-4
+
+
+def test_after_the_death_of_a_worker_the_run_ends_with_the_same_model(
+    project: Path, alone: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    set_params(project, train__processes=2)
+    training = start("stages.train")
+    checkpoint(project, training)
+    workers(training)[-1].kill()
+    output, errors = training.communicate(timeout=SECONDS)
+    assert training.returncode == 0, errors
+    assert "going on from a checkpoint" in output
+    assert apart(project, alone) < 1e-4
+    assert not (project / ".checkpoints/train").exists()
+
+
+def test_a_stopped_training_leaves_no_process_and_goes_on_later(
+    project: Path, alone: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    set_params(project, train__processes=2)
+    training = start("stages.train")
+    checkpoint(project, training)
+    children = workers(training)
+    training.send_signal(signal.SIGTERM)
+    _, errors = training.communicate(timeout=SECONDS)
+    assert training.returncode == 1
+    assert [line for line in errors.splitlines() if line.startswith("onoma: ")] == [
+        "onoma: stopped by SIGTERM; run again to go on from here"
+    ]
+    assert "Traceback" not in errors
+    assert not any(child.is_running() for child in children)
+    done = run(project, "python", "-m", "stages.train")
+    assert "going on from a checkpoint" in done.stdout
+    assert apart(project, alone) < 1e-4
+
+
+def test_workers_end_with_their_launcher(
+    project: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    set_params(project, train__processes=2)
+    training = start("stages.train")
+    checkpoint(project, training)
+    children = workers(training)
+    assert len(children) == 2
+    training.kill()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+
+
+def test_an_error_that_comes_again_is_told_once(project: Path) -> None:
+    for changes, reason in (
+        ({"train__learning_rate": 1e30}, "the loss is"),
+        ({"train__processes": 5}, "raise train.lengths_per_step"),
+    ):
+        set_params(project, train__processes=2, train__learning_rate=0.004)
+        set_params(project, **changes)
+        done = run(project, "python", "-m", "stages.train")
+        set_params(project, train__learning_rate=0.004)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("onoma: ") and reason in line
+
+
+def test_two_nodes_train_together_and_outlive_a_worker(
+    project: Path, alone: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    set_params(project, train__processes=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    rendezvous = [f"--rdzv-endpoint={address}", "--rdzv-backend=c10d", "--rdzv-id=test"]
+    options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=2", *rendezvous]
+    command = ["torch.distributed.run", *options, "-m", "stages.train"]
+    nodes = [start(*command), start(*command)]
+    checkpoint(project, nodes[0])
+    workers(nodes[1])[-1].kill()
+    outputs = [node.communicate(timeout=SECONDS) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert "going on from a checkpoint" in outputs[0][0] + outputs[1][0]
+    assert apart(project, alone) < 1e-4
