@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,14 @@ from stages.core.spill import Spill, hashes
 
 CLEAN = Path("data/clean")
 INDEX = Path("data/index")
-ROWS = 2**18
-KEYS = np.dtype([("key", "<u8"), ("row", "<i8"), ("country", "<i4")])
 LABEL = np.uint16
 PARTS = ("train", "validation", "calibration")  # of the training rows
 TRAIN, VALIDATION, CALIBRATION = range(3)
+# Of the distinct names of a chunk: hash, place among those of all chunks, country of the first
+# row, whether a row of them is trained on.
+KEYS = np.dtype([("key", "<u8"), ("entry", "<i8"), ("country", "<i4"), ("trained", "?")])
+Part = NDArray[np.int8]
+Marks = NDArray[np.bool_]
 
 
 def main() -> None:
@@ -39,77 +43,132 @@ def main() -> None:
     params = Params.load(Path("params.yaml")).index
     INDEX.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=INDEX, prefix=".scratch.") as scratch:
-        part, seen = split_rows(params, Path(scratch))
-        vocabulary, countries, sizes = survey(params, part)
-        write_json(
-            INDEX / "vocabulary.json",
-            {"vocabulary": vocabulary.to_config(), "countries": countries},
-        )
-        label_of = pa.array(countries)
-        for number, split in enumerate(PARTS):
-            if sizes[split][0]:
-                write(split, "train", part == number, None, sizes[split], vocabulary, label_of)
-            else:  # an earlier run's would be taken for this one's
-                shutil.rmtree(INDEX / split, ignore_errors=True)
-        everything = np.ones(len(seen), dtype=bool)
-        write("test", "test", everything, seen, sizes["test"], vocabulary, label_of)
+        split = choose(params, Path(scratch))
+    vocabulary, countries, sizes = survey(params, split)
+    write_json(
+        INDEX / "vocabulary.json",
+        {"vocabulary": vocabulary.to_config(), "countries": countries},
+    )
+    write(split, sizes, vocabulary, pa.array(countries))
     print(
         f"index: {len(vocabulary)} codes, {len(countries)} countries, "
-        + ", ".join(f"{rows} {split}" for split, (rows, _) in sizes.items() if rows)
+        + ", ".join(f"{rows} {part}" for part, (rows, _) in sizes.items() if rows)
         + " names"
     )
 
 
-def tables(source: str) -> Iterator[tuple[slice, pa.Table]]:
-    """Chunks of a clean file, with the rows of it that they are."""
-    start = 0
-    for batch in pq.ParquetFile(CLEAN / f"{source}.parquet").iter_batches(ROWS):
-        yield slice(start, start + len(batch)), pa.table(batch)
-        start += len(batch)
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of a clean file: work on text is done for its distinct names, not for its rows.
 
-
-def row_count(source: str) -> int:
-    """Rows of a clean file."""
-    try:
-        return int(pq.ParquetFile(CLEAN / f"{source}.parquet").metadata.num_rows)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: not there; run dvc repro ingest") from None
-
-
-def split_rows(params: IndexParams, scratch: Path) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-    """Decide which part each training row belongs to, and which test names stand in training.
-
-    Returns:
-        part: (training rows,) place in `PARTS`.
-        seen: (test rows,) True where the name is also in the part that is trained on.
+    Attributes:
+        names: (distinct names,)
+        entries: places of these among the distinct names of all chunks of the file.
+        name_of_row: (rows,) places in ``names``.
+        countries: (distinct countries,)
+        country_of_row: (rows,) places in ``countries``.
     """
-    part = np.zeros(row_count("train"), dtype=np.int8)
-    seen = np.zeros(row_count("test"), dtype=bool)
-    random = np.random.default_rng(params.seed)
-    phase = random.random()
-    counters: dict[int, int] = {}
-    countries: dict[str, int] = {}
-    with Spill(scratch / "train", KEYS) as train, Spill(scratch / "test", KEYS) as test:
-        for keys, source in ((train, "train"), (test, "test")):
-            for rows, table in tables(source):
-                names = table["name"].to_pylist()
-                places = np.array(
-                    [countries.setdefault(c, len(countries)) for c in table["country"].to_pylist()]
+
+    names: list[str]
+    entries: slice
+    name_of_row: NDArray[np.int32]
+    countries: pa.StringArray
+    country_of_row: NDArray[np.int32]
+
+
+def chunks(source: str) -> Iterator[Chunk]:
+    """A clean file, one row group after the other: as large as a chunk of ingest."""
+    path = CLEAN / f"{source}.parquet"
+    try:
+        file = pq.ParquetFile(path, read_dictionary=["name", "country"])
+    except FileNotFoundError:
+        raise UserError(f"{path}: not there; run dvc repro ingest") from None
+    done = 0
+    with file:
+        for number in range(file.num_row_groups):
+            columns = file.read_row_group(number).unify_dictionaries().combine_chunks()
+            if columns.num_rows:
+                name, country = (columns[field].chunk(0) for field in ("name", "country"))
+                names = name.dictionary.to_pylist()
+                entries = slice(done, done := done + len(names))
+                yield Chunk(
+                    names,
+                    entries,
+                    name.indices.to_numpy(),
+                    country.dictionary,
+                    country.indices.to_numpy(),
                 )
-                keys.add(key=hashes(names), row=np.arange(rows.start, rows.stop), country=places)
-                if source == "train":
-                    # Rows, not names: the temperature is for names as they come, and of those
-                    # some stand in training.
-                    part[rows] = CALIBRATION * (random.random(len(names)) < params.calibration)
-        if not (part == TRAIN).any():
-            part[:] = TRAIN
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows are held out of training; a function of parameters and data, not kept per row.
+
+    Attributes:
+        seed: of the rows for calibration.
+        calibration: share of these.
+        held_out: (distinct names of all training chunks,) True where they are for validation.
+        seen: (distinct names of all test chunks,) True where they are trained on.
+    """
+
+    seed: int
+    calibration: float
+    held_out: Marks | None = None
+    seen: Marks = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    def chunks(self) -> Iterator[tuple[Chunk, Part]]:
+        """Training rows, and the place in `PARTS` of each."""
+        random = np.random.default_rng(self.seed)
+        random.random()  # the phase of `hold_out`
+        for chunk in chunks("train"):
+            # Rows, not names: the temperature is for names as they come, and of those some
+            # stand in training.
+            drawn = random.random(len(chunk.name_of_row)) < self.calibration
+            part = (CALIBRATION * drawn).astype(np.int8)
+            if self.held_out is not None:
+                part[self.held_out[chunk.entries][chunk.name_of_row]] = VALIDATION
+            yield chunk, part
+
+
+def choose(params: IndexParams, scratch: Path) -> Split:
+    """Decide what is held out of training, and which test names stand in it."""
+    split = Split(params.seed, params.calibration)
+    phase = np.random.default_rng(params.seed).random()
+    counters: dict[int, int] = {}
+    numbers: dict[str, int] = {}
+    any_trained, entries, asked_entries = False, 0, 0
+    with Spill(scratch / "train", KEYS) as train, Spill(scratch / "test", KEYS) as test:
+        for chunk, part in split.chunks():
+            trained = np.zeros(len(chunk.names), dtype=bool)
+            trained[chunk.name_of_row[part == TRAIN]] = True
+            any_trained |= bool(trained.any())
+            train.add(records(chunk, numbers, trained))
+            entries = chunk.entries.stop
+        if not any_trained:  # so few that all were drawn
+            return choose(params.model_copy(update={"calibration": 0.0}), scratch / "all")
+        for chunk in chunks("test"):
+            test.add(records(chunk, numbers, np.zeros(len(chunk.names), dtype=bool)))
+            asked_entries = chunk.entries.stop
+        held_out, seen = np.zeros(entries, dtype=bool), np.zeros(asked_entries, dtype=bool)
         for known, asked in zip(train.partitions(), test.partitions(), strict=True):
+            held = np.zeros(len(known), dtype=bool)
             if params.validation and len(known):
-                held_out = hold_out(known, params.validation, phase, counters)
-                part[known["row"][held_out]] = VALIDATION
-            trained = known["key"][part[known["row"]] == TRAIN]
-            seen[asked["row"]] = np.isin(asked["key"], trained)
-    return part, seen
+                held = hold_out(known, params.validation, phase, counters)
+            held_out[known["entry"][held]] = True
+            seen[asked["entry"]] = np.isin(asked["key"], known["key"][known["trained"] & ~held])
+    return replace(split, held_out=held_out if params.validation else None, seen=seen)
+
+
+def records(chunk: Chunk, numbers: dict[str, int], trained: Marks) -> NDArray[Any]:
+    """Of `KEYS`, for the distinct names of a chunk; ``numbers`` of countries grow with it."""
+    found = np.empty(len(chunk.names), dtype=KEYS)
+    found["key"] = hashes(chunk.names)
+    found["entry"] = np.arange(chunk.entries.start, chunk.entries.stop)
+    countries = [numbers.setdefault(c, len(numbers)) for c in chunk.countries.to_pylist()]
+    # Backwards, so that the first row of each name has the last word.
+    found["country"][chunk.name_of_row[::-1]] = np.array(countries)[chunk.country_of_row[::-1]]
+    found["trained"] = trained
+    return found
 
 
 def hold_out(
@@ -122,7 +181,7 @@ def hold_out(
     rows on every run, without a list of all names in memory.
 
     Args:
-        records: (rows,) of `KEYS`, sorted by key.
+        records: of `KEYS`, sorted by key; those of one key in the order of its rows.
         share: of the names, 0 to 0.5.
         phase: where the steps begin, 0 to 1: another phase chooses other names.
         counters: names met so far per country; carried from one partition to the next.
@@ -139,7 +198,7 @@ def hold_out(
 
 
 def survey(
-    params: IndexParams, part: NDArray[np.int8]
+    params: IndexParams, split: Split
 ) -> tuple[Vocabulary, list[str], dict[str, tuple[int, int]]]:
     """Count characters and countries of the training part, and the size of every split.
 
@@ -152,21 +211,23 @@ def survey(
     countries: set[str] = set()
     sizes = dict.fromkeys((*PARTS, "test"), (0, 0))
 
-    def add(split: str, names: list[str], points: int) -> None:
-        rows, codes = sizes[split]
-        sizes[split] = rows + len(names), codes + points + 2 * len(names)
+    def add(name: str, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        names, codes = sizes[name]
+        sizes[name] = names + int(rows.sum()), codes + int(rows @ (lengths + 2))
 
-    for rows, table in tables("train"):
-        countries.update(table["country"].unique().to_pylist())
-        for number, split in enumerate(PARTS):
-            names = table["name"].filter(pa.array(part[rows] == number)).to_pylist()
-            points = codepoints("".join(names))
-            add(split, names, len(points))
-            if number == TRAIN:
-                counts += np.bincount(points, minlength=UNICODE)
-    for _, table in tables("test"):
-        names = table["name"].to_pylist()
-        add("test", names, sum(map(len, names)))
+    for chunk, part in split.chunks():
+        countries.update(chunk.countries.to_pylist())
+        lengths = np.array([*map(len, chunk.names)])
+        # rows[part, name]: how often each distinct name stands in each part
+        cells = part.astype(np.intp) * len(chunk.names) + chunk.name_of_row
+        rows = np.bincount(cells, minlength=len(PARTS) * len(chunk.names)).reshape(len(PARTS), -1)
+        for name, rows_of_name in zip(PARTS, rows, strict=True):
+            add(name, rows_of_name, lengths)
+        points = codepoints("".join(chunk.names))
+        weights = np.repeat(rows[TRAIN], lengths)
+        counts += np.bincount(points, weights, minlength=UNICODE).astype(np.int64)
+    for chunk in chunks("test"):
+        add("test", np.bincount(chunk.name_of_row), np.array([*map(len, chunk.names)]))
     if len(countries) > np.iinfo(LABEL).max:
         raise UserError(f"{len(countries)} countries; {np.iinfo(LABEL).max} is the most")
     vocabulary = Vocabulary.from_counts(counts, params.case, params.min_count)
@@ -174,35 +235,64 @@ def survey(
 
 
 def write(
-    split: str,
-    source: str,
-    mask: NDArray[np.bool_],
-    seen: NDArray[np.bool_] | None,
-    size: tuple[int, int],
+    split: Split,
+    sizes: dict[str, tuple[int, int]],
     vocabulary: Vocabulary,
     countries: pa.StringArray,
 ) -> None:
-    """Encode the masked rows of a clean file as one split.
+    """Encode the clean files as one folder per split.
 
     Args:
-        split: folder to write.
-        source: clean file to read.
-        mask: (rows of the file,) which of them.
-        seen: (rows of the file,) whether a name stands in training; None for parts of that file.
-        size: names and codes that this will be.
+        split: which rows are held out.
+        sizes: split -> names and codes that it will have.
         vocabulary: turns names into codes.
         countries: in the order of their labels.
     """
-    writer = NamesWriter(INDEX / split, *size, vocabulary.dtype, LABEL)
-    with Progress(f"index {split}", total=size[0]) as progress:
-        for rows, table in tables(source):
-            part = table.filter(pa.array(mask[rows]))
-            labels = pc.index_in(part["country"], countries).to_numpy()
-            names = part["name"].to_pylist()
-            known = np.full(len(names), split == "train") if seen is None else seen[rows]
-            writer.add(*vocabulary.encode(names), labels, known)
-            progress.advance(len(names))
-    writer.close()
+    writers = {}
+    for name, size in sizes.items():
+        if name in PARTS and not size[0]:  # an earlier run's would be taken for this one's
+            shutil.rmtree(INDEX / name, ignore_errors=True)
+        else:
+            writers[name] = NamesWriter(INDEX / name, *size, vocabulary.dtype, LABEL)
+    total = sum(names for names, _ in sizes.values())
+    with Progress("index", total=total) as progress:
+        for chunk, part in split.chunks():
+            codes = encode(chunk.names, vocabulary)
+            labels = pc.index_in(chunk.countries, countries).to_numpy()[chunk.country_of_row]
+            for number, name in enumerate(PARTS):
+                mine = part == number
+                if name in writers:
+                    flat = repeat(codes, chunk.name_of_row[mine], vocabulary.dtype)
+                    seen = np.full(len(flat[1]) - 1, number == TRAIN)
+                    writers[name].add(*flat, labels[mine], seen)
+            progress.advance(len(part))
+        for chunk in chunks("test"):
+            codes = encode(chunk.names, vocabulary)
+            labels = pc.index_in(chunk.countries, countries).to_numpy()[chunk.country_of_row]
+            flat = repeat(codes, chunk.name_of_row, vocabulary.dtype)
+            seen = split.seen[chunk.entries][chunk.name_of_row]
+            writers["test"].add(*flat, labels, seen)
+            progress.advance(len(labels))
+    for writer in writers.values():
+        writer.close()
+
+
+def encode(names: list[str], vocabulary: Vocabulary) -> pa.LargeBinaryArray:
+    """The codes of each name."""
+    codes, offsets = vocabulary.encode(names)
+    buffers = [None, pa.py_buffer(offsets * codes.itemsize), pa.py_buffer(codes)]
+    return pa.Array.from_buffers(pa.large_binary(), len(names), buffers)
+
+
+def repeat(
+    codes: pa.LargeBinaryArray, places: NDArray[np.int32], code_type: type[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Codes of the names at ``places``, end to end, and where each begins."""
+    _, edges, flat = codes.take(pa.array(places)).buffers()
+    offsets = (
+        np.frombuffer(edges, dtype=np.int64)[: len(places) + 1] // np.dtype(code_type).itemsize
+    )
+    return np.frombuffer(flat or b"", dtype=code_type)[: offsets[-1]], offsets
 
 
 if __name__ == "__main__":

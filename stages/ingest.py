@@ -13,17 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.core.corpus import Chunk, Format, Reject, read
+from stages.core.corpus import KEYS, Format, Reject, read
 from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
 from stages.core.progress import Progress
-from stages.core.spill import Spill, hashes, mix
+from stages.core.spill import Spill
+from stages.core.workers import Workers
 
 CLEAN = Path("data/clean")
 METRICS = Path("metrics/ingest.json")
-SCHEMA = pa.schema([("name", pa.string()), ("country", pa.string())])
-KEYS = np.dtype([("key", "<u8"), ("pair", "<u8")])
+TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema([("name", TEXT), ("country", TEXT)])
+DICTIONARY_BYTES = 64 * 2**20  # more than a chunk's: Parquet then keeps the encoding as it is
 
 
 def main() -> None:
@@ -36,11 +38,14 @@ def main() -> None:
         Spill(Path(scratch) / "test", KEYS) as test_keys,
         atomic_path(CLEAN / "rejected.csv") as rejected,
         rejected.open("w", encoding="utf-8", newline="") as reject_file,
+        Workers(params.processes, "stages.core.corpus") as workers,
     ):
         refuse = csv.writer(reject_file, lineterminator="\n")
         refuse.writerow(["file", "line", "reason"])
-        train, countries = ingest("train", params, train_keys, refuse, None)
-        test, _ = ingest("test", params, test_keys, refuse, frozenset(countries), train["rejected"])
+        train, countries = ingest("train", params, workers, train_keys, refuse, None)
+        test, _ = ingest(
+            "test", params, workers, test_keys, refuse, frozenset(countries), train["rejected"]
+        )
         duplicates, overlap = repetitions(train_keys, test_keys)
     train["duplicates"], test["duplicates"] = duplicates
     write_json(METRICS, {"train": train, "test": test, "overlap": overlap})
@@ -50,6 +55,7 @@ def main() -> None:
 def ingest(
     split: str,
     params: IngestParams,
+    workers: Workers,
     keys: Spill,
     refuse: Any,
     known: frozenset[str] | None,
@@ -67,14 +73,17 @@ def ingest(
     first: Reject | None = None
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
-        pq.ParquetWriter(target, SCHEMA) as writer,
+        # Readers see plain strings unless they ask for dictionaries.
+        pq.ParquetWriter(
+            target, SCHEMA, dictionary_pagesize_limit=DICTIONARY_BYTES, store_schema=False
+        ) as writer,
         Progress(f"ingest {split}", unit="rows") as progress,
     ):
-        for chunk in read(source, layout, known):
+        for chunk in read(source, layout, known, workers):
             writer.write_table(pa.table([chunk.names, chunk.countries], SCHEMA))
             refuse.writerows((bad.file, bad.line, bad.reason) for bad in chunk.rejects)
-            countries.update(chunk.countries.unique().to_pylist())
-            remember(chunk, keys)
+            countries.update(chunk.countries.dictionary.to_pylist())
+            keys.add(chunk.keys)
             first = first or next(iter(chunk.rejects), None)
             counts["read"] += chunk.rows
             counts["kept"] += len(chunk.names)
@@ -92,17 +101,6 @@ def ingest(
     return counts, countries
 
 
-def remember(chunk: Chunk, keys: Spill) -> None:
-    """Keep the keys of the chunk's names and (name, country) pairs for `repetitions`."""
-    names, countries = (
-        hashes(column.dictionary_encode().dictionary.to_pylist())[
-            column.dictionary_encode().indices.to_numpy()
-        ]
-        for column in (chunk.names, chunk.countries)
-    )
-    keys.add(key=names, pair=mix(names, countries))
-
-
 def repetitions(train_keys: Spill, test_keys: Spill) -> tuple[list[int], dict[str, int]]:
     """Count rows that repeat an earlier (name, country), and test rows that stand in train.
 
@@ -113,9 +111,9 @@ def repetitions(train_keys: Spill, test_keys: Spill) -> tuple[list[int], dict[st
     duplicates, overlap = [0, 0], {"names": 0, "pairs": 0}
     for train, test in zip(train_keys.partitions(), test_keys.partitions(), strict=True):
         for n, split in enumerate((train, test)):
-            duplicates[n] += len(split) - len(np.unique(split["pair"]))
-        overlap["names"] += int(np.isin(test["key"], train["key"]).sum())
-        overlap["pairs"] += int(np.isin(test["pair"], train["pair"]).sum())
+            duplicates[n] += int(split["rows"].sum()) - len(np.unique(split["pair"]))
+        for what, field in (("names", "key"), ("pairs", "pair")):
+            overlap[what] += int(test["rows"][np.isin(test[field], train[field])].sum())
     return duplicates, overlap
 
 

@@ -21,11 +21,11 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "data/clean").mkdir(parents=True)
 
-    def build(train: list, test: list, **params: object) -> dict:
+    def build(train: list, test: list, chunk: int = 2**20, **params: object) -> dict:
         set_params(tmp_path, **({"index__calibration": 0.0} | params))
         for split, rows in (("train", train), ("test", test)):
             frame = pd.DataFrame(rows, columns=["name", "country"])
-            frame.to_parquet(f"data/clean/{split}.parquet")
+            frame.to_parquet(f"data/clean/{split}.parquet", row_group_size=chunk)
         index.main()
         folder = Path("data/index")
         config = json.loads((folder / "vocabulary.json").read_text())
@@ -127,11 +127,12 @@ def test_the_same_rows_give_the_same_bytes(build) -> None:
     assert build(train, train, index__validation=0.3)["bytes"] == build(train, train)["bytes"]
 
 
-def test_chunks_do_not_show(build, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.2, 0.0), (0.0, 0.2), (0.2, 0.2)])
+def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     train, test = toy_rows(100, 1), toy_rows(30, 2)
-    whole = build(train, test, index__validation=0.2)
-    monkeypatch.setattr(index, "ROWS", 7)
-    assert build(train, test)["bytes"] == whole["bytes"]
+    shares = {"index__validation": shares[0], "index__calibration": shares[1]}
+    whole = build(train, test, **shares)
+    assert build(train, test, chunk=7, **shares)["bytes"] == whole["bytes"]
 
 
 @given(
@@ -143,7 +144,6 @@ def test_the_share_that_is_held_out_of_a_country_is_exact_but_for_one_name(
     rows = len(names)
     records = np.zeros(rows, dtype=index.KEYS)
     records["key"] = np.arange(rows)  # all names differ
-    records["row"] = np.arange(rows)
     records["country"] = [ord(name) for name in names]
     held = index.hold_out(records, share, phase, {})
     for country in set(names):

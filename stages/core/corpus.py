@@ -1,8 +1,9 @@
 """Gzip or plain CSVs of ``name,country`` as chunks of clean rows, in bounded memory.
 
-Lines of the common form (two fields, each bare or in one pair of quotes) are cut by numpy; only
-the others go through the csv module, line by line. Text is decoded and normalised once per
-distinct value in a chunk, since surnames repeat.
+Surnames repeat, and so do whole lines: all work on text is done once per distinct line of a
+chunk, and decoding and normalising once per distinct name. Lines of the common form (two fields,
+each bare or in one pair of quotes) are cut by numpy; only the others go through the csv module,
+line by line.
 """
 
 import csv
@@ -10,7 +11,8 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, cast
 
 import fsspec
@@ -20,12 +22,16 @@ from numpy.typing import NDArray
 
 from stages.core.errors import UserError
 from stages.core.names import Form, Rejected, clean, normalise
+from stages.core.spill import hashes, mix
+from stages.core.workers import Workers
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 16 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
 SUFFIXES = (".csv", ".csv.gz")
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+# Of distinct lines: hash of the name, hash of name and country, how many rows.
+KEYS = np.dtype([("key", "<u8"), ("pair", "<u8"), ("rows", "<u4")])
 HEADERS = ({"name", "surname", "last_name", "lastname"}, {"country", "nationality", "origin"})
 
 
@@ -50,11 +56,19 @@ class Reject:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of one file, in its order."""
+    """Some rows of one file, in its order.
 
-    names: pa.StringArray
-    countries: pa.StringArray
-    rejects: list[Reject] = field(default_factory=list)
+    Attributes:
+        names: (rows kept,) dictionary-encoded, the distinct ones in the order of their coming.
+        countries: (rows kept,) the same.
+        keys: of `KEYS`, counts to tell repetitions by.
+        rejects: the other rows.
+    """
+
+    names: pa.DictionaryArray
+    countries: pa.DictionaryArray
+    keys: NDArray[np.void]
+    rejects: list[Reject]
 
     @property
     def rows(self) -> int:
@@ -86,23 +100,39 @@ def files_of(source: str) -> list[str]:
     return [system.unstrip_protocol(name) for name in sorted(found)]
 
 
-def read(source: str, layout: Format, known: frozenset[str] | None = None) -> Iterator[Chunk]:
+def read(
+    source: str,
+    layout: Format,
+    known: frozenset[str] | None = None,
+    workers: Workers | None = None,
+) -> Iterator[Chunk]:
     """Read every file of ``source``, chunk by chunk.
 
     Args:
         source: path, folder, glob or fsspec URL.
         layout: how to read them.
         known: if given, rows of any other country are rejected.
+        workers: if given, parse there; the chunks are the same in the same order.
 
     Raises:
         UserError: a file is missing, unreadable, broken, or changes while it is read.
     """
+    parse_one = partial(_parse, layout=layout, known=known)
+    yield from (workers.map if workers else map)(parse_one, _pieces(source, layout))
+
+
+def _pieces(source: str, layout: Format) -> Iterator[tuple[bytes, str, int]]:
+    """Blocks of all files, as `parse` takes them."""
     for file in files_of(source):
         before = _state(file)
         for first_line, block in _blocks(file, layout):
-            yield parse(block, file, first_line, layout, known)
+            yield block, file, first_line
         if _state(file) != before:
             raise UserError(f"{file}: changed while it was read; run again")
+
+
+def _parse(piece: tuple[bytes, str, int], layout: Format, known: frozenset[str] | None) -> Chunk:
+    return parse(*piece, layout, known)
 
 
 def _state(file: str) -> object:
@@ -166,30 +196,85 @@ def parse(
     block: bytes, file: str, first_line: int, layout: Format, known: frozenset[str] | None = None
 ) -> Chunk:
     """Turn whole lines into clean rows and rejects; pure, so that blocks can go in parallel."""
-    text = np.frombuffer(block, dtype=np.uint8)
-    starts, ends = _lines(text)
+    lines = _lines(block)
+    if first_line == 1:
+        skipped = _header_lines(lines, layout)
+        lines, first_line = lines[skipped:], first_line + skipped
+    encoded = lines.dictionary_encode()
+    line_of_row = encoded.indices.to_numpy()
+    text, starts, ends = _contents(encoded.dictionary)
     if len(starts) and int((ends - starts).max()) > layout.max_row_bytes:
-        raise _too_long(file, first_line + int((ends - starts).argmax()), layout)
-    numbers = np.arange(first_line, first_line + len(starts))
-    filled = ends > starts
-    if first_line == 1 and filled.any():
-        row = int(filled.argmax())
-        filled[row] = not _is_header(block[starts[row] : ends[row]], layout)
-    starts, ends, numbers = starts[filled], ends[filled], numbers[filled]
+        longest = line_of_row == (ends - starts).argmax()
+        raise _too_long(file, first_line + int(longest.argmax()), layout)
 
+    kept, names, countries, reasons = _clean_lines(text, starts, ends, layout, known)
+    place = np.full(len(starts), -1, dtype=np.int32)  # of a line among those that are kept
+    place[kept] = np.arange(len(kept))
+    place_of_row = place[line_of_row]
+    place_of_row = place_of_row[place_of_row >= 0]
+    names, countries = names.dictionary_encode(), countries.dictionary_encode()
+    bad = np.flatnonzero(np.isin(line_of_row, [*reasons])).tolist()
+    return Chunk(
+        _repeated(names, place_of_row),
+        _repeated(countries, place_of_row),
+        _keys(names, countries, np.bincount(place_of_row, minlength=len(names))),
+        [Reject(file, first_line + row, reasons[int(line_of_row[row])]) for row in bad],
+    )
+
+
+def _lines(block: bytes) -> pa.BinaryArray:
+    """All lines with their ends, as they lie in the block."""
+    edges = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
+    last = [] if not block or block.endswith(b"\n") else [len(block)]
+    offsets = np.concatenate([[0], edges, last]).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+
+
+def _header_lines(lines: pa.BinaryArray, layout: Format) -> int:
+    """How many lines the header takes, with the empty ones before it."""
+    for number, line in enumerate(lines):
+        content = line.as_py().removesuffix(b"\n").removesuffix(b"\r")
+        if content:
+            return number + 1 if _is_header(content, layout) else 0
+    return 0
+
+
+def _contents(lines: pa.BinaryArray) -> tuple[Bytes, Places, Places]:
+    """The text of all lines, and where each begins and ends without its LF or CRLF."""
+    _, offsets, data = lines.buffers()
+    text = np.frombuffer(data or b"", dtype=np.uint8)
+    edges = np.frombuffer(offsets, dtype=np.int32)[: len(lines) + 1].astype(np.int64)
+    starts, ends = edges[:-1], edges[1:].copy()
+    for mark in b"\n\r":
+        ends -= (ends > starts) & (text[np.maximum(ends - 1, 0)] == mark)
+    return text, starts, ends
+
+
+def _clean_lines(
+    text: Bytes, starts: Places, ends: Places, layout: Format, known: frozenset[str] | None
+) -> tuple[Places, pa.StringArray, pa.StringArray, dict[int, str]]:
+    """Cut lines into clean names and countries.
+
+    Returns:
+        kept: (lines kept,) their places in ``starts``; empty lines are neither kept nor refused.
+        names: (lines kept,)
+        countries: (lines kept,)
+        reasons: place of each refused line -> why.
+    """
     regular, commas = _regular(text, starts, ends)
     names, countries = _cut(text, starts[regular], commas[regular], ends[regular])
     places = np.flatnonzero(regular)
-    rejects: list[Reject] = []
+    reasons: dict[int, str] = {}
     extra: list[tuple[int, bytes, bytes]] = []
-    for row in np.flatnonzero(~regular).tolist():
+    for line in np.flatnonzero(~regular & (ends > starts)).tolist():
         try:
-            extra.append((row, *_csv_fields(block[starts[row] : ends[row]])))
+            extra.append((line, *_csv_fields(text[starts[line] : ends[line]].tobytes())))
         except Rejected as reason:
-            rejects.append(Reject(file, int(numbers[row]), str(reason)))
+            reasons[line] = str(reason)
     if extra:
-        rows, more_names, more_countries = zip(*extra, strict=True)
-        places = np.concatenate([places, rows])
+        more, more_names, more_countries = zip(*extra, strict=True)
+        places = np.concatenate([places, more])
         order = np.argsort(places)
         places = places[order]
         names = pa.concat_arrays([names, pa.array(more_names, pa.binary())]).take(order)
@@ -206,22 +291,29 @@ def parse(
     )
     countries, bad_countries = _each_distinct(countries, clean_country)
     bad = bad_countries | bad_names
-    rejects += [Reject(file, int(numbers[places[row]]), bad[row]) for row in bad]
-    keep = np.ones(len(names), dtype=bool)
-    keep[list(bad)] = False
-    rejects.sort(key=lambda reject: reject.line)
-    return Chunk(names.filter(keep), countries.filter(keep), rejects)
+    reasons |= {int(places[line]): reason for line, reason in bad.items()}
+    good = np.ones(len(places), dtype=bool)
+    good[[*bad]] = False
+    return places[good], names.filter(good), countries.filter(good), reasons
 
 
-def _lines(text: Bytes) -> tuple[Places, Places]:
-    """Where each line begins and where its content ends (before LF or CRLF)."""
-    ends = np.flatnonzero(text == ord("\n"))
-    starts = np.concatenate([[0], ends + 1])
-    if len(text) > starts[-1]:
-        ends = np.append(ends, len(text))
-    starts = starts[: len(ends)]
-    carriage = (ends > starts) & (text[np.maximum(ends - 1, 0)] == ord("\r"))
-    return starts, ends - carriage
+def _repeated(encoded: pa.DictionaryArray, places: NDArray[np.int32]) -> pa.DictionaryArray:
+    """``encoded.take(places)``, in a third of the time."""
+    indices = encoded.indices.to_numpy()[places]
+    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
+
+
+def _keys(
+    names: pa.DictionaryArray, countries: pa.DictionaryArray, rows: NDArray[np.int64]
+) -> NDArray[np.void]:
+    """Records of `KEYS` of lines that stand for so many rows each."""
+    name, country = (
+        hashes(column.dictionary.to_pylist())[column.indices.to_numpy()]
+        for column in (names, countries)
+    )
+    keys = np.empty(len(rows), dtype=KEYS)
+    keys["key"], keys["pair"], keys["rows"] = name, mix(name, country), rows
+    return keys
 
 
 def _is_header(line: bytes, layout: Format) -> bool:
@@ -288,7 +380,7 @@ def _csv_fields(line: bytes) -> tuple[bytes, bytes]:
 def _each_distinct(
     values: pa.BinaryArray, mend: Callable[[str], str]
 ) -> tuple[pa.StringArray, dict[int, str]]:
-    """Decode and ``mend`` each distinct value once: (null where rejected, row -> reason)."""
+    """Decode and ``mend`` each distinct value once: (null where rejected, place -> reason)."""
     encoded = values.dictionary_encode()
     mended: list[str | None] = []
     reasons: dict[int, str] = {}
@@ -301,7 +393,7 @@ def _each_distinct(
         except Rejected as reason:
             reasons[len(mended)] = str(reason)
             mended.append(None)
-    indices = encoded.indices.to_numpy(zero_copy_only=False)
-    bad = np.flatnonzero(np.isin(indices, list(reasons)))
     column = pa.array(mended, pa.string()).take(encoded.indices)
-    return column, {int(row): reasons[int(indices[row])] for row in bad}
+    indices = encoded.indices.to_numpy()
+    bad = np.flatnonzero(np.isin(indices, [*reasons])).tolist()
+    return column, {place: reasons[int(indices[place])] for place in bad}

@@ -47,6 +47,7 @@ class IngestParams(Block):
     max_length: Annotated[int, Field(ge=1, le=1000)]
     max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]
     max_rejected: Annotated[int, Field(ge=0)]
+    processes: Annotated[int, Field(ge=1, le=1024)]
 
 
 class IndexParams(Block):

@@ -47,11 +47,8 @@ class Spill:
         for file in self._files:
             file.close()
 
-    def add(self, **columns: NDArray[Any]) -> None:
-        """Append one record per row of ``columns`` (the fields of the dtype)."""
-        records = np.empty(len(columns["key"]), dtype=self._dtype)
-        for name, column in columns.items():
-            records[name] = column
+    def add(self, records: NDArray[Any]) -> None:
+        """Append records of the dtype."""
         part = (records["key"] >> _SHIFT).astype(np.intp)
         order = np.argsort(part, kind="stable")
         cuts = np.searchsorted(part[order], np.arange(PARTITIONS + 1))

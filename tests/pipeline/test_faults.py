@@ -198,7 +198,7 @@ def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(name: str, project
     assert stage(project, name).returncode == 0, "and there is nothing in the way of a new run"
 
 
-def test_a_full_disk_fails_index_in_one_line_though_it_maps_its_files(project: Path) -> None:
+def test_a_full_disk_fails_index_in_one_line(project: Path) -> None:
     line = one_line(stage(project, "index", preexec_fn=full_after(1000)))
     assert "File too large: " in line and "data/index" in line
 
