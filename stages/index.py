@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from stages.core.errors import UserError, exit_code
 from stages.core.files import write_json
 from stages.core.params import IndexParams, Params
 from stages.core.progress import Progress
-from stages.core.spill import Spill, hashes
+from stages.core.spill import Spill, among, hashes
 
 CLEAN = Path("data/clean")
 INDEX = Path("data/index")
@@ -84,20 +85,24 @@ def chunks(source: str) -> Iterator[Chunk]:
     except FileNotFoundError:
         raise UserError(f"{path}: not there; run dvc repro ingest") from None
     done = 0
-    with file:
-        for number in range(file.num_row_groups):
-            columns = file.read_row_group(number).unify_dictionaries().combine_chunks()
+    # The next group is read, outside Python's lock, while this one is worked on.
+    with file, ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(file.read_row_group, 0)
+        for number in range(1, file.num_row_groups + 1):
+            columns = coming.result().unify_dictionaries().combine_chunks()
+            if number < file.num_row_groups:
+                coming = reader.submit(file.read_row_group, number)
             if columns.num_rows:
                 name, country = (columns[field].chunk(0) for field in ("name", "country"))
                 names = name.dictionary.to_pylist()
-                entries = slice(done, done := done + len(names))
                 yield Chunk(
                     names,
-                    entries,
+                    slice(done, done + len(names)),
                     name.indices.to_numpy(),
                     country.dictionary,
                     country.indices.to_numpy(),
                 )
+                done += len(names)
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def choose(params: IndexParams, scratch: Path) -> Split:
             if params.validation and len(known):
                 held = hold_out(known, params.validation, phase, counters)
             held_out[known["entry"][held]] = True
-            seen[asked["entry"]] = np.isin(asked["key"], known["key"][known["trained"] & ~held])
+            seen[asked["entry"]] = among(asked["key"], known["key"][known["trained"] & ~held])
     return replace(split, held_out=held_out if params.validation else None, seen=seen)
 
 

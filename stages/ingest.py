@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,14 +17,18 @@ from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
 from stages.core.progress import Progress
-from stages.core.spill import Spill
+from stages.core.spill import Spill, among, distinct
 from stages.core.workers import Workers
 
 CLEAN = Path("data/clean")
 METRICS = Path("metrics/ingest.json")
 TEXT = pa.dictionary(pa.int32(), pa.string())
-SCHEMA = pa.schema([("name", TEXT), ("country", TEXT)])
-DICTIONARY_BYTES = 64 * 2**20  # more than a chunk's: Parquet then keeps the encoding as it is
+SCHEMA = pa.schema([pa.field(column, TEXT, nullable=False) for column in ("name", "country")])
+PARQUET = {
+    "dictionary_pagesize_limit": 2**30,  # more than a chunk's: the encoding is kept as it is
+    "store_schema": False,  # readers see plain strings unless they ask for dictionaries
+    "write_statistics": False,  # nobody asks for them, and they take longer than the data
+}
 
 
 def main() -> None:
@@ -38,7 +41,7 @@ def main() -> None:
         Spill(Path(scratch) / "test", KEYS) as test_keys,
         atomic_path(CLEAN / "rejected.csv") as rejected,
         rejected.open("w", encoding="utf-8", newline="") as reject_file,
-        Workers(params.processes, "stages.core.corpus") as workers,
+        Workers(params.processes) as workers,
     ):
         refuse = csv.writer(reject_file, lineterminator="\n")
         refuse.writerow(["file", "line", "reason"])
@@ -73,10 +76,7 @@ def ingest(
     first: Reject | None = None
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
-        # Readers see plain strings unless they ask for dictionaries.
-        pq.ParquetWriter(
-            target, SCHEMA, dictionary_pagesize_limit=DICTIONARY_BYTES, store_schema=False
-        ) as writer,
+        pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
         Progress(f"ingest {split}", unit="rows") as progress,
     ):
         for chunk in read(source, layout, known, workers):
@@ -111,9 +111,9 @@ def repetitions(train_keys: Spill, test_keys: Spill) -> tuple[list[int], dict[st
     duplicates, overlap = [0, 0], {"names": 0, "pairs": 0}
     for train, test in zip(train_keys.partitions(), test_keys.partitions(), strict=True):
         for n, split in enumerate((train, test)):
-            duplicates[n] += int(split["rows"].sum()) - len(np.unique(split["pair"]))
+            duplicates[n] += int(split["rows"].sum()) - distinct(split["pair"])
         for what, field in (("names", "key"), ("pairs", "pair")):
-            overlap[what] += int(test["rows"][np.isin(test[field], train[field])].sum())
+            overlap[what] += int(test["rows"][among(test[field], train[field])].sum())
     return duplicates, overlap
 
 

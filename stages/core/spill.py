@@ -23,6 +23,21 @@ def mix(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint6
     return left * np.uint64(0x9E3779B97F4A7C15) ^ right
 
 
+def distinct(keys: NDArray[np.uint64]) -> int:
+    """How many different keys; by sorting, for which NumPy needs a tenth of what `unique` does."""
+    ascending = np.sort(keys)
+    return int(np.count_nonzero(ascending[1:] != ascending[:-1])) + bool(len(keys))
+
+
+def among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of a few keys are among many: `np.isin` by sorting, as in `distinct`."""
+    ascending = np.sort(known)
+    found: NDArray[np.bool_] = np.searchsorted(ascending, keys) < np.searchsorted(
+        ascending, keys, side="right"
+    )
+    return found
+
+
 class Spill:
     """Append records whose first field is ``key``; read them back partition by partition.
 
@@ -49,12 +64,12 @@ class Spill:
 
     def add(self, records: NDArray[Any]) -> None:
         """Append records of the dtype."""
-        part = (records["key"] >> _SHIFT).astype(np.intp)
+        part = (records["key"] >> _SHIFT).astype(np.uint8)  # small: sorted by radix
         order = np.argsort(part, kind="stable")
         cuts = np.searchsorted(part[order], np.arange(PARTITIONS + 1))
+        records = records[order]
         for n, file in enumerate(self._files):
-            if cuts[n + 1] > cuts[n]:
-                file.write(records[order[cuts[n] : cuts[n + 1]]].tobytes())
+            file.write(records[cuts[n] : cuts[n + 1]].tobytes())
 
     def partitions(self) -> Iterator[NDArray[Any]]:
         """All records, one partition at a time, each sorted by key (stable)."""

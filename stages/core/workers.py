@@ -16,7 +16,7 @@ from stages.core.errors import UserError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-FEW = 2  # items that are done sooner than processes have started
+FEW = 6  # items that are done sooner than processes have started
 
 
 class Workers:
@@ -24,12 +24,10 @@ class Workers:
 
     Args:
         processes: 1 works in this process.
-        modules: what they need; imported once for all of them.
     """
 
-    def __init__(self, processes: int, *modules: str) -> None:
+    def __init__(self, processes: int) -> None:
         self._processes = processes
-        self._modules = [*modules]
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -49,16 +47,23 @@ class Workers:
     ) -> Iterator[ResultT]:
         """``map(function, items)``, with at most one item waiting for each process.
 
+        Function and items are pickled.
+
         Raises:
             UserError: a process was killed; what ``function`` raises comes as it is.
         """
         items = iter(items)
         first = list(islice(items, FEW + 1)) if self._processes > 1 else []
+        many = len(first) > FEW
         items = chain(first, items)
-        if len(first) <= FEW:
+        del first  # else they would be kept to the end
+        if not many:
             yield from map(function, items)
             return
-        self._pool = self._pool or self._start()
+        if not self._pool:
+            # Not by fork: a process with threads (Arrow has some) must not be copied.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._processes, context, _end_with_parent)
         running: deque[Future[ResultT]] = deque()
         try:
             for item in items:
@@ -70,15 +75,8 @@ class Workers:
         except BrokenProcessPool:
             raise UserError(
                 f"one of {self._processes} worker processes was killed (by hand, or for want of "
-                "memory); run again, with fewer of them"
+                "memory: then run fewer)"
             ) from None
-
-    def _start(self) -> ProcessPoolExecutor:
-        # Not by fork: a process with threads (Arrow has some) must not be copied. The server
-        # imports the modules once; workers are copies of it.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(self._modules)
-        return ProcessPoolExecutor(self._processes, context, _end_with_parent)
 
 
 def _end_with_parent() -> None:

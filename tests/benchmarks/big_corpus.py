@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[2]
-CHUNK = 2**20
+CHUNK = 2**18
 BAD_SHARE = 0.001
 OFFSET, EXPONENT = 40, 0.5  # of the law: a name of rank r has the share (1 + r / 40) ** -1.5
 BAD_LINES = (

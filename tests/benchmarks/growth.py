@@ -1,0 +1,219 @@
+"""How seconds and memory grow with the corpus, per stage, beside a bare pandas.read_csv.
+
+    python tests/benchmarks/growth.py --sizes 1 5 20 --rounds 3 --json growth.json
+    python tests/benchmarks/growth.py --sizes 1 10 100 --rounds 1 --plot docs/growth.png
+    python tests/benchmarks/growth.py --sizes 1 5 --stages ingest index train evaluate predict
+
+Sizes are millions of rows of tests/benchmarks/big_corpus.py, which stay in --folder. Each stage is
+a process of its own in a project of its own; sizes take turns, and the median round counts.
+
+- seconds: from start to end of the process. CPU: of all its processes, as far as was seen.
+- peak: the highest sum over the process tree, sampled every 50 ms, of the proportional set size
+  (a page that is shared counts once) and, in brackets, of the resident set size.
+- pandas: `read_csv(FILE, header=None, names=["name", "country"], chunksize=2**18)`, told to go on
+  after rows with too many fields and bytes that are not UTF-8, which ingest refuses.
+- slope: of log(seconds) over log(rows) by least squares; 1 is a constant cost per row.
+- train runs one epoch of --recipe; predict reads ingest's Parquet and asks data/onnx.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.benchmarks import big_corpus  # noqa: E402
+from tests.conftest import set_params  # noqa: E402
+
+STAGES = ("pandas", "ingest", "index", "train", "evaluate", "predict")
+SAMPLE_SECONDS = 0.05
+PANDAS = """
+import sys, pandas as pd
+for path in sys.argv[1:]:
+    for chunk in pd.read_csv(path, header=None, names=["name", "country"], chunksize=2**18,
+                             on_bad_lines="skip", encoding_errors="replace"):
+        pass
+"""
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--sizes", type=float, nargs="+", default=[1, 5, 20], help="million rows")
+    options.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=["pandas", "ingest", "index"]
+    )
+    options.add_argument("--rounds", type=int, default=1)
+    options.add_argument("--processes", type=int, default=2, help="ingest.processes")
+    options.add_argument("--shards", type=int, default=1)
+    options.add_argument("--gzip", action="store_true")
+    options.add_argument("--recipe", default="fast")
+    options.add_argument("--folder", type=Path, default=Path("/tmp/onoma-growth"))
+    options.add_argument("--json", type=Path)
+    options.add_argument("--plot", type=Path)
+    args = options.parse_args()
+    sizes = [round(size * 1e6) for size in sorted(args.sizes)]
+    projects = {rows: make_project(rows, args) for rows in sizes}
+    rounds: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for number in range(args.rounds):
+        for rows, project in projects.items():
+            for stage in args.stages:
+                found = measure(command(stage, project), project)
+                rounds.setdefault((stage, rows), []).append(found)
+                print(f"round {number + 1}: {stage}: {rows:,}: {found}", file=sys.stderr)
+    results = [
+        {"stage": stage, "rows": rows, **median(rounds[stage, rows])}
+        for stage in args.stages
+        for rows in sizes
+    ]
+    if {"ingest", "index"} <= {*args.stages}:
+        results += [together(results, rows) for rows in sizes]
+    print(table(results))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+    if args.plot:
+        plot(results, args.plot)
+
+
+def make_project(rows: int, args: argparse.Namespace) -> Path:
+    """A folder with a corpus and the checkout's parameters, ready for stages."""
+    kind = f"{rows}-{args.shards}{'-gzip' * args.gzip}"
+    corpus = big_corpus.write(args.folder / f"corpus-{kind}", rows, args.shards, args.gzip)
+    project: Path = args.folder / f"project-{kind}"
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir()
+    for path in ROOT.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"(?m)^recipe: \w+", f"recipe: {args.recipe}", text)
+        text = re.sub(r"(?m)^(train:\n(?:  .*\n)*?  epochs:) \d+", r"\1 1", text)
+        (project / path.name).write_text(text, encoding="utf-8")
+    set_params(
+        project,
+        ingest__train=corpus / "train",
+        ingest__test=corpus / "test.csv",
+        ingest__max_rejected=rows,
+        ingest__processes=args.processes,
+    )
+    (project / "corpus").symlink_to(corpus.resolve())
+    return project
+
+
+def command(stage: str, project: Path) -> list[str]:
+    if stage == "pandas":
+        files = sorted(map(str, (project / "corpus/train").iterdir()))
+        return [sys.executable, "-c", PANDAS, *files]
+    if stage == "predict":
+        words = "predict --input data/clean/train.parquet --output answers.parquet --prefix our_"
+        words += f" --model {ROOT / 'data/onnx'}"
+        return [sys.executable, "-m", "stages.commands.cli", *words.split()]
+    return [sys.executable, "-m", f"stages.{stage}"]
+
+
+def measure(command: list[str], project: Path) -> dict[str, float]:
+    """Run a command; seconds, CPU seconds and peak memory in MB of all its processes."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pss = rss = 0.0
+    cpu: dict[int, float] = {}
+    start = time.perf_counter()
+    process = psutil.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        sample = [0.0, 0.0]
+        for member in [process, *children(process)]:
+            try:
+                memory = member.memory_full_info()
+                times = member.cpu_times()
+            except psutil.Error:  # it has just ended
+                continue
+            sample[0] += getattr(memory, "pss", memory.uss)
+            sample[1] += memory.rss
+            cpu[member.pid] = times.user + times.system
+        pss, rss = max(pss, sample[0]), max(rss, sample[1])
+        time.sleep(SAMPLE_SECONDS)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed in {project}")
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(sum(cpu.values()), 2),
+        "peak_mb": round(pss / 1e6),
+        "peak_rss_mb": round(rss / 1e6),
+    }
+
+
+def children(process: psutil.Popen) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def median(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(found[key] for found in rounds) for key in rounds[0]}
+
+
+def together(results: list[dict], rows: int) -> dict:
+    """Ingest and index as one: the sum of their times, the higher of their peaks."""
+    parts = [r for r in results if r["stage"] in ("ingest", "index") and r["rows"] == rows]
+    joined = {"stage": "ingest + index", "rows": rows}
+    for key in parts[0].keys() - joined.keys():
+        values = [part[key] for part in parts]
+        joined[key] = max(values) if key.startswith("peak") else round(sum(values), 2)
+    return joined
+
+
+def table(results: list[dict]) -> str:
+    pandas = {r["rows"]: r["seconds"] for r in results if r["stage"] == "pandas"}
+    lines = [
+        "| stage | rows | seconds | CPU seconds | rows/s | peak MB | of pandas | cost per row |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    slopes = []
+    for stage in dict.fromkeys(result["stage"] for result in results):
+        mine = [result for result in results if result["stage"] == stage]
+        smallest = mine[0]["seconds"] / mine[0]["rows"]
+        for result in mine:
+            rows, seconds = result["rows"], result["seconds"]
+            ratio = f"{seconds / pandas[rows]:.2f}" if rows in pandas else ""
+            lines.append(
+                f"| {stage} | {rows:,} | {seconds:.1f} | {result['cpu_seconds']:.1f} "
+                f"| {rows / seconds:,.0f} | {result['peak_mb']:.0f} ({result['peak_rss_mb']:.0f}) "
+                f"| {ratio} | {seconds / rows / smallest:.2f} |"
+            )
+        if len(mine) > 1:
+            logs = np.log([[result["rows"], result["seconds"]] for result in mine])
+            slopes.append(f"{stage} {np.polyfit(*logs.T, 1)[0]:.2f}")
+    return "\n".join([*lines, *(["", "slope: " + ", ".join(slopes)] if slopes else [])])
+
+
+def plot(results: list[dict], path: Path) -> None:
+    """Seconds and peak memory over rows, on logarithmic axes."""
+    import matplotlib.pyplot as plt
+
+    figure, (above, below) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for stage in dict.fromkeys(result["stage"] for result in results):
+        if stage == "ingest + index":
+            continue
+        mine = [result for result in results if result["stage"] == stage]
+        rows = [result["rows"] for result in mine]
+        above.loglog(rows, [result["seconds"] for result in mine], marker="o", label=stage)
+        below.semilogx(rows, [result["peak_mb"] for result in mine], marker="o", label=stage)
+    above.set(title="Time", xlabel="rows", ylabel="seconds")
+    below.set(title="Peak memory", xlabel="rows", ylabel="MB", ylim=0)
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

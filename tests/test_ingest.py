@@ -1,0 +1,111 @@
+"""Ingest as a stage: processes, shards and blocks do not show in what it writes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from stages import index, ingest
+from stages.core import corpus
+from tests.benchmarks import big_corpus
+from tests.conftest import ROOT, set_params
+
+ROWS = 60_000
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of three shards, bad rows among them."""
+    return big_corpus.write(tmp_path_factory.mktemp("big"), ROWS, shards=3)
+
+
+@pytest.fixture
+def project(big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project that reads that corpus, in blocks as small as the corpus is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 2**16)
+    for path in ROOT.glob("*.yaml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    set_params(
+        tmp_path,
+        ingest__train=big / "train",
+        ingest__test=big / "test.csv",
+        ingest__max_rejected=ROWS,
+    )
+    return tmp_path
+
+
+def results(project: Path) -> dict[str, bytes]:
+    files = sorted(path for path in project.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in files
+        if path.suffix != ".yaml"
+    }
+
+
+def test_the_number_of_processes_changes_no_byte(project: Path) -> None:
+    found = []
+    for processes in (1, 2, 3):
+        set_params(project, ingest__processes=processes)
+        ingest.main()
+        index.main()
+        found.append(results(project))
+    assert len(found[0]["data/clean/rejected.csv"].splitlines()) > ROWS // 2000
+    assert found[0] == found[1] == found[2]
+
+
+def test_shards_and_blocks_give_the_rows_of_one_file(
+    project: Path, big: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows_and_counts() -> tuple:
+        ingest.main()
+        tables = [pq.read_table(f"data/clean/{split}.parquet") for split in ("train", "test")]
+        return *tables, Path("metrics/ingest.json").read_bytes()
+
+    in_shards = rows_and_counts()
+    whole = project / "whole.csv"
+    whole.write_bytes(b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())))
+    set_params(project, ingest__train=whole)
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 2**24)
+    assert rows_and_counts() == in_shards
+
+
+def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path) -> None:
+    ingest.main()
+    table = pq.read_table("data/clean/train.parquet")
+    assert [str(field.type) for field in table.schema] == ["string", "string"]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Path) -> None:
+    program = (
+        "import sys; from stages import ingest; from stages.core import corpus, errors\n"
+        "corpus.BLOCK_BYTES = 2**10\n"
+        "sys.exit(errors.exit_code(ingest.main))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    me = psutil.Process(process.pid)
+    workers: list[psutil.Process] = []
+    while not workers:
+        assert process.poll() is None, "ingest was over before a worker was seen"
+        workers = [child for child in me.children() if "spawn_main" in str(child.cmdline())]
+        time.sleep(0.01)
+    family = me.children(recursive=True)
+    workers[0].send_signal(signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said.startswith("onoma: one of 2 worker processes was killed") and said.count("\n") == 1
+    assert not psutil.wait_procs(family, timeout=20)[1]
+    assert not results(project)
