@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stages.core.files import write_json
 from stages.core.params import IndexParams, Params
 from stages.core.progress import Progress
 from stages.core.spill import Spill, among, hashes
+from stages.core.texts import flat
 
 CLEAN = Path("data/clean")
 INDEX = Path("data/index")
@@ -70,11 +72,22 @@ class Chunk:
         country_of_row: (rows,) places in ``countries``.
     """
 
-    names: list[str]
+    names: pa.StringArray
     entries: slice
     name_of_row: NDArray[np.int32]
     countries: pa.StringArray
     country_of_row: NDArray[np.int32]
+
+    @cached_property
+    def text(self) -> str:
+        """All names end to end."""
+        return str(flat(self.names)[0].data, "utf-8")
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """(distinct names,) in characters."""
+        lengths: NDArray[np.int32] = pc.utf8_length(self.names).to_numpy()
+        return lengths
 
 
 def chunks(source: str) -> Iterator[Chunk]:
@@ -94,15 +107,15 @@ def chunks(source: str) -> Iterator[Chunk]:
                 coming = reader.submit(file.read_row_group, number)
             if columns.num_rows:
                 name, country = (columns[field].chunk(0) for field in ("name", "country"))
-                names = name.dictionary.to_pylist()
+                names = len(name.dictionary)
                 yield Chunk(
-                    names,
-                    slice(done, done + len(names)),
+                    name.dictionary,
+                    slice(done, done + names),
                     name.indices.to_numpy(),
                     country.dictionary,
                     country.indices.to_numpy(),
                 )
-                done += len(names)
+                done += names
 
 
 @dataclass(frozen=True)
@@ -216,23 +229,22 @@ def survey(
     countries: set[str] = set()
     sizes = dict.fromkeys((*PARTS, "test"), (0, 0))
 
-    def add(name: str, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    def add(name: str, rows: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
         names, codes = sizes[name]
         sizes[name] = names + int(rows.sum()), codes + int(rows @ (lengths + 2))
 
     for chunk, part in split.chunks():
         countries.update(chunk.countries.to_pylist())
-        lengths = np.array([*map(len, chunk.names)])
         # rows[part, name]: how often each distinct name stands in each part
         cells = part.astype(np.intp) * len(chunk.names) + chunk.name_of_row
         rows = np.bincount(cells, minlength=len(PARTS) * len(chunk.names)).reshape(len(PARTS), -1)
         for name, rows_of_name in zip(PARTS, rows, strict=True):
-            add(name, rows_of_name, lengths)
-        points = codepoints("".join(chunk.names))
-        weights = np.repeat(rows[TRAIN], lengths)
-        counts += np.bincount(points, weights, minlength=UNICODE).astype(np.int64)
+            add(name, rows_of_name, chunk.lengths)
+        weights = np.repeat(rows[TRAIN], chunk.lengths)
+        points = np.bincount(codepoints(chunk.text), weights)
+        counts[: len(points)] += points.astype(np.int64)
     for chunk in chunks("test"):
-        add("test", np.bincount(chunk.name_of_row), np.array([*map(len, chunk.names)]))
+        add("test", np.bincount(chunk.name_of_row), chunk.lengths)
     if len(countries) > np.iinfo(LABEL).max:
         raise UserError(f"{len(countries)} countries; {np.iinfo(LABEL).max} is the most")
     vocabulary = Vocabulary.from_counts(counts, params.case, params.min_count)
@@ -262,7 +274,7 @@ def write(
     total = sum(names for names, _ in sizes.values())
     with Progress("index", total=total) as progress:
         for chunk, part in split.chunks():
-            codes = encode(chunk.names, vocabulary)
+            codes = encode(chunk, vocabulary)
             labels = pc.index_in(chunk.countries, countries).to_numpy()[chunk.country_of_row]
             for number, name in enumerate(PARTS):
                 mine = part == number
@@ -272,7 +284,7 @@ def write(
                     writers[name].add(*flat, labels[mine], seen)
             progress.advance(len(part))
         for chunk in chunks("test"):
-            codes = encode(chunk.names, vocabulary)
+            codes = encode(chunk, vocabulary)
             labels = pc.index_in(chunk.countries, countries).to_numpy()[chunk.country_of_row]
             flat = repeat(codes, chunk.name_of_row, vocabulary.dtype)
             seen = split.seen[chunk.entries][chunk.name_of_row]
@@ -282,11 +294,11 @@ def write(
         writer.close()
 
 
-def encode(names: list[str], vocabulary: Vocabulary) -> pa.LargeBinaryArray:
-    """The codes of each name."""
-    codes, offsets = vocabulary.encode(names)
+def encode(chunk: Chunk, vocabulary: Vocabulary) -> pa.LargeBinaryArray:
+    """The codes of each distinct name."""
+    codes, offsets = vocabulary.encode_text(chunk.text, chunk.lengths)
     buffers = [None, pa.py_buffer(offsets * codes.itemsize), pa.py_buffer(codes)]
-    return pa.Array.from_buffers(pa.large_binary(), len(names), buffers)
+    return pa.Array.from_buffers(pa.large_binary(), len(chunk.names), buffers)
 
 
 def repeat(

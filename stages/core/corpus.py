@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError
 from stages.core.names import Form, Rejected, clean, normalise
 from stages.core.spill import hashes, mix
+from stages.core.texts import flat
 from stages.core.workers import Workers
 
 BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
@@ -243,9 +244,7 @@ def _header_lines(lines: pa.BinaryArray, layout: Format) -> int:
 
 def _contents(lines: pa.BinaryArray) -> tuple[Bytes, Places, Places]:
     """The text of all lines, and where each begins and ends without its LF or CRLF."""
-    _, offsets, data = lines.buffers()
-    text = np.frombuffer(data or b"", dtype=np.uint8)
-    edges = np.frombuffer(offsets, dtype=np.int32)[: len(lines) + 1].astype(np.int64)
+    text, edges = flat(lines)
     starts, ends = edges[:-1], edges[1:].copy()
     for mark in b"\n\r":
         ends -= (ends > starts) & (text[np.maximum(ends - 1, 0)] == mark)
@@ -288,7 +287,9 @@ def _clean_lines(
         return country
 
     names, bad_names = _each_distinct(
-        names, lambda text: normalise(text, layout.form, layout.max_length), layout.max_length
+        names,
+        partial(normalise, form=layout.form, max_length=layout.max_length),
+        layout.max_length,
     )
     countries, bad_countries = _each_distinct(countries, clean_country)
     bad = bad_countries | bad_names
@@ -309,8 +310,7 @@ def _keys(
 ) -> NDArray[np.void]:
     """Records of `KEYS` of lines that stand for so many rows each."""
     name, country = (
-        hashes(column.dictionary.to_pylist())[column.indices.to_numpy()]
-        for column in (names, countries)
+        hashes(column.dictionary)[column.indices.to_numpy()] for column in (names, countries)
     )
     keys = np.empty(len(rows), dtype=KEYS)
     keys["key"], keys["pair"], keys["rows"] = name, mix(name, country), rows

@@ -27,7 +27,7 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
     # character decomposes into more than 18 others, so nothing usable is longer than this.
     if len(text) > 18 * max_length + 100:
         raise Rejected(f"{what} longer than {max_length} characters")
-    if text.isascii() and text.isalpha():
+    if text.isalpha() and unicodedata.is_normalized("NFC", text):
         cleaned = text
     else:
         if _FORBIDDEN.search(text):

@@ -1,26 +1,43 @@
 """Records keyed by a hash, kept on disk in partitions: counting without a set in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from stages.core.texts import flat
 
 PARTITIONS = 64
 _SHIFT = np.uint64(64 - 6)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_NUMBERS = np.random.Generator(np.random.PCG64(1)).integers(2**64, size=256, dtype=np.uint64)
 
 
-def hashes(values: Sequence[str]) -> NDArray[np.uint64]:
-    """64-bit keys of strings, the same on every run and machine."""
-    return pd.util.hash_array(np.array(values, dtype=object), categorize=False)
+def hashes(values: pa.StringArray) -> NDArray[np.uint64]:
+    """64-bit keys of strings, the same on every run and machine.
+
+    A polynomial over the bytes, each of which stands for a random number, modulo 2**64; its bits
+    are then mixed, since the high ones choose the partition.
+    """
+    text, edges = flat(values)
+    lengths = np.diff(edges)
+    place = np.arange(len(text)) - np.repeat(edges[:-1], lengths)
+    powers = np.full(lengths.max(initial=0) + 1, _FACTOR).cumprod()
+    sums = np.zeros(len(text) + 1, dtype=np.uint64)
+    np.cumsum(_NUMBERS[text] * powers[place], out=sums[1:])
+    key: NDArray[np.uint64] = sums[edges[1:]] - sums[edges[:-1]]
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
+        key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+    return key ^ (key >> np.uint64(31))
 
 
 def mix(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Key of pairs of keys (the order within a pair counts)."""
-    return left * np.uint64(0x9E3779B97F4A7C15) ^ right
+    return left * _FACTOR ^ right
 
 
 def distinct(keys: NDArray[np.uint64]) -> int:
