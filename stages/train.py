@@ -29,7 +29,7 @@ from stages.core.checkpoint import Checkpoints, fingerprint
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
 from stages.core.device import make_reproducible, select_device, select_precision
-from stages.core.distributed import Workers, launched, local_rank, together, writes
+from stages.core.distributed import Group, launched, local_rank, together, writes
 from stages.core.errors import Interrupted, UserError, exit_code
 from stages.core.files import write_json
 from stages.core.inference import all_logits, loss_and_accuracy
@@ -67,18 +67,18 @@ def work(ancestors: list[int] | None = None) -> None:
     device = select_device(params.train.device, local_rank())
     precision = select_precision(params.train.precision, device)
     make_reproducible(params.train.seed, params.train.threads)
-    with together(device) as workers, quiet(unless=workers.first):
-        train(params, device, precision, workers, StopRequest(ancestors))
+    with together(device) as group, quiet(unless=group.first):
+        train(params, device, precision, group, StopRequest(ancestors))
 
 
 def train(
     params: Params,
     device: torch.device,
     precision: torch.dtype,
-    workers: Workers,
+    group: Group,
     stop: StopRequest,
 ) -> None:
-    """Train; the first of the workers writes what comes of it."""
+    """Train; the first process of the group writes what comes of it."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     vocabulary = Vocabulary.from_config(index["vocabulary"])
     splits = {
@@ -87,7 +87,7 @@ def train(
         if (INDEX / split).exists()
     }
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(device)
-    training = Training(model, splits["train"], params.train, device, precision, workers)
+    training = Training(model, splits["train"], params.train, device, precision, group)
     print(
         f"train: {sum(p.numel() for p in model.parameters()):,} weights, "
         f"{len(splits['train']):,} names, {device}, {str(precision).removeprefix('torch.')}"
@@ -95,21 +95,21 @@ def train(
 
     checkpoints = Checkpoints(CHECKPOINTS, run_fingerprint(params, device, precision))
     state = None
-    if workers.first:
+    if group.first:
         state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
-    if state := workers.from_first(state):
+    if state := group.from_first(state):
         training.restore(state)
         here = training.position
         print(f"train: going on from a checkpoint: epoch {here.epoch}, batch {here.step + 1}")
 
-    with stop, curves(workers) as live:
+    with stop, curves(group) as live:
         for past in training.position.history:
             log(live, past)
         while not training.finished:
             result = run_epoch(training, checkpoints, stop)
             for split in [split for split in ("validation", "test") if split in splits]:
                 result[f"{split}_loss"], result[f"{split}_accuracy"] = loss_and_accuracy(
-                    model, splits[split], params.evaluate.batch_size, device, precision, workers
+                    model, splits[split], params.evaluate.batch_size, device, precision, group
                 )
             if not all(map(math.isfinite, result.values())):
                 raise UserError(
@@ -119,9 +119,9 @@ def train(
             training.position.history.append(result)
             log(live, result)
             save(checkpoints, training)
-            if workers.any(bool(stop.reason)) and not training.finished:
+            if group.any(bool(stop.reason)) and not training.finished:
                 raise stopped(stop)
-    if not workers.first:
+    if not group.first:
         return
     write_json(EPOCHS, by_epoch(training.position.history))
 
@@ -165,7 +165,7 @@ def run_epoch(training: Training, checkpoints: Checkpoints, stop: StopRequest) -
         def after_step(names: int) -> None:
             nonlocal saved
             progress.advance(names)
-            if training.workers.any(bool(stop.reason)):
+            if training.group.any(bool(stop.reason)):
                 save(checkpoints, training)
                 raise stopped(stop)
             if time.monotonic() - saved > 60 * params.checkpoint_minutes:
@@ -190,7 +190,7 @@ def stopped(stop: StopRequest) -> Interrupted:
 def save(checkpoints: Checkpoints, training: Training) -> None:
     """Keep the training as it is now."""
     here = training.position
-    if training.workers.first:
+    if training.group.first:
         checkpoints.save(here.epoch * 10**9 + here.step, training.state())
 
 
@@ -204,9 +204,9 @@ def quiet(unless: bool) -> Iterator[None]:
         yield
 
 
-def curves(workers: Workers) -> AbstractContextManager[Live | None]:
-    """Where the first of the workers writes numbers per epoch."""
-    if not workers.first:
+def curves(group: Group) -> AbstractContextManager[Live | None]:
+    """Where the first process of the group writes numbers per epoch."""
+    if not group.first:
         return nullcontext()
     return Live(str(CURVES), save_dvc_exp=False, dvcyaml=None)
 

@@ -22,7 +22,7 @@ OVER = "over"  # set in the store that the processes share once one has ended fo
 FINAL = (UserError, Interrupted, OSError)  # another attempt would end the same way
 
 
-class Workers:
+class Group:
     """This process among those that train together."""
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
@@ -97,14 +97,14 @@ def local_rank() -> int | None:
 
 
 @contextmanager
-def together(device: torch.device) -> Iterator[Workers]:
+def together(device: torch.device) -> Iterator[Group]:
     """Meet the others that torchrun started; a process of its own is alone.
 
     Raises:
         Abandoned: one of the others ended with an error that another attempt would not mend.
     """
     if not launched():
-        yield Workers()
+        yield Group()
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
@@ -113,7 +113,8 @@ def together(device: torch.device) -> Iterator[Workers]:
         os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), wait_for_workers=False
     )
     try:
-        yield Workers(dist.get_rank(), dist.get_world_size())
+        yield Group(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # leave together: torchrun takes an early end for a lost machine
     except FINAL:
         store.set(OVER, "")
         raise

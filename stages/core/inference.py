@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from stages.core.batches import Batch, evaluation_order, load_batches
 from stages.core.dataset import Names
-from stages.core.distributed import Workers
+from stages.core.distributed import Group
 
 
 @torch.no_grad()
@@ -20,16 +20,16 @@ def classify(
     batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
-    workers: Workers | None = None,
+    group: Group | None = None,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Yield batches of names of one length with their (batch, countries) float32 logits.
 
-    Given ``workers``, only this process's share of them.
+    Given ``group``, only this process's share of them.
     """
     model.eval()
     order = evaluation_order(names, batch_size)
-    if workers:
-        order = order[workers.rank :: workers.count]
+    if group:
+        order = order[group.rank :: group.count]
     for batch in load_batches(names, order, device):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = model(batch.codes)
@@ -52,17 +52,17 @@ def loss_and_accuracy(
     batch_size: int,
     device: torch.device,
     precision: torch.dtype = torch.float32,
-    workers: Workers | None = None,
+    group: Group | None = None,
 ) -> tuple[float, float]:
     """Mean cross-entropy (nats per name) and share of names whose likeliest country is right.
 
-    Given ``workers``, they divide the names among them, and each returns the same.
+    Given ``group``, they divide the names among them, and each returns the same.
     """
-    workers = workers or Workers()
+    group = group or Group()
     totals = torch.zeros(2, dtype=torch.float64)  # loss, hits
-    for batch, logits in classify(model, names, batch_size, device, precision, workers):
+    for batch, logits in classify(model, names, batch_size, device, precision, group):
         loss = cross_entropy(logits, batch.labels, reduction="sum")
         totals += torch.stack([loss, (logits.argmax(1) == batch.labels).sum()]).cpu()
-    workers.add_up([totals])
+    group.add_up([totals])
     loss, hits = (totals / len(names)).tolist()
     return loss, hits

@@ -48,7 +48,7 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
 
     Args:
         folder: what `save` wrote.
-        threads: per batch; calls from several threads at once scale better.
+        threads: that take batches of names in turn.
 
     Raises:
         UserError: the folder holds no such bundle, or its parts disagree.
@@ -56,7 +56,7 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
     folder = Path(folder)
     config = _read(folder / CONFIG)
     vocabulary = Vocabulary.from_config(config["vocabulary"])
-    session = _session(folder / MODEL, threads)
+    session = _session(folder / MODEL)
     codes = session.get_modelmeta().custom_metadata_map.get("codes")
     shape = [output.shape for output in session.get_outputs()]
     if codes != str(len(vocabulary)) or shape != [["batch", len(config["countries"])]]:
@@ -72,14 +72,16 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
         config["countries"],
         {"normalize": config["normalize"], "max_length": config["max_length"]},
         config["temperature"],
+        threads,
     )
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such file; export a model first (dvc repro export)")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # Batches in turn scale; threads within one this small wait more than they work.
+    options.intra_op_num_threads = 1
     options.log_severity_level = QUIET
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -70,12 +70,14 @@ class Predictor:
         countries: Sequence[str],
         spelling: Spelling,
         temperature: float,
+        threads: int = 1,
     ) -> None:
         self._logits = logits
         self._vocabulary = vocabulary
         self.countries = tuple(countries)
         self._spelling = spelling
         self._temperature = temperature
+        self._threads = threads
 
     def normalise(self, name: str) -> str:
         """Spell a name as the model knows names.
@@ -180,13 +182,23 @@ class Predictor:
         table = np.empty((len(names), len(self.countries)), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")
         cuts = np.flatnonzero(np.diff(lengths[order])) + 1
+        batches = []
         for same_length in np.split(order, cuts):
-            length = int(lengths[same_length[0]])
-            batch = max(1, BATCH_CODES // length)
-            for start in range(0, len(same_length), batch):
-                rows = same_length[start : start + batch]
-                places = offsets[rows][:, None] + np.arange(length)
-                table[rows] = self._logits(codes[places].astype(np.int64))
+            batch = max(1, BATCH_CODES // int(lengths[same_length[0]]))
+            batches += [same_length[n : n + batch] for n in range(0, len(same_length), batch)]
+
+        def answer(rows: NDArray[np.intp]) -> None:
+            places = offsets[rows][:, None] + np.arange(lengths[rows[0]])
+            table[rows] = self._logits(codes[places].astype(np.int64))
+
+        if self._threads > 1 and len(batches) > 1:
+            from concurrent.futures import ThreadPoolExecutor  # not for a few names' sake
+
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(answer, batches))
+        else:
+            for rows in batches:
+                answer(rows)
         return np.asarray(softmax(table / self._temperature))
 
 

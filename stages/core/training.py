@@ -15,7 +15,7 @@ from stages.core.checkpoint import State
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
 from stages.core.device import seed_generator
-from stages.core.distributed import Workers
+from stages.core.distributed import Group
 from stages.core.errors import UserError
 from stages.core.params import TrainParams
 
@@ -42,7 +42,7 @@ class Training:
         params: TrainParams,
         device: torch.device,
         precision: torch.dtype,
-        workers: Workers | None = None,
+        group: Group | None = None,
     ) -> None:
         """Begin with the model as it is.
 
@@ -52,17 +52,17 @@ class Training:
             params: how.
             device: where.
             precision: what products are computed in.
-            workers: the processes that train together; None if this one is alone.
+            group: of processes that train together; None if this one is alone.
 
         Raises:
             UserError: there are more processes than a step has batches.
         """
         self.model, self.names, self.params = model, names, params
         self.device, self.precision = device, precision
-        self.workers = workers or Workers()
-        if self.workers.count > params.lengths_per_step:
+        self.group = group or Group()
+        if self.group.count > params.lengths_per_step:
             raise UserError(
-                f"{self.workers.count} processes share a step's {params.lengths_per_step} batches; "
+                f"{self.group.count} processes share a step's {params.lengths_per_step} batches; "
                 "raise train.lengths_per_step, or lower train.processes"
             )
         self.position = Position()
@@ -124,12 +124,12 @@ class Training:
     def _step(self, batches: list[Rows]) -> tuple[float, int, int]:
         """Move the weights once; return the loss summed over names, the hits and the names."""
         params, here = self.params, self.position
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate() * group["rate"]
+        for part in self.optimizer.param_groups:
+            part["lr"] = self._learning_rate() * part["rate"]
         names = sum(map(len, batches))
         totals = torch.zeros(2, dtype=torch.float64)  # loss, hits
         self.optimizer.zero_grad(set_to_none=False)
-        mine = self.workers.share([self._cost(rows) for rows in batches])
+        mine = self.group.share([self._cost(rows) for rows in batches])
         for place, batch in zip(
             mine, load_batches(self.names, [batches[n] for n in mine], self.device), strict=True
         ):
@@ -149,7 +149,7 @@ class Training:
             hits = (logits.argmax(1) == batch.labels).sum()
             totals += torch.stack([loss.detach(), hits]).cpu()
         gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
-        self.workers.add_up([totals, *gradients])
+        self.group.add_up([totals, *gradients])
         total = float(totals[0])
         if not math.isfinite(total):
             raise UserError(
