@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -129,19 +130,31 @@ class _Column:
 
     def append(self, values: NDArray[Any]) -> None:
         """Write ``values`` behind those written last."""
-        self._file.write(np.ascontiguousarray(values, dtype=self._dtype).data)
+        with self._named_in_errors():
+            self._file.write(np.ascontiguousarray(values, dtype=self._dtype).data)
         self._written += len(values)
 
     def put(self, place: int, values: NDArray[Any]) -> None:
         """Write ``values`` from ``place`` on."""
-        self._file.seek(self._start + place * self._dtype.itemsize)
+        with self._named_in_errors():
+            self._file.seek(self._start + place * self._dtype.itemsize)
         self.append(values)
 
     def close(self) -> None:
         """Flush; every announced value must have come."""
-        self._file.close()
+        with self._named_in_errors():
+            self._file.close()
         if self._written != self._size:
             raise RuntimeError(f"{self._path}: {self._written} of {self._size} were written")
+
+    @contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        """Say which file does not fit on a full disk."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
 
     def chunks(self, overlap: int) -> Iterator[NDArray[Any]]:
         """The values again, each chunk beginning with the last ``overlap`` of the one before."""
