@@ -8,7 +8,7 @@ Sizes are millions of rows of tests/benchmarks/big_corpus.py, which stay in --fo
 a process of its own in a project of its own; sizes take turns, and the median round counts.
 
 - seconds: from start to end of the process. CPU: of all its processes, as far as was seen.
-- peak: the highest sum over the process tree, sampled every 50 ms, of the proportional set size
+- peak: the highest sum over the process tree, sampled every 100 ms, of the proportional set size
   (a page that is shared counts once) and, in brackets, of the resident set size.
 - pandas: `read_csv(FILE, header=None, names=["name", "country"], chunksize=2**18)`, told to go on
   after rows with too many fields and bytes that are not UTF-8, which ingest refuses.
@@ -37,7 +37,7 @@ from tests.benchmarks import big_corpus  # noqa: E402
 from tests.conftest import set_params  # noqa: E402
 
 STAGES = ("pandas", "ingest", "index", "train", "evaluate", "predict")
-SAMPLE_SECONDS = 0.05
+SAMPLE_SECONDS = 0.1
 PANDAS = """
 import sys, pandas as pd
 for path in sys.argv[1:]:
