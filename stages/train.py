@@ -93,7 +93,13 @@ def train(
         f"{len(splits['train']):,} names, {device}, {str(precision).removeprefix('torch.')}"
     )
 
-    checkpoints = Checkpoints(CHECKPOINTS, run_fingerprint(params, device, precision))
+    run = run_fingerprint(params, device, precision)
+    if group.any(run != group.from_first(run)):
+        raise UserError(
+            "the processes differ in code, params.yaml, data/index, kind of device or torch; "
+            "make these the same on every machine"
+        )
+    checkpoints = Checkpoints(CHECKPOINTS, run)
     state = None
     if group.first:
         state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
@@ -241,7 +247,7 @@ def run_fingerprint(params: Params, device: torch.device, precision: torch.dtype
     alone = params.train.model_copy(update={"processes": 1})
     params = params.model_copy(update={"train": alone})
     data = [path for path in sorted(INDEX.rglob("*")) if path.is_file()]
-    facts = [params.model_dump_json(), str(device), str(precision), torch.__version__]
+    facts = [params.model_dump_json(), device.type, str(precision), torch.__version__]
     return fingerprint(facts, [Path(__file__), *code, *data])
 
 

@@ -1,7 +1,9 @@
 """Starting the processes that train together on one machine, by torchrun's launcher."""
 
+import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 
 from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
@@ -13,6 +15,7 @@ from stages.core.errors import Interrupted, UserError
 from stages.core.interrupt import watched_ancestors
 
 RESTARTS = 3
+UNREAD = 3.0  # seconds for the launcher to read what stopped a process
 
 
 def launch(work: Callable[[list[int]], None], processes: int) -> None:
@@ -25,6 +28,7 @@ def launch(work: Callable[[list[int]], None], processes: int) -> None:
         work: a module's function; given the ids of this process and of those that it lives by.
         processes: how many.
     """
+    logging.disable(logging.WARNING)  # torchrun's own words on signals; of bugs it tells as errors
     ancestors = [os.getpid(), *watched_ancestors()]
     config = LaunchConfig(
         min_nodes=1,
@@ -60,6 +64,12 @@ def _end_of(work: Callable[[list[int]], None], ancestors: list[int]) -> Exceptio
         work(ancestors)
     except (*FINAL, Abandoned) as error:
         end = error
+    if isinstance(end, Interrupted):
+        # torchrun's launcher, when it was stopped itself, reads no result: this process would
+        # wait until it is killed half a minute later.
+        leave = threading.Timer(UNREAD, os._exit, [1])
+        leave.daemon = True
+        leave.start()
     if os.getppid() != ancestors[0]:
         os._exit(1)  # torchrun's launcher is dead, and would be waited for
     return end
