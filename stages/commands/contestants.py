@@ -7,6 +7,7 @@ and leaves the guesses in guesses.npy.
 """
 
 import json
+import os
 import resource
 import statistics
 import sys
@@ -109,7 +110,7 @@ class Ours(Contestant):
         graph = build(params.model, weights).SerializeToString(deterministic=True)
         with tempfile.TemporaryDirectory() as folder:
             onnx_bundle.save(Path(folder), facts, graph)
-            self._predictor = onnx_bundle.load(folder, params.train.threads)
+            self._predictor = onnx_bundle.load(folder, os.cpu_count() or 1)
 
     def guess(self, names: list[str]) -> Guesses:
         """By ONNX Runtime."""
