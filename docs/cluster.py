@@ -1,6 +1,6 @@
 """What a cluster would train: a calculation from measured rates, not a measurement.
 
-    python docs/cluster.py --rate 6800 --step 4096 --bytes 19400000 --gigabits 10
+    python docs/cluster.py --rate 7400 --step 8192 --bytes 20400000 --gigabits 10
 
 A step's names are shared among all processes, so that computing takes names / (processes x rate).
 Then each machine sends and receives 2 (n - 1) / n times the gradients (ring all-reduce; Patarasuk &
@@ -44,10 +44,10 @@ def names_per_second(
 def main() -> None:
     """Print a table over the number of machines."""
     options = argparse.ArgumentParser()
-    options.add_argument("--rate", type=float, default=6800, help="names/s of one process")
+    options.add_argument("--rate", type=float, default=7400, help="names/s of one process")
     options.add_argument("--processes", type=int, default=2, help="per machine")
-    options.add_argument("--step", type=int, default=4096, help="names per step")
-    options.add_argument("--bytes", type=float, default=19.4e6, help="of a step's gradients")
+    options.add_argument("--step", type=int, default=8192, help="names per step")
+    options.add_argument("--bytes", type=float, default=20.4e6, help="of a step's gradients")
     options.add_argument("--gigabits", type=float, default=10.0, help="network, per second")
     options.add_argument("--optimizer", type=float, default=0.007, help="seconds a step")
     args = options.parse_args()

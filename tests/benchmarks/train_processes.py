@@ -26,7 +26,7 @@ from tests.conftest import set_params  # noqa: E402
 
 SETTINGS = {
     "train__epochs": 1,
-    "train__batch_size": 4096,
+    "train__batch_size": 8192,
     "train__lengths_per_step": 16,
     "train__learning_rate": 0.01,
     "train__threads": 1,
