@@ -209,7 +209,7 @@ def _checked(kind: type[BlockT], path: Path) -> BlockT:
 
 def _yaml(path: Path) -> Any:
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
