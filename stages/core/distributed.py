@@ -107,11 +107,16 @@ def together(device: torch.device) -> Iterator[Group]:
         yield Group()
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
-    # The store by which the processes met; it outlives each of them.
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), wait_for_workers=False
-    )
+    if _keeps_store():
+        number = os.environ["TORCHELASTIC_RESTART_COUNT"]
+        attempt = dist.PrefixStore(number, _store())  # type: ignore[attr-defined]
+        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group(
+            backend, store=attempt, rank=rank, world_size=count, timeout=PATIENCE
+        )
+    else:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    store = _store()
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
         dist.barrier()  # leave together: torchrun takes an early end for a lost machine
@@ -124,3 +129,20 @@ def together(device: torch.device) -> Iterator[Group]:
         raise
     finally:
         dist.destroy_process_group()
+
+
+def _store() -> dist.TCPStore:  # type: ignore[name-defined]
+    """The store by which the processes met."""
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return dist.TCPStore(*address, wait_for_workers=False)  # type: ignore[attr-defined]
+
+
+def _keeps_store() -> bool:
+    """Whether torchrun uses one store for all attempts, and every process knows which this is.
+
+    There the addresses of an earlier attempt's processes still stand, and whoever reads one
+    before it is written anew waits for the dead. Agents of several machines count attempts each
+    on its own; they have a store per attempt under ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``.
+    """
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return shared and os.environ.get("GROUP_WORLD_SIZE") == "1"

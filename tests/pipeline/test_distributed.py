@@ -55,6 +55,8 @@ def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*command: str, folder: Path = project) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if command[0] == "torch.distributed.run":  # as docs/scale.md has it
+            environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=folder,
