@@ -35,7 +35,7 @@ LABEL = np.uint16
 PARTS = ("train", "validation", "calibration")  # of the training rows
 TRAIN, VALIDATION, CALIBRATION = range(3)
 # Of the distinct names of a chunk: hash, place among those of all chunks, country of the first
-# row, whether a row of them is trained on.
+# row, whether a row of them is trained on, be it only in the end (`train.refit`).
 KEYS = np.dtype([("key", "<u8"), ("entry", "<i8"), ("country", "<i4"), ("trained", "?")])
 Part = NDArray[np.int8]
 Marks = NDArray[np.bool_]
@@ -158,8 +158,8 @@ def choose(params: IndexParams, scratch: Path) -> Split:
     with Spill(scratch / "train", KEYS) as train, Spill(scratch / "test", KEYS) as test:
         for chunk, part in split.chunks():
             trained = np.zeros(len(chunk.names), dtype=bool)
-            trained[chunk.name_of_row[part == TRAIN]] = True
-            any_trained |= bool(trained.any())
+            trained[chunk.name_of_row[part != VALIDATION]] = True
+            any_trained |= bool((part == TRAIN).any())
             train.add(records(chunk, numbers, trained))
             entries = chunk.entries.stop
         if not any_trained:  # so few that all were drawn
@@ -218,10 +218,10 @@ def hold_out(
 def survey(
     params: IndexParams, split: Split
 ) -> tuple[Vocabulary, list[str], dict[str, tuple[int, int]]]:
-    """Count characters and countries of the training part, and the size of every split.
+    """Count characters and countries of the training rows, and the size of every split.
 
     Returns:
-        vocabulary: from the training part, what is held out excepted.
+        vocabulary: from the training rows, validation excepted.
         countries: of the training file, sorted; a country's place is its label.
         sizes: split -> (names, codes).
     """
@@ -240,7 +240,7 @@ def survey(
         rows = np.bincount(cells, minlength=len(PARTS) * len(chunk.names)).reshape(len(PARTS), -1)
         for name, rows_of_name in zip(PARTS, rows, strict=True):
             add(name, rows_of_name, chunk.lengths)
-        weights = np.repeat(rows[TRAIN], chunk.lengths)
+        weights = np.repeat(rows[TRAIN] + rows[CALIBRATION], chunk.lengths)
         points = np.bincount(codepoints(chunk.text), weights)
         counts[: len(points)] += points.astype(np.int64)
     for chunk in chunks("test"):
@@ -280,7 +280,7 @@ def write(
                 mine = part == number
                 if name in writers:
                     flat = repeat(codes, chunk.name_of_row[mine], vocabulary.dtype)
-                    seen = np.full(len(flat[1]) - 1, number == TRAIN)
+                    seen = np.full(len(flat[1]) - 1, number != VALIDATION)
                     writers[name].add(*flat, labels[mine], seen)
             progress.advance(len(part))
         for chunk in chunks("test"):

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import (
     AbstractContextManager,
     contextmanager,
@@ -80,71 +80,70 @@ def train(
 ) -> None:
     """Train; the first process of the group writes what comes of it."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
-    vocabulary = Vocabulary.from_config(index["vocabulary"])
+    countries = index["countries"]
     splits = {
         split: Names.load(INDEX / split)
         for split in ("train", "validation", "calibration", "test")
         if (INDEX / split).exists()
     }
-    model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(device)
-    training = Training(model, splits["train"], params.train, device, precision, group)
-    print(
-        f"train: {sum(p.numel() for p in model.parameters()):,} weights, "
-        f"{len(splits['train']):,} names, {device}, {str(precision).removeprefix('torch.')}"
-    )
-
+    held_out = splits.pop("calibration", None)
     run = run_fingerprint(params, device, precision)
     if group.any(run != group.from_first(run)):
         raise UserError(
             "the processes differ in code, params.yaml, data/index, kind of device or torch; "
             "make these the same on every machine"
         )
-    checkpoints = Checkpoints(CHECKPOINTS, run)
-    state = None
-    if group.first:
-        state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
-    if state := group.from_first(state):
-        training.restore(state)
-        here = training.position
-        print(f"train: going on from a checkpoint: epoch {here.epoch}, batch {here.step + 1}")
 
-    with stop, curves(group) as live:
-        for past in training.position.history:
-            log(live, past)
-        while not training.finished:
-            result = run_epoch(training, checkpoints, stop)
-            for split in [split for split in ("validation", "test") if split in splits]:
-                result[f"{split}_loss"], result[f"{split}_accuracy"] = loss_and_accuracy(
-                    model, splits[split], params.evaluate.batch_size, device, precision, group
-                )
-            if not all(map(math.isfinite, result.values())):
-                raise UserError(
-                    f"the loss is not finite after epoch {training.position.epoch - 1}; "
-                    "lower train.learning_rate, or set train.precision to float32"
-                )
-            training.position.history.append(result)
-            log(live, result)
-            save(checkpoints, training)
-            if group.any(bool(stop.reason)) and not training.finished:
-                raise stopped(stop)
+    def begin(names: Names, purpose: str = "") -> Training:
+        torch.manual_seed(params.train.seed)
+        codes = len(Vocabulary.from_config(index["vocabulary"]))
+        model = Classifier(params.model, codes, len(countries)).to(device)
+        print(
+            f"train: {purpose}{sum(p.numel() for p in model.parameters()):,} weights, "
+            f"{len(names):,} names, {device}, {str(precision).removeprefix('torch.')}"
+        )
+        return Training(model, names, params.train, device, precision, group)
+
+    def score(model: Classifier) -> dict[str, float]:
+        found = {}
+        for split in [split for split in ("validation", "test") if split in splits]:
+            found[f"{split}_loss"], found[f"{split}_accuracy"] = loss_and_accuracy(
+                model, splits[split], params.evaluate.batch_size, device, precision, group
+            )
+        return found
+
+    def temperature_of(model: Classifier) -> float:
+        if not held_out:
+            return 1.0
+        size = params.evaluate.batch_size
+        logits = all_logits(model, held_out, len(countries), size, device)
+        temperature = fit_temperature(logits, held_out.labels)
+        print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
+        return temperature
+
+    with stop:
+        names, temperature = splits["train"], None
+        if held_out and params.train.refit:
+            # How sure to be is for a model to say that has not met the held-out rows; what these
+            # teach is for the model that is kept (as CalibratedClassifierCV, ensemble=False).
+            first = begin(names, "to calibrate, ")
+            finish(first, Checkpoints(CHECKPOINTS, f"{run}-calibration"), stop, "calibration, ")
+            temperature = temperature_of(first.model)
+            names = Names.joined(names, held_out)
+        training = begin(names)
+        with curves(group) as live:
+            finish(training, Checkpoints(CHECKPOINTS, run), stop, score=score, live=live)
+        if temperature is None:
+            temperature = temperature_of(training.model)
     if not group.first:
         return
     write_json(EPOCHS, by_epoch(training.position.history))
-
-    temperature = 1.0
-    if "calibration" in splits:
-        held_out = splits["calibration"]
-        logits = all_logits(
-            model, held_out, len(index["countries"]), params.evaluate.batch_size, device
-        )
-        temperature = fit_temperature(logits, held_out.labels)
-        print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
     bundle.save(
         MODEL,
         bundle.Config(
             model=params.model,
             vocabulary=bundle.VocabularyConfig(**index["vocabulary"]),
-            countries=index["countries"],
+            countries=countries,
             normalize=params.ingest.normalize,
             max_length=params.ingest.max_length,
             temperature=temperature,
@@ -155,16 +154,60 @@ def train(
                 "threads": params.train.threads,
             },
         ),
-        model,
+        training.model,
     )
-    checkpoints.remove()
+    Checkpoints(CHECKPOINTS, run).remove()
 
 
-def run_epoch(training: Training, checkpoints: Checkpoints, stop: StopRequest) -> dict[str, float]:
+def finish(
+    training: Training,
+    checkpoints: Checkpoints,
+    stop: StopRequest,
+    title: str = "",
+    score: Callable[[Classifier], dict[str, float]] = lambda _: {},
+    live: Live | None = None,
+) -> None:
+    """Train to the end, from the last checkpoint on if there is one.
+
+    Args:
+        training: not yet begun.
+        checkpoints: of this training.
+        stop: heeded after each step.
+        title: before the number of the epoch.
+        score: numbers of a model that are wanted after each epoch.
+        live: where to log the numbers.
+    """
+    group, state = training.group, None
+    if group.first:
+        state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
+    if state := group.from_first(state):
+        training.restore(state)
+        here = training.position
+        if not training.finished:
+            print(f"train: going on from a checkpoint: epoch {here.epoch}, batch {here.step + 1}")
+    for past in training.position.history:
+        log(live, past)
+    while not training.finished:
+        result = run_epoch(training, checkpoints, stop, title) | score(training.model)
+        if not all(map(math.isfinite, result.values())):
+            raise UserError(
+                f"the loss is not finite after epoch {training.position.epoch - 1}; "
+                "lower train.learning_rate, or set train.precision to float32"
+            )
+        training.position.history.append(result)
+        log(live, result)
+        save(checkpoints, training)
+        if group.any(bool(stop.reason)) and not training.finished:
+            raise stopped(stop)
+
+
+def run_epoch(
+    training: Training, checkpoints: Checkpoints, stop: StopRequest, title: str
+) -> dict[str, float]:
     """Train one epoch, or its rest; leave a checkpoint behind now and then, and when stopped."""
     params, here = training.params, training.position
     saved = started = time.monotonic()
-    title = f"epoch {here.epoch}/{params.epochs}"
+    title += f"epoch {here.epoch}/{params.epochs}"
     left = len(training.names) - here.names
     with Progress(title, total=left) as progress:
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
+from stages.core.alphabet import UNKNOWN
 from stages.core.params import ModelParams
 
 CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
@@ -41,6 +42,7 @@ class Classifier(nn.Module):
         self.attention = Attention(width) if params.attention else None
         self.logits = nn.Linear(width * (2 if params.attention else 1), countries)
         self.dropout = nn.Dropout(params.dropout)
+        self.character_dropout = params.character_dropout
         self.ngram_dropout = params.ngram_dropout
         # Small n-gram vectors: a rare n-gram should move its character's vector, not replace it.
         nn.init.normal_(self.ngrams.table.weight, std=0.1)
@@ -48,13 +50,29 @@ class Classifier(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """(batch, length) codes with marks -> (batch, countries) logits."""
+        return self.read(codes)[0]
+
+    def read(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and the top layer's state at each character: (length - 2, batch, width)."""
+        if self.training and self.character_dropout:
+            codes = self.drop_characters(codes)
         characters = self.dropout(self.embed(codes))
         states, last = self.recurrent(characters.transpose(0, 1))
         features = last_states(last, self.recurrent)
         if self.attention:
             features = torch.cat([features, self.attention(states)], dim=1)
         deep = self.logits(self.dropout(features))
-        return cast(Tensor, deep) + self.wide_logits(codes)
+        return cast(Tensor, deep) + self.wide_logits(codes), states
+
+    def drop_characters(self, codes: Tensor) -> Tensor:
+        """Take some characters for unknown ones, so that no name hangs on one of them.
+
+        Also in the n-grams, deep and wide. The unknown character itself is so trained as well
+        (Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods, 2015).
+        """
+        drop = torch.rand(codes.shape, device=codes.device) < self.character_dropout
+        drop[:, 0] = drop[:, -1] = False  # the marks
+        return codes.masked_fill(drop, UNKNOWN)
 
     def embed(self, codes: Tensor) -> Tensor:
         """(batch, length) -> (batch, length - 2, embedding): each character with its n-grams.

@@ -49,6 +49,18 @@ class Names:
         except (EOFError, ValueError) as error:
             raise UserError(f"{folder}: damaged: {error}; run dvc repro index") from None
 
+    @classmethod
+    def joined(cls, *parts: Self) -> Self:
+        """All names of several splits, in memory."""
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        return cls(
+            np.concatenate([part.codes for part in parts]),
+            np.concatenate([[0], np.cumsum(lengths)]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.seen for part in parts]),
+            np.argsort(lengths, kind="stable").astype(np.uint32),
+        )
+
     def __len__(self) -> int:
         return len(self.labels)
 

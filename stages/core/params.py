@@ -70,6 +70,7 @@ class ModelParams(Block):
     bidirectional: bool
     attention: bool
     dropout: Share
+    character_dropout: Share
     ngrams: Annotated[int, Field(ge=1, le=6)]
     buckets: Buckets
     ngram_dropout: Share
@@ -93,6 +94,8 @@ class TrainParams(Block):
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share
+    next_character: Annotated[float, Field(ge=0, le=100)]
+    refit: bool
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 
 

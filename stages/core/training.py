@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from stages.core.batches import Rows, TrainingOrder, load_batches
@@ -55,7 +55,8 @@ class Training:
             group: of processes that train together; None if this one is alone.
 
         Raises:
-            UserError: there are more processes than a step has batches.
+            UserError: there are more processes than a step has batches, or the second task can
+                see what it is to foretell.
         """
         self.model, self.names, self.params = model, names, params
         self.device, self.precision = device, precision
@@ -65,9 +66,22 @@ class Training:
                 f"{self.group.count} processes share a step's {params.lengths_per_step} batches; "
                 "raise train.lengths_per_step, or lower train.processes"
             )
+        if (
+            params.next_character
+            and model.recurrent.bidirectional
+            and model.recurrent.num_layers > 1
+        ):
+            raise UserError(
+                "train.next_character: the upper of several layers have read the name to its end; "
+                "set it to 0, model.layers to 1, or model.bidirectional to false"
+            )
         self.position = Position()
         self._steps = -(-len(self._batches(1)) // params.lengths_per_step)
-        for parameter in model.parameters():
+        self.learned = nn.ModuleDict({"model": model})
+        if params.next_character:
+            codes = model.characters.num_embeddings
+            self.learned["next"] = nn.Linear(model.recurrent.hidden_size, codes, device=device)
+        for parameter in self.learned.parameters():
             parameter.grad = torch.zeros_like(parameter)
         # A dense gradient of a table would be a fresh tensor of the table's size for each batch;
         # a sparse one is added to what is there. (CUDA's allocator keeps such tensors at hand,
@@ -75,7 +89,8 @@ class Training:
         for table in (model.ngrams, model.wide):
             table.sparse = device.type == "cpu"
         wide = list(model.wide.parameters())
-        deep = [p for name, p in model.named_parameters() if not name.startswith("wide.")]
+        named = self.learned.named_parameters()
+        deep = [p for name, p in named if not name.startswith("model.wide.")]
         self.optimizer = torch.optim.AdamW(
             [{"params": deep, "rate": 1.0}, {"params": wide, "rate": params.wide_rate}],
             weight_decay=params.weight_decay,
@@ -138,27 +153,45 @@ class Training:
             with torch.autocast(
                 self.device.type, self.precision, enabled=self.precision != torch.float32
             ):
-                logits = self.model(batch.codes)
+                logits, states = self.model.read(batch.codes)
+                next_loss = self._next_character_loss(states, batch.codes)
             loss = cross_entropy(
                 logits.float(),
                 batch.labels,
                 label_smoothing=params.label_smoothing,
                 reduction="sum",
             )
-            (loss / names).backward()  # type: ignore[no-untyped-call]
+            total = (loss + params.next_character * next_loss) / names
+            total.backward()  # type: ignore[no-untyped-call]
             hits = (logits.argmax(1) == batch.labels).sum()
             totals += torch.stack([loss.detach(), hits]).cpu()
-        gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
+        gradients = [w.grad for w in self.learned.parameters() if w.grad is not None]
         self.group.add_up([totals, *gradients])
-        total = float(totals[0])
-        if not math.isfinite(total):
+        summed = float(totals[0])
+        if not math.isfinite(summed):
             raise UserError(
-                f"the loss is {total / names} in epoch {here.epoch}, batch "
+                f"the loss is {summed / names} in epoch {here.epoch}, batch "
                 f"{here.step + 1}; lower train.learning_rate, or set train.precision "
                 "to float32"
             )
         self.optimizer.step()
-        return total, int(totals[1]), names
+        return summed, int(totals[1]), names
+
+    def _next_character_loss(self, states: Tensor, codes: Tensor) -> Tensor:
+        """Of foretelling each character by the states before it: nats, summed over names.
+
+        A second task that teaches the layer what names look like, whatever their country (Rei,
+        Semi-supervised Multitask Learning for Sequence Labeling, 2017). Forwards only: what reads
+        backwards has met the character before in its n-grams. And not the end mark, whose
+        n-grams are the last character's.
+        """
+        following = codes[:, 2:-1].T
+        if not self.params.next_character or not len(following):
+            return torch.zeros((), device=self.device)
+        forwards = states[:-1, :, : self.model.recurrent.hidden_size]
+        logits = self.learned["next"](forwards).float()
+        loss = cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="sum")
+        return loss / len(following)
 
     def _cost(self, rows: Rows) -> int:
         """How much work a batch is, about: each position costs something, and each name there."""
@@ -184,7 +217,7 @@ class Training:
 
     def state(self) -> State:
         """All that decides what comes next."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors = self.learned.state_dict()
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
         tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
@@ -192,15 +225,15 @@ class Training:
 
     def restore(self, state: State) -> None:
         """Undo everything since ``state`` was taken, in this process or an earlier one."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
-        for name, value in state.tensors.items():
-            part, rest = name.split(".", 1)
-            parts[part][rest] = value
-        self.model.load_state_dict(parts["model"])
+        learned: dict[str, Tensor] = {}
         slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts["optimizer"].items():
-            number, slot = name.split(".")
-            slots.setdefault(int(number), {})[slot] = value
+        for name, value in state.tensors.items():
+            if name.startswith("optimizer."):
+                _, number, slot = name.split(".")
+                slots.setdefault(int(number), {})[slot] = value
+            else:
+                learned[name] = value
+        self.learned.load_state_dict(learned)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         facts: dict[str, Any] = dict(state.facts)

@@ -96,6 +96,7 @@ def make_project(rows: int, args: argparse.Namespace) -> Path:
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"(?m)^recipe: \w+", f"recipe: {args.recipe}", text)
         text = re.sub(r"(?m)^(train:\n(?:  .*\n)*?  epochs:) \d+", r"\1 1", text)
+        text = re.sub(r"(?m)^  refit: true", "  refit: false", text)  # as docs/scale.md advises
         (project / path.name).write_text(text, encoding="utf-8")
     set_params(
         project,

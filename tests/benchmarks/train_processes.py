@@ -26,6 +26,7 @@ from tests.conftest import set_params  # noqa: E402
 
 SETTINGS = {
     "train__epochs": 1,
+    "train__refit": "false",
     "train__batch_size": 8192,
     "train__lengths_per_step": 16,
     "train__learning_rate": 0.01,

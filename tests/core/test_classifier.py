@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from stages.core.alphabet import UNICODE, Vocabulary, codepoints
+from stages.core.alphabet import BEGIN, END, UNICODE, UNKNOWN, Vocabulary, codepoints
 from stages.core.batches import evaluation_order, load_batches
 from stages.core.classifier import Classifier, hash_ngrams, last_states
 from stages.core.dataset import Names
@@ -21,6 +21,7 @@ def params(**changes: object) -> ModelParams:
         "bidirectional": True,
         "attention": True,
         "dropout": 0.3,
+        "character_dropout": 0.0,
         "ngrams": 3,
         "buckets": 50,
         "ngram_dropout": 0.2,
@@ -120,6 +121,36 @@ def test_dropout_of_whole_ngrams_leaves_the_characters_alone() -> None:
     model = Classifier(params(dropout=0.0, ngram_dropout=0.999), 40, 3).train()
     codes = torch.arange(3, 23).view(2, 10)
     torch.testing.assert_close(model.embed(codes), model.characters(codes[:, 1:-1]))
+
+
+def test_dropped_characters_are_unknown_ones_and_marks_are_never_dropped() -> None:
+    model = Classifier(params(character_dropout=0.5), 40, 3)
+    codes = torch.arange(3, 40).repeat(200, 1)
+    codes[:, 0], codes[:, -1] = BEGIN, END
+    dropped = model.drop_characters(codes)
+    changed = dropped != codes
+    assert (dropped[changed] == UNKNOWN).all()
+    assert not changed[:, 0].any() and not changed[:, -1].any()
+    assert changed[:, 1:-1].float().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_nothing_is_dropped_when_names_are_judged(names) -> None:
+    model = Classifier(params(character_dropout=0.9), 40, 3).eval()
+    (*_, batch) = load_batches(names, evaluation_order(names, 8), torch.device("cpu"))
+    torch.testing.assert_close(model(batch.codes), model(batch.codes), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_states_that_foretell_a_character_have_not_met_it(cell) -> None:
+    model = Classifier(params(cell=cell, layers=1), 40, 3).eval()
+    codes = torch.randint(3, 40, (1, 9), generator=torch.Generator().manual_seed(1))
+    codes[:, 0], codes[:, -1] = BEGIN, END
+    forwards = model.read(codes)[1][..., :5]
+    for place in range(2, 8):
+        other = codes.clone()
+        other[0, place] = 3 + (codes[0, place] - 2) % 37
+        changed = (model.read(other)[1][..., :5] - forwards).abs().amax((1, 2)) > 1e-6
+        assert changed.tolist() == [step >= place - 1 for step in range(7)]
 
 
 @pytest.mark.parametrize("name", ["a", "ab", "abc"])

@@ -113,7 +113,7 @@ def test_the_number_of_processes_changes_the_last_digits_only(project: Path, alo
     set_params(project, train__processes=3)
     done = run(project, "python", "-m", "stages.train")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 4/4") == 1, "one process speaks for all"
+    assert done.stdout.count("\nepoch 4/4") == 1, "one process speaks for all"
     assert apart(project, alone) < 1e-4
 
 

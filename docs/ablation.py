@@ -1,0 +1,112 @@
+"""What each ingredient brings: python docs/ablation.py --train A.csv.gz --test B.csv.gz.
+
+Queues one DVC experiment per ingredient and seed, each of which holds a fifth of the training names
+out, and prints the table of docs/model.md from what the trained models make of these. Experiments
+that have ended well are not run again. The test names play no part.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+from pathlib import Path
+
+from dvc.api import exp_show
+
+ROOT = Path(__file__).resolve().parents[1]
+VARIANTS = {  # the default recipe, and then with one thing changed
+    "default": {},
+    "no-wide-term": {"model.wide_ngrams": 0},
+    "no-ngram-embeddings": {"model.ngrams": 1},
+    "no-recurrent-context": {"model.attention": "false", "model.bidirectional": "false"},
+    "forwards-only": {"model.bidirectional": "false"},
+    "no-attention": {"model.attention": "false"},
+    "no-dropout": {"model.dropout": 0.0},
+    "no-character-dropout": {"model.character_dropout": 0.0},
+    "no-ngram-dropout": {"model.ngram_dropout": 0.0},
+    "no-next-character": {"train.next_character": 0.0},
+    "no-label-smoothing": {"train.label_smoothing": 0.0},
+    "no-weight-decay": {"train.weight_decay": 0.0},
+    "wide-rate-1": {"train.wide_rate": 1.0},
+    "constant-rate": {"train.schedule": "constant", "train.learning_rate": 0.001},
+    "64-wide": {"model.hidden": 64},
+    "lstm": {"model.cell": "lstm"},
+    "rnn": {"model.cell": "rnn"},
+}
+
+
+def queue(name: str, seed: int, train: Path, test: Path) -> None:
+    """Put one experiment into DVC's queue."""
+    keys = {
+        "ingest.train": train.resolve(),
+        "ingest.test": test.resolve(),
+        "index.validation": 0.2,
+        "index.calibration": 0.0,
+        "index.seed": seed,
+        "train.seed": seed,
+        **VARIANTS[name],
+    }
+    sets = [part for key, value in keys.items() for part in ("-S", f"{key}={value}")]
+    command = ["dvc", "exp", "run", "--queue", "--name", experiment(name, seed), *sets, "train"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def experiment(name: str, seed: int) -> str:
+    """Its name."""
+    return f"ablation-{name}-{seed}"
+
+
+def finished() -> set[str]:
+    """Names of the experiments that have ended well."""
+    return {row["Experiment"] for row in exp_show(str(ROOT)) if row["State"] is None}
+
+
+def scores(name: str, seed: int) -> tuple[float, float]:
+    """Accuracy and loss on the names held out, after the last epoch."""
+    ref = f"refs/exps/*/*/{experiment(name, seed)}"
+    found = ["git", "for-each-ref", "--format=%(refname)", ref]
+    (ref,) = subprocess.check_output(found, cwd=ROOT, text=True).split()
+    curves = json.loads(
+        subprocess.check_output(["git", "show", f"{ref}:metrics/epochs.json"], cwd=ROOT)
+    )
+    return tuple(list(curves[f"validation_{what}"].values())[-1] for what in ("accuracy", "loss"))
+
+
+def table(names: list[str], seeds: range) -> str:
+    """Markdown; differences are to the default with the same seed and names held out."""
+    lines = ["| recipe | accuracy | difference | NLL | difference |", "|---|--:|--:|--:|--:|"]
+    bar = [scores("default", seed) for seed in seeds]
+    for name in names:
+        row = [scores(name, seed) for seed in seeds]
+        cells = [name.replace("-", " ")]
+        for place in range(2):
+            mine, theirs = ([score[place] for score in part] for part in (row, bar))
+            apart = [one - two for one, two in zip(mine, theirs, strict=True)]
+            spread = f"{statistics.fmean(apart):+.4f} ± {statistics.stdev(apart):.4f}"
+            cells += [f"{statistics.fmean(mine):.4f}", "" if name == "default" else spread]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Queue what is missing, run it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (2)")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    args = parser.parse_args()
+    names = list(dict.fromkeys(["default", *args.only]))
+    seeds = range(1, args.seeds + 1)
+    done = finished()
+    for seed in seeds:
+        for name in names:
+            if experiment(name, seed) not in done:
+                queue(name, seed, args.train, args.test)
+    subprocess.run(["dvc", "exp", "run", "--run-all", f"--jobs={args.jobs}"], cwd=ROOT, check=True)
+    print(table(names, seeds))
+
+
+if __name__ == "__main__":
+    main()
