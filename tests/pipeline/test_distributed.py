@@ -162,14 +162,15 @@ def test_workers_end_with_their_launcher(
 
 
 def test_an_error_that_comes_again_is_told_once(project: Path) -> None:
+    params = project / "params.yaml"
+    good = params.read_text(encoding="utf-8")
     for changes, reason in (
         ({"train__learning_rate": 1e30}, "the loss is"),
         ({"train__processes": 5}, "raise train.lengths_per_step"),
     ):
-        set_params(project, train__processes=2, train__learning_rate=0.004)
-        set_params(project, **changes)
+        set_params(project, **({"train__processes": 2} | changes))
         done = run(project, "python", "-m", "stages.train")
-        set_params(project, train__learning_rate=0.004)
+        params.write_text(good, encoding="utf-8")
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert line.startswith("onoma: ") and reason in line
