@@ -14,24 +14,29 @@ from pathlib import Path
 from dvc.api import exp_show
 
 ROOT = Path(__file__).resolve().parents[1]
-VARIANTS = {  # the default recipe, and then with one thing changed
+VARIANTS: dict[str, dict[str, object]] = {  # the default recipe, and then with one thing changed
     "default": {},
     "no-wide-term": {"model.wide_ngrams": 0},
     "no-ngram-embeddings": {"model.ngrams": 1},
-    "no-recurrent-context": {"model.attention": "false", "model.bidirectional": "false"},
-    "forwards-only": {"model.bidirectional": "false"},
     "no-attention": {"model.attention": "false"},
-    "no-dropout": {"model.dropout": 0.0},
     "no-character-dropout": {"model.character_dropout": 0.0},
     "no-ngram-dropout": {"model.ngram_dropout": 0.0},
+    "no-dropout": {"model.dropout": 0.0},
     "no-next-character": {"train.next_character": 0.0},
     "no-label-smoothing": {"train.label_smoothing": 0.0},
     "no-weight-decay": {"train.weight_decay": 0.0},
     "wide-rate-1": {"train.wide_rate": 1.0},
     "constant-rate": {"train.schedule": "constant", "train.learning_rate": 0.001},
-    "64-wide": {"model.hidden": 64},
+    "one-length-per-step": {"train.lengths_per_step": 1},
+    "beta2-.999": {"train.beta2": 0.999},
+    "32768-wide-buckets": {"model.wide_buckets": 32768},
+    "forwards-only": {"model.bidirectional": "false"},
     "lstm": {"model.cell": "lstm"},
     "rnn": {"model.cell": "rnn"},
+    "hidden-64": {"model.hidden": 64},
+    "hidden-192": {"model.hidden": 192},
+    "20-epochs": {"train.epochs": 20},
+    "512-names-a-step": {"train.batch_size": 512, "train.learning_rate": 0.006},
 }
 
 

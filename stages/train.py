@@ -12,18 +12,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import (
     AbstractContextManager,
+    ExitStack,
     contextmanager,
     nullcontext,
     redirect_stderr,
     redirect_stdout,
 )
 from pathlib import Path
+from typing import Any
 
 import torch
 from dvclive import Live
+from filelock import FileLock
 
 from stages.core import bundle
 from stages.core.alphabet import Vocabulary
+from stages.core.beside import Beside
 from stages.core.calibration import fit_temperature
 from stages.core.checkpoint import Checkpoints, fingerprint
 from stages.core.classifier import Classifier
@@ -44,6 +48,7 @@ CURVES = Path("metrics/train")
 EPOCHS = Path("metrics/epochs.json")
 CHECKPOINTS = Path(".checkpoints/train")
 LOCK = Path(".onoma/train.lock")
+CALIBRATION_LOCK = Path(".onoma/calibration.lock")
 
 
 def main() -> None:
@@ -64,11 +69,16 @@ def work(ancestors: list[int] | None = None) -> None:
         ancestors: see `StopRequest`.
     """
     params = Params.load(Path("params.yaml"))
-    device = select_device(params.train.device, local_rank())
-    precision = select_precision(params.train.precision, device)
-    make_reproducible(params.train.seed, params.train.threads)
+    device, precision = prepare(params)
     with together(device) as group, quiet(unless=group.first):
         train(params, device, precision, group, StopRequest(ancestors))
+
+
+def prepare(params: Params) -> tuple[torch.device, torch.dtype]:
+    """Choose device and precision; fix what else decides the last bit, for this process."""
+    device = select_device(params.train.device, local_rank())
+    make_reproducible(params.train.seed, params.train.threads)
+    return device, select_precision(params.train.precision, device)
 
 
 def train(
@@ -80,7 +90,6 @@ def train(
 ) -> None:
     """Train; the first process of the group writes what comes of it."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
-    countries = index["countries"]
     splits = {
         split: Names.load(INDEX / split)
         for split in ("train", "validation", "calibration", "test")
@@ -94,16 +103,6 @@ def train(
             "make these the same on every machine"
         )
 
-    def begin(names: Names, purpose: str = "") -> Training:
-        torch.manual_seed(params.train.seed)
-        codes = len(Vocabulary.from_config(index["vocabulary"]))
-        model = Classifier(params.model, codes, len(countries)).to(device)
-        print(
-            f"train: {purpose}{sum(p.numel() for p in model.parameters()):,} weights, "
-            f"{len(names):,} names, {device}, {str(precision).removeprefix('torch.')}"
-        )
-        return Training(model, names, params.train, device, precision, group)
-
     def score(model: Classifier) -> dict[str, float]:
         found = {}
         for split in [split for split in ("validation", "test") if split in splits]:
@@ -112,38 +111,40 @@ def train(
             )
         return found
 
-    def temperature_of(model: Classifier) -> float:
-        if not held_out:
-            return 1.0
-        size = params.evaluate.batch_size
-        logits = all_logits(model, held_out, len(countries), size, device)
-        temperature = fit_temperature(logits, held_out.labels)
-        print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
-        return temperature
-
-    with stop:
-        names, temperature = splits["train"], None
+    with stop, ExitStack() as stack:
+        names, calibration, temperature = splits["train"], None, 1.0
         if held_out and params.train.refit:
-            # How sure to be is for a model to say that has not met the held-out rows; what these
-            # teach is for the model that is kept (as CalibratedClassifierCV, ensemble=False).
-            first = begin(names, "to calibrate, ")
-            finish(first, Checkpoints(CHECKPOINTS, f"{run}-calibration"), stop, "calibration, ")
-            temperature = temperature_of(first.model)
             names = Names.joined(names, held_out)
-        training = begin(names)
-        with curves(group) as live:
-            finish(training, Checkpoints(CHECKPOINTS, run), stop, score=score, live=live)
-        if temperature is None:
-            temperature = temperature_of(training.model)
-    if not group.first:
-        return
+            if group.first:
+                print("train: a second training, for the temperature, runs beside this one")
+                calibration = Beside(calibrate, params, run, [os.getpid(), *stop.ancestors])
+                stack.enter_context(calibration)
+        training = begin(params, index, names, device, precision, group)
+        print(
+            f"train: {sum(p.numel() for p in training.model.parameters()):,} weights, "
+            f"{len(names):,} names, {device}, {str(precision).removeprefix('torch.')}"
+        )
+        live = stack.enter_context(curves(group))
+        finish(training, Checkpoints(CHECKPOINTS, run), stop, score, live)
+        # All wait: processes that trained together leave together.
+        while group.any(calibration is not None and not calibration.ready(within=1)):
+            if group.any(bool(stop.reason)):
+                raise stopped(stop)
+        if not group.first:
+            return
+        if calibration:
+            temperature = calibration.result()
+        elif held_out:
+            temperature = temperature_of(training.model, held_out, params, device)
+        if held_out:
+            print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
     write_json(EPOCHS, by_epoch(training.position.history))
     bundle.save(
         MODEL,
         bundle.Config(
             model=params.model,
             vocabulary=bundle.VocabularyConfig(**index["vocabulary"]),
-            countries=countries,
+            countries=index["countries"],
             normalize=params.ingest.normalize,
             max_length=params.ingest.max_length,
             temperature=temperature,
@@ -159,11 +160,55 @@ def train(
     Checkpoints(CHECKPOINTS, run).remove()
 
 
+def calibrate(params: Params, run: str, ancestors: list[int]) -> float:
+    """Fit the temperature for a model that is trained on all rows, in a process of its own.
+
+    How sure to be is for a training to say that does not meet the held-out rows; what these teach
+    is for the model that is kept (as CalibratedClassifierCV with ensemble=False). Without a word,
+    since the other training speaks meanwhile.
+
+    Args:
+        params: as for `train`.
+        run: fingerprint of the training that asks.
+        ancestors: see `StopRequest`.
+    """
+    device, precision = prepare(params)
+    index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
+    # One whose parent was killed may still be at its last checkpoint.
+    with StopRequest(ancestors) as stop, quiet(), FileLock(CALIBRATION_LOCK):
+        training = begin(params, index, Names.load(INDEX / "train"), device, precision)
+        finish(training, Checkpoints(CHECKPOINTS, f"{run}-calibration"), stop)
+        return temperature_of(training.model, Names.load(INDEX / "calibration"), params, device)
+
+
+def begin(
+    params: Params,
+    index: dict[str, Any],
+    names: Names,
+    device: torch.device,
+    precision: torch.dtype,
+    group: Group | None = None,
+) -> Training:
+    """Draw the weights of a classifier that is to learn from ``names``."""
+    torch.manual_seed(params.train.seed)
+    codes = len(Vocabulary.from_config(index["vocabulary"]))
+    model = Classifier(params.model, codes, len(index["countries"])).to(device)
+    return Training(model, names, params.train, device, precision, group)
+
+
+def temperature_of(
+    model: Classifier, held_out: Names, params: Params, device: torch.device
+) -> float:
+    """The temperature by names that the model has not met."""
+    countries = model.logits.out_features
+    logits = all_logits(model, held_out, countries, params.evaluate.batch_size, device)
+    return fit_temperature(logits, held_out.labels)
+
+
 def finish(
     training: Training,
     checkpoints: Checkpoints,
     stop: StopRequest,
-    title: str = "",
     score: Callable[[Classifier], dict[str, float]] = lambda _: {},
     live: Live | None = None,
 ) -> None:
@@ -173,7 +218,6 @@ def finish(
         training: not yet begun.
         checkpoints: of this training.
         stop: heeded after each step.
-        title: before the number of the epoch.
         score: numbers of a model that are wanted after each epoch.
         live: where to log the numbers.
     """
@@ -188,7 +232,7 @@ def finish(
     for past in training.position.history:
         log(live, past)
     while not training.finished:
-        result = run_epoch(training, checkpoints, stop, title) | score(training.model)
+        result = run_epoch(training, checkpoints, stop) | score(training.model)
         if not all(map(math.isfinite, result.values())):
             raise UserError(
                 f"the loss is not finite after epoch {training.position.epoch - 1}; "
@@ -201,13 +245,11 @@ def finish(
             raise stopped(stop)
 
 
-def run_epoch(
-    training: Training, checkpoints: Checkpoints, stop: StopRequest, title: str
-) -> dict[str, float]:
+def run_epoch(training: Training, checkpoints: Checkpoints, stop: StopRequest) -> dict[str, float]:
     """Train one epoch, or its rest; leave a checkpoint behind now and then, and when stopped."""
     params, here = training.params, training.position
     saved = started = time.monotonic()
-    title += f"epoch {here.epoch}/{params.epochs}"
+    title = f"epoch {here.epoch}/{params.epochs}"
     left = len(training.names) - here.names
     with Progress(title, total=left) as progress:
 
@@ -244,7 +286,7 @@ def save(checkpoints: Checkpoints, training: Training) -> None:
 
 
 @contextmanager
-def quiet(unless: bool) -> Iterator[None]:
+def quiet(unless: bool = False) -> Iterator[None]:
     """Print nothing: one process speaks for all."""
     if unless:
         yield

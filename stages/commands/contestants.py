@@ -15,6 +15,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from stages.core import onnx_bundle
 from stages.core.alphabet import Vocabulary
+from stages.core.beside import Beside
 from stages.core.calibration import fit_temperature
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
@@ -46,6 +48,12 @@ Epochs = Iterator[tuple[float, float]]
 """At the end of each epoch: seconds since the first batch, and test accuracy."""
 
 
+def index() -> dict[str, Any]:
+    """What the index stage knows of vocabulary and countries."""
+    found: dict[str, Any] = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
+    return found
+
+
 class Contestant(ABC):
     """Something that learns countries of names."""
 
@@ -55,13 +63,12 @@ class Contestant(ABC):
         self.train, self.test = (
             pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test")
         )
-        self.index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
         self.labels = np.load(INDEX / "test/labels.npy").astype(np.int64)
 
     @property
     def countries(self) -> list[str]:
         """In the order of their labels."""
-        return list(self.index["countries"])
+        return list(index()["countries"])
 
     @abstractmethod
     def epochs(self) -> Epochs:
@@ -80,47 +87,39 @@ class Ours(Contestant):
     """A recipe of this project, trained as the stage trains it, answering as `onoma predict`."""
 
     def epochs(self) -> Epochs:
-        """Train the recipe; then export, outside the time.
+        """Train the recipe, beside the training that fits the temperature if it has one.
 
-        The time begins with the first batch, be it of the training that only fits the temperature.
+        The time is the training's; the temperature and the export come after it.
         """
-        recipe = "params" if self.name == "default" else self.name
-        params = Params.load(Path("params.yaml"), recipe)
-        device = select_device(params.train.device)
-        precision = select_precision(params.train.precision, device)
+        params = recipe(self.name)
         train, held_out, test = (
             Names.load(INDEX / split) for split in ("train", "calibration", "test")
         )
-        vocabulary = Vocabulary.from_config(self.index["vocabulary"])
-        settings = params.train.model_copy(update={"seed": self.seed})
-        batch_size = params.evaluate.batch_size
-
-        def begin(names: Names) -> Training:
-            make_reproducible(self.seed, params.train.threads)
-            model = Classifier(params.model, len(vocabulary), len(self.countries)).to(device)
-            return Training(model, names, settings, device, precision)
-
-        def temperature_of(model: Classifier) -> float:
-            logits = all_logits(model, held_out, len(self.countries), batch_size, device)
-            return fit_temperature(logits, held_out.labels)
-
-        training, temperature = begin(train), None
-        start = time.perf_counter()
-        if settings.refit:
+        names = Names.joined(train, held_out) if params.train.refit else train
+        with ExitStack() as stack:
+            if params.train.refit:
+                calibration = stack.enter_context(Beside(temperature, self.name, self.seed))
+            training = begin(params, self.seed, names)
+            size, device, precision = (
+                params.evaluate.batch_size,
+                training.device,
+                training.precision,
+            )
+            start = time.perf_counter()
             while not training.finished:
                 training.run_epoch(lambda names: None)
-            temperature = temperature_of(training.model)
-            training = begin(Names.joined(train, held_out))
-        while not training.finished:
-            training.run_epoch(lambda names: None)
-            _, accuracy = loss_and_accuracy(training.model, test, batch_size, device, precision)
-            yield time.perf_counter() - start, accuracy
+                _, accuracy = loss_and_accuracy(training.model, test, size, device, precision)
+                yield time.perf_counter() - start, accuracy
+            if params.train.refit:
+                fitted = calibration.result()
+            else:
+                fitted = temperature_of(training, params, held_out)
 
         facts = {
-            **self.index,
+            **index(),
             "normalize": params.ingest.normalize,
             "max_length": params.ingest.max_length,
-            "temperature": temperature or temperature_of(training.model),
+            "temperature": fitted,
         }
         weights = {name: value.cpu().numpy() for name, value in training.model.state_dict().items()}
         graph = build(params.model, weights).SerializeToString(deterministic=True)
@@ -135,6 +134,38 @@ class Ours(Contestant):
     def calibration_error(self, names: list[str]) -> float:
         """With the fitted temperature, over 15 bins."""
         return expected_calibration_error(self._predictor.probabilities(names), self.labels, 15)
+
+
+def recipe(name: str) -> Params:
+    """The parameters of a recipe, ``default`` or another."""
+    return Params.load(Path("params.yaml"), "params" if name == "default" else name)
+
+
+def begin(params: Params, seed: int, names: Names) -> Training:
+    """As the stage does."""
+    make_reproducible(seed, params.train.threads)
+    device = select_device(params.train.device)
+    codes = len(Vocabulary.from_config(index()["vocabulary"]))
+    model = Classifier(params.model, codes, len(index()["countries"])).to(device)
+    settings = params.train.model_copy(update={"seed": seed})
+    precision = select_precision(params.train.precision, device)
+    return Training(model, names, settings, device, precision)
+
+
+def temperature(name: str, seed: int) -> float:
+    """That of a recipe, by a training without the held-out rows."""
+    params = recipe(name)
+    training = begin(params, seed, Names.load(INDEX / "train"))
+    while not training.finished:
+        training.run_epoch(lambda names: None)
+    return temperature_of(training, params, Names.load(INDEX / "calibration"))
+
+
+def temperature_of(training: Training, params: Params, held_out: Names) -> float:
+    """By names that the model has not met."""
+    model, countries = training.model, training.model.logits.out_features
+    logits = all_logits(model, held_out, countries, params.evaluate.batch_size, training.device)
+    return fit_temperature(logits, held_out.labels)
 
 
 class Notebook(Contestant):
@@ -191,10 +222,14 @@ def measure(name: str, seed: int, target: float) -> dict[str, Any]:
         "macro_f1": macro_f1(contestant.labels, found),
         "ece": contestant.calibration_error(names),
         "epochs": len(curve),
+        "train_seconds": curve[-1][0],
         "seconds_to_target": next((when for when, hits in curve if hits >= target), None),
         "train_names_per_second": len(contestant.train) * len(curve) / curve[-1][0],
         "predict_names_per_second": len(names) / statistics.median(seconds),
-        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_megabytes": sum(
+            resource.getrusage(who).ru_maxrss / 1024
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ),
     }
 
 

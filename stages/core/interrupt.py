@@ -24,7 +24,7 @@ class StopRequest:
                 up to dvc if not given.
         """
         self._signal = 0
-        self._ancestors = watched_ancestors() if ancestors is None else ancestors
+        self.ancestors = watched_ancestors() if ancestors is None else ancestors
         self._old: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -49,7 +49,7 @@ class StopRequest:
         """Why to stop, in words; None to go on."""
         if self._signal:
             return signal.Signals(self._signal).name
-        if _parents(len(self._ancestors)) != self._ancestors:
+        if _parents(len(self.ancestors)) != self.ancestors:
             return "the death of its parent"
         return None
 

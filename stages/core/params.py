@@ -93,6 +93,7 @@ class TrainParams(Block):
     wide_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
+    beta2: Share
     label_smoothing: Share
     next_character: Annotated[float, Field(ge=0, le=100)]
     refit: bool

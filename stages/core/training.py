@@ -93,6 +93,7 @@ class Training:
         deep = [p for name, p in named if not name.startswith("model.wide.")]
         self.optimizer = torch.optim.AdamW(
             [{"params": deep, "rate": 1.0}, {"params": wide, "rate": params.wide_rate}],
+            betas=(0.9, params.beta2),
             weight_decay=params.weight_decay,
             fused=True,  # one walk over the tables per step instead of seven
         )
@@ -189,7 +190,7 @@ class Training:
         if not self.params.next_character or not len(following):
             return torch.zeros((), device=self.device)
         forwards = states[:-1, :, : self.model.recurrent.hidden_size]
-        logits = self.learned["next"](forwards).float()
+        logits = self.learned["next"](self.model.dropout(forwards)).float()
         loss = cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="sum")
         return loss / len(following)
 

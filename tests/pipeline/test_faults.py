@@ -148,6 +148,33 @@ def test_a_killed_dvc_leaves_no_training_behind(
     assert checkpoints(project)
 
 
+def test_the_training_for_the_temperature_stops_and_goes_on_with_the_other(project: Path) -> None:
+    set_params(project, train__refit=True, train__epochs=30)
+    kept = [project / "data/model" / name for name in ("config.json", "model.safetensors")]
+    whole = stage(project, "train")
+    assert whole.returncode == 0, whole.stderr
+    expected = [path.read_bytes() for path in kept]
+
+    beside = ".checkpoints/train/*-calibration/*.safetensors"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for path in kept:
+            path.unlink(missing_ok=True)
+        training = start(project, "python", "-m", "stages.train")
+        before = set(project.glob(beside))
+        wait_until(lambda before=before: set(project.glob(beside)) - before)
+        processes = psutil.Process(training.pid).children(recursive=True)
+        training.send_signal(number)
+        _, error = training.communicate(timeout=60)
+        if number == signal.SIGTERM:
+            assert error.startswith("onoma: training stopped by SIGTERM"), error
+        _, alive = psutil.wait_procs(processes, timeout=10)
+        assert not alive
+
+    again = stage(project, "train")
+    assert "going on from a checkpoint" in again.stdout
+    assert [path.read_bytes() for path in kept] == expected
+
+
 def test_nan_stops_with_epoch_and_batch_and_keeps_the_last_good_checkpoint(project: Path) -> None:
     set_params(project, train__learning_rate=1e30, train__schedule="constant")
     set_params(project, train__checkpoint_minutes=1e-9)  # after each batch

@@ -103,6 +103,20 @@ def test_the_plots_render_for_one_revision_and_between_two(project: Path) -> Non
             assert {value["rev"] for value in values} >= set(revisions), name
 
 
+def test_a_refit_learns_all_rows_and_takes_the_temperature_of_a_training_without_some(
+    project: Path,
+) -> None:
+    apart = read(project / "data/model/config.json")["temperature"]
+    set_params(project, train__refit=True)
+    done = run(project, "dvc", "repro", "train")
+    assert done.returncode == 0, done.stderr
+    assert " 300 names" in done.stdout, done.stdout
+    assert read(project / "data/model/config.json")["temperature"] == apart
+    before = (project / "dvc.lock").read_bytes()
+    assert run(project, "dvc", "repro", "--force", "--single-item", "train").returncode == 0
+    assert (project / "dvc.lock").read_bytes() == before
+
+
 def test_a_validation_part_adds_one_curve(project: Path) -> None:
     set_params(project, index__validation=0.2)
     assert run(project, "dvc", "repro", "train").returncode == 0
