@@ -7,6 +7,7 @@ that have ended well are not run again. The test names play no part.
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -30,6 +31,7 @@ VARIANTS: dict[str, dict[str, object]] = {  # the default recipe, and then with 
     "one-length-per-step": {"train.lengths_per_step": 1},
     "beta2-.999": {"train.beta2": 0.999},
     "32768-wide-buckets": {"model.wide_buckets": 32768},
+    "both-ways": {"model.bidirectional": "true"},
     "forwards-only": {"model.bidirectional": "false"},
     "lstm": {"model.cell": "lstm"},
     "rnn": {"model.cell": "rnn"},
@@ -40,8 +42,8 @@ VARIANTS: dict[str, dict[str, object]] = {  # the default recipe, and then with 
 }
 
 
-def queue(name: str, seed: int, train: Path, test: Path) -> None:
-    """Put one experiment into DVC's queue."""
+def queue(name: str, seed: int, base: list[str], train: Path, test: Path) -> None:
+    """Put one experiment into DVC's queue; ``base``: KEY=VALUE that holds for all variants."""
     keys = {
         "ingest.train": train.resolve(),
         "ingest.test": test.resolve(),
@@ -51,14 +53,16 @@ def queue(name: str, seed: int, train: Path, test: Path) -> None:
         "train.seed": seed,
         **VARIANTS[name],
     }
-    sets = [part for key, value in keys.items() for part in ("-S", f"{key}={value}")]
-    command = ["dvc", "exp", "run", "--queue", "--name", experiment(name, seed), *sets, "train"]
+    sets = [*base, *(f"{key}={value}" for key, value in keys.items())]
+    options = [part for one in sets for part in ("-S", one)]
+    named = ["--name", experiment(name, seed, base)]
+    command = ["dvc", "exp", "run", "--queue", *named, *options, "train"]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def experiment(name: str, seed: int) -> str:
+def experiment(name: str, seed: int, base: list[str]) -> str:
     """Its name."""
-    return f"ablation-{name}-{seed}"
+    return re.sub(r"[^\w.]+", "-", "-".join(["ablation", name, str(seed), *base]))
 
 
 def finished() -> set[str]:
@@ -66,9 +70,9 @@ def finished() -> set[str]:
     return {row["Experiment"] for row in exp_show(str(ROOT)) if row["State"] is None}
 
 
-def scores(name: str, seed: int) -> tuple[float, float]:
+def scores(name: str, seed: int, base: list[str]) -> tuple[float, float]:
     """Accuracy and loss on the names held out, after the last epoch."""
-    ref = f"refs/exps/*/*/{experiment(name, seed)}"
+    ref = f"refs/exps/*/*/{experiment(name, seed, base)}"
     found = ["git", "for-each-ref", "--format=%(refname)", ref]
     (ref,) = subprocess.check_output(found, cwd=ROOT, text=True).split()
     curves = json.loads(
@@ -77,12 +81,12 @@ def scores(name: str, seed: int) -> tuple[float, float]:
     return tuple(list(curves[f"validation_{what}"].values())[-1] for what in ("accuracy", "loss"))
 
 
-def table(names: list[str], seeds: range) -> str:
+def table(names: list[str], seeds: range, base: list[str]) -> str:
     """Markdown; differences are to the default with the same seed and names held out."""
     lines = ["| recipe | accuracy | difference | NLL | difference |", "|---|--:|--:|--:|--:|"]
-    bar = [scores("default", seed) for seed in seeds]
+    bar = [scores("default", seed, base) for seed in seeds]
     for name in names:
-        row = [scores(name, seed) for seed in seeds]
+        row = [scores(name, seed, base) for seed in seeds]
         cells = [name.replace("-", " ")]
         for place in range(2):
             mine, theirs = ([score[place] for score in part] for part in (row, bar))
@@ -101,16 +105,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (2)")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for all of them")
     args = parser.parse_args()
     names = list(dict.fromkeys(["default", *args.only]))
     seeds = range(1, args.seeds + 1)
     done = finished()
     for seed in seeds:
         for name in names:
-            if experiment(name, seed) not in done:
-                queue(name, seed, args.train, args.test)
+            if experiment(name, seed, args.set) not in done:
+                queue(name, seed, args.set, args.train, args.test)
     subprocess.run(["dvc", "exp", "run", "--run-all", f"--jobs={args.jobs}"], cwd=ROOT, check=True)
-    print(table(names, seeds))
+    print(table(names, seeds, args.set))
 
 
 if __name__ == "__main__":

@@ -176,7 +176,11 @@ class Predictor:
         return Occlusion(name, self.countries[best], effects)
 
     def _spelled(self, names: list[str]) -> NDArray[np.float32]:
-        """Probabilities of names that are normalised already."""
+        """Probabilities of normalised names; each distinct one is computed once."""
+        place = {name: n for n, name in enumerate(dict.fromkeys(names))}
+        return self._distinct(list(place))[[place[name] for name in names]]
+
+    def _distinct(self, names: list[str]) -> NDArray[np.float32]:
         codes, offsets = self._vocabulary.encode(names)
         lengths = np.diff(offsets)
         table = np.empty((len(names), len(self.countries)), dtype=np.float32)
