@@ -21,8 +21,9 @@ metrics-diff: .venv/installed
 	mkdir -p .onoma
 	dvc metrics diff --md $(BASE) | tee .onoma/metrics.md
 
+# Two at a time: most tests wait for processes of one thread.
 test: check
-	pytest
+	pytest -n 2 --dist worksteal
 
 test-fast: check
 	pytest -m "not slow"

@@ -61,9 +61,26 @@ def test_batches_stay_small_however_long_the_names() -> None:
         return counting_a(codes)
 
     model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
-    model.probabilities(["a" * 900] * 10 + ["ab"] * 3000)
+    names = ["a" * n + "b" * (900 - n) for n in range(10)]
+    names += [f"{chr(0x4E00 + n)}a" for n in range(3000)]
+    model.probabilities(names)
     assert sum(batch for batch, _ in seen) == 3010
     assert max(batch * length for batch, length in seen) <= BATCH_CODES
+
+
+def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> None:
+    seen = []
+
+    def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        seen.append(codes.shape)
+        return counting_a(codes)
+
+    model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
+    names = ["aab", "b", "aab", "ab", "b"]
+    each = np.concatenate([model.probabilities([name]) for name in names])
+    seen.clear()
+    np.testing.assert_array_equal(model.probabilities(names), each)
+    assert sum(batch for batch, _ in seen) == 3
 
 
 def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
