@@ -19,16 +19,14 @@ from contextlib import (
     redirect_stdout,
 )
 from pathlib import Path
-from typing import Any
 
 import torch
 from dvclive import Live
 from filelock import FileLock
 
 from stages.core import bundle
-from stages.core.alphabet import Vocabulary
 from stages.core.beside import Beside
-from stages.core.calibration import fit_temperature
+from stages.core.calibration import temperature_of
 from stages.core.checkpoint import Checkpoints, fingerprint
 from stages.core.classifier import Classifier
 from stages.core.dataset import Names
@@ -36,11 +34,11 @@ from stages.core.device import make_reproducible, select_device, select_precisio
 from stages.core.distributed import Group, launched, local_rank, together, writes
 from stages.core.errors import Interrupted, UserError, exit_code
 from stages.core.files import write_json
-from stages.core.inference import all_logits, loss_and_accuracy
+from stages.core.inference import loss_and_accuracy
 from stages.core.interrupt import StopRequest
 from stages.core.params import Params
 from stages.core.progress import Progress
-from stages.core.training import Training
+from stages.core.training import Training, begin
 
 INDEX = Path("data/index")
 MODEL = Path("data/model")
@@ -135,7 +133,9 @@ def train(
         if calibration:
             temperature = calibration.result()
         elif held_out:
-            temperature = temperature_of(training.model, held_out, params, device)
+            temperature = temperature_of(
+                training.model, held_out, params.evaluate.batch_size, device
+            )
         if held_out:
             print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
     write_json(EPOCHS, by_epoch(training.position.history))
@@ -178,31 +178,8 @@ def calibrate(params: Params, run: str, ancestors: list[int]) -> float:
     with StopRequest(ancestors) as stop, quiet(), FileLock(CALIBRATION_LOCK):
         training = begin(params, index, Names.load(INDEX / "train"), device, precision)
         finish(training, Checkpoints(CHECKPOINTS, f"{run}-calibration"), stop)
-        return temperature_of(training.model, Names.load(INDEX / "calibration"), params, device)
-
-
-def begin(
-    params: Params,
-    index: dict[str, Any],
-    names: Names,
-    device: torch.device,
-    precision: torch.dtype,
-    group: Group | None = None,
-) -> Training:
-    """Draw the weights of a classifier that is to learn from ``names``."""
-    torch.manual_seed(params.train.seed)
-    codes = len(Vocabulary.from_config(index["vocabulary"]))
-    model = Classifier(params.model, codes, len(index["countries"])).to(device)
-    return Training(model, names, params.train, device, precision, group)
-
-
-def temperature_of(
-    model: Classifier, held_out: Names, params: Params, device: torch.device
-) -> float:
-    """The temperature by names that the model has not met."""
-    countries = model.logits.out_features
-    logits = all_logits(model, held_out, countries, params.evaluate.batch_size, device)
-    return fit_temperature(logits, held_out.labels)
+        held_out = Names.load(INDEX / "calibration")
+        return temperature_of(training.model, held_out, params.evaluate.batch_size, device)
 
 
 def finish(

@@ -25,19 +25,17 @@ import torch
 from numpy.typing import NDArray
 
 from stages.core import onnx_bundle
-from stages.core.alphabet import Vocabulary
 from stages.core.beside import Beside
-from stages.core.calibration import fit_temperature
-from stages.core.classifier import Classifier
+from stages.core.calibration import temperature_of
 from stages.core.dataset import Names
 from stages.core.device import make_reproducible, select_device, select_precision
-from stages.core.inference import all_logits, loss_and_accuracy
+from stages.core.inference import loss_and_accuracy
 from stages.core.linear import linear_svm
 from stages.core.notebook import NotebookClassifier, guesses, train_epochs
 from stages.core.onnx_graph import build
 from stages.core.params import Params
 from stages.core.scoring import expected_calibration_error, macro_f1
-from stages.core.training import Training
+from stages.core.training import Training, begin
 
 INDEX = Path("data/index")
 NOTEBOOK_EPOCHS = 20
@@ -48,7 +46,7 @@ Epochs = Iterator[tuple[float, float]]
 """At the end of each epoch: seconds since the first batch, and test accuracy."""
 
 
-def index() -> dict[str, Any]:
+def load_index() -> dict[str, Any]:
     """What the index stage knows of vocabulary and countries."""
     found: dict[str, Any] = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     return found
@@ -63,12 +61,8 @@ class Contestant(ABC):
         self.train, self.test = (
             pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test")
         )
+        self.countries: list[str] = load_index()["countries"]  # in the order of their labels
         self.labels = np.load(INDEX / "test/labels.npy").astype(np.int64)
-
-    @property
-    def countries(self) -> list[str]:
-        """In the order of their labels."""
-        return list(index()["countries"])
 
     @abstractmethod
     def epochs(self) -> Epochs:
@@ -91,7 +85,7 @@ class Ours(Contestant):
 
         The time is the training's; the temperature and the export come after it.
         """
-        params = recipe(self.name)
+        params = recipe(self.name, self.seed)
         train, held_out, test = (
             Names.load(INDEX / split) for split in ("train", "calibration", "test")
         )
@@ -99,29 +93,25 @@ class Ours(Contestant):
         with ExitStack() as stack:
             if params.train.refit:
                 calibration = stack.enter_context(Beside(temperature, self.name, self.seed))
-            training = begin(params, self.seed, names)
-            size, device, precision = (
-                params.evaluate.batch_size,
-                training.device,
-                training.precision,
-            )
-            start = time.perf_counter()
+            training = start(params, names)
+            model, device, size = training.model, training.device, params.evaluate.batch_size
+            begun = time.perf_counter()
             while not training.finished:
                 training.run_epoch(lambda names: None)
-                _, accuracy = loss_and_accuracy(training.model, test, size, device, precision)
-                yield time.perf_counter() - start, accuracy
+                _, accuracy = loss_and_accuracy(model, test, size, device, training.precision)
+                yield time.perf_counter() - begun, accuracy
             if params.train.refit:
                 fitted = calibration.result()
             else:
-                fitted = temperature_of(training, params, held_out)
+                fitted = temperature_of(model, held_out, size, device)
 
         facts = {
-            **index(),
+            **load_index(),
             "normalize": params.ingest.normalize,
             "max_length": params.ingest.max_length,
             "temperature": fitted,
         }
-        weights = {name: value.cpu().numpy() for name, value in training.model.state_dict().items()}
+        weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
         graph = build(params.model, weights).SerializeToString(deterministic=True)
         with tempfile.TemporaryDirectory() as folder:
             onnx_bundle.save(Path(folder), facts, graph)
@@ -136,36 +126,29 @@ class Ours(Contestant):
         return expected_calibration_error(self._predictor.probabilities(names), self.labels, 15)
 
 
-def recipe(name: str) -> Params:
-    """The parameters of a recipe, ``default`` or another."""
-    return Params.load(Path("params.yaml"), "params" if name == "default" else name)
-
-
-def begin(params: Params, seed: int, names: Names) -> Training:
-    """As the stage does."""
-    make_reproducible(seed, params.train.threads)
-    device = select_device(params.train.device)
-    codes = len(Vocabulary.from_config(index()["vocabulary"]))
-    model = Classifier(params.model, codes, len(index()["countries"])).to(device)
+def recipe(name: str, seed: int) -> Params:
+    """The parameters of a recipe, ``default`` or another, with a training seed of its own."""
+    params = Params.load(Path("params.yaml"), "params" if name == "default" else name)
     settings = params.train.model_copy(update={"seed": seed})
+    return params.model_copy(update={"train": settings})
+
+
+def start(params: Params, names: Names) -> Training:
+    """As the stage does."""
+    make_reproducible(params.train.seed, params.train.threads)
+    device = select_device(params.train.device)
     precision = select_precision(params.train.precision, device)
-    return Training(model, names, settings, device, precision)
+    return begin(params, load_index(), names, device, precision)
 
 
 def temperature(name: str, seed: int) -> float:
     """That of a recipe, by a training without the held-out rows."""
-    params = recipe(name)
-    training = begin(params, seed, Names.load(INDEX / "train"))
+    params = recipe(name, seed)
+    training = start(params, Names.load(INDEX / "train"))
     while not training.finished:
         training.run_epoch(lambda names: None)
-    return temperature_of(training, params, Names.load(INDEX / "calibration"))
-
-
-def temperature_of(training: Training, params: Params, held_out: Names) -> float:
-    """By names that the model has not met."""
-    model, countries = training.model, training.model.logits.out_features
-    logits = all_logits(model, held_out, countries, params.evaluate.batch_size, training.device)
-    return fit_temperature(logits, held_out.labels)
+    held_out, size = Names.load(INDEX / "calibration"), params.evaluate.batch_size
+    return temperature_of(training.model, held_out, size, training.device)
 
 
 class Notebook(Contestant):

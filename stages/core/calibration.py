@@ -1,11 +1,24 @@
 """Confidence that means what it says: one temperature for all logits."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from stages.core.classifier import Classifier
+from stages.core.dataset import Names
+from stages.core.inference import all_logits
+
 RANGE = (0.05, 20.0)
+
+
+def temperature_of(
+    model: Classifier, held_out: Names, batch_size: int, device: torch.device
+) -> float:
+    """`fit_temperature` of a model, by names that it has not met."""
+    logits = all_logits(model, held_out, model.logits.out_features, batch_size, device)
+    return fit_temperature(logits, held_out.labels)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:

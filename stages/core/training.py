@@ -1,7 +1,7 @@
 """The training loop: one epoch at a time, resumable after any step."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from stages.core.alphabet import Vocabulary
 from stages.core.batches import Rows, TrainingOrder, load_batches
 from stages.core.checkpoint import State
 from stages.core.classifier import Classifier
@@ -17,7 +18,7 @@ from stages.core.dataset import Names
 from stages.core.device import seed_generator
 from stages.core.distributed import Group
 from stages.core.errors import UserError
-from stages.core.params import TrainParams
+from stages.core.params import Params, TrainParams
 
 
 @dataclass
@@ -239,6 +240,30 @@ class Training:
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         facts: dict[str, Any] = dict(state.facts)
         self.position = Position(**facts)
+
+
+def begin(
+    params: Params,
+    index: Mapping[str, Any],
+    names: Names,
+    device: torch.device,
+    precision: torch.dtype,
+    group: Group | None = None,
+) -> Training:
+    """Draw the weights of a classifier that is to learn from ``names``.
+
+    Args:
+        params: of model and training, whose seed decides the weights.
+        index: configuration of the vocabulary, and the countries.
+        names: to learn from.
+        device: where.
+        precision: what products are computed in.
+        group: of processes that train together; None if this one is alone.
+    """
+    torch.manual_seed(params.train.seed)
+    codes = len(Vocabulary.from_config(index["vocabulary"]))
+    model = Classifier(params.model, codes, len(index["countries"])).to(device)
+    return Training(model, names, params.train, device, precision, group)
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -53,7 +53,8 @@ def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
     assert model.probabilities([]).shape == (0, 2)
 
 
-def test_batches_stay_small_however_long_the_names() -> None:
+def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
+    """A model for long names, and the shapes of the batches that it is asked."""
     seen = []
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -61,6 +62,11 @@ def test_batches_stay_small_however_long_the_names() -> None:
         return counting_a(codes)
 
     model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
+    return model, seen
+
+
+def test_batches_stay_small_however_long_the_names() -> None:
+    model, seen = recording()
     names = ["a" * n + "b" * (900 - n) for n in range(10)]
     names += [f"{chr(0x4E00 + n)}a" for n in range(3000)]
     model.probabilities(names)
@@ -69,13 +75,7 @@ def test_batches_stay_small_however_long_the_names() -> None:
 
 
 def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> None:
-    seen = []
-
-    def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        seen.append(codes.shape)
-        return counting_a(codes)
-
-    model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
+    model, seen = recording()
     names = ["aab", "b", "aab", "ab", "b"]
     each = np.concatenate([model.probabilities([name]) for name in names])
     seen.clear()
