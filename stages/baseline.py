@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from stages.core.errors import exit_code
 from stages.core.files import write_json
-from stages.core.linear import linear_svm
 from stages.core.params import Params
+from stages.model.linear import linear_svm
 
 CLEAN = Path("data/clean")
 METRICS = Path("metrics/baseline.json")

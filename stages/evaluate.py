@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
-from stages.core.bundle import load_model
-from stages.core.dataset import Names
-from stages.core.device import make_reproducible, select_device
 from stages.core.errors import exit_code
 from stages.core.files import write_json, write_text
-from stages.core.inference import all_logits
 from stages.core.params import Params
-from stages.core.predictor import softmax
-from stages.core.scoring import (
+from stages.core.runtime import make_reproducible, select_device
+from stages.corpus.dataset import Names
+from stages.model.bundle import load_model
+from stages.training.inference import all_logits
+from stages.training.metrics import (
     Labels,
     expected_calibration_error,
     negative_log_likelihood,
@@ -42,12 +42,12 @@ def main() -> None:
 
     logits = all_logits(model, names, len(config.countries), params.evaluate.batch_size, device)
     labels = np.asarray(names.labels)
-    probabilities = softmax(logits / config.temperature)
+    probabilities = softmax(logits / config.temperature, axis=1)
     guesses = probabilities.argmax(axis=1)
 
     bins = params.evaluate.ece_bins
     metrics = scores(probabilities, labels, names.seen, bins)
-    raw = softmax(logits)
+    raw = softmax(logits, axis=1)
     uncalibrated = {
         "nll": negative_log_likelihood(raw, labels),
         "ece": expected_calibration_error(raw, labels, bins),

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from stages.core import bundle, onnx_bundle
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_json
-from stages.core.onnx_graph import OPSET, build
-from stages.core.predictor import Predictor
+from stages.model.bundle import load_model
+from stages.serving import bundle, onnx_bundle
+from stages.serving.onnx_graph import OPSET, build
+from stages.serving.predictor import Predictor
 
 CLEAN = Path("data/clean")
 MODEL = Path("data/model")
@@ -31,7 +32,7 @@ TIE = 1e-6  # countries whose probabilities are this close may change places
 def main() -> None:
     """Run the stage."""
     torch.set_num_threads(1)  # two threads for products this small wait more than they work
-    model, config = bundle.load_model(MODEL, torch.device("cpu"))
+    model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     graph = build(config.model, weights).SerializeToString(deterministic=True)
     facts = config.model_dump(

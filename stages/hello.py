@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from stages.core.device import make_reproducible, select_device
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_json, write_text
-from stages.core.lessons import Embedded, Stepped, WholeSequence, learn
 from stages.core.params import HelloParams, Params
+from stages.core.runtime import make_reproducible, select_device
+from stages.model.lessons import Embedded, Stepped, WholeSequence, learn
 
 METRICS = Path("metrics/hello.json")
 LOSS = Path("metrics/hello/loss.csv")

@@ -20,14 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.core.alphabet import UNICODE, Vocabulary, codepoints
-from stages.core.dataset import NamesWriter
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_json
 from stages.core.params import IndexParams, Params
 from stages.core.progress import Progress
-from stages.core.spill import Spill, among, hashes
-from stages.core.texts import flat
+from stages.corpus.dataset import NamesWriter
+from stages.corpus.spill import Spill, among, hashes
+from stages.corpus.texts import flat
+from stages.corpus.vocabulary import UNICODE, Vocabulary, codepoints
 
 CLEAN = Path("data/clean")
 INDEX = Path("data/index")

@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.core.corpus import KEYS, Format, Reject, read
 from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
 from stages.core.progress import Progress
-from stages.core.spill import Spill, among, distinct
-from stages.core.workers import Workers
+from stages.corpus.reading import KEYS, Format, Reject, read
+from stages.corpus.spill import Spill, among, distinct
+from stages.corpus.workers import Workers
 
 CLEAN = Path("data/clean")
 METRICS = Path("metrics/ingest.json")

@@ -24,21 +24,21 @@ import torch
 from dvclive import Live
 from filelock import FileLock
 
-from stages.core import bundle
-from stages.core.beside import Beside
-from stages.core.calibration import temperature_of
-from stages.core.checkpoint import Checkpoints, fingerprint
-from stages.core.classifier import Classifier
-from stages.core.dataset import Names
-from stages.core.device import make_reproducible, select_device, select_precision
-from stages.core.distributed import Group, launched, local_rank, together, writes
 from stages.core.errors import Interrupted, UserError, exit_code
 from stages.core.files import write_json
-from stages.core.inference import loss_and_accuracy
 from stages.core.interrupt import StopRequest
 from stages.core.params import Params
 from stages.core.progress import Progress
-from stages.core.training import Training, begin
+from stages.core.runtime import make_reproducible, select_device, select_precision
+from stages.corpus.dataset import Names
+from stages.model import bundle
+from stages.model.classifier import Classifier
+from stages.training.beside import Beside
+from stages.training.calibration import temperature_of
+from stages.training.checkpoint import Checkpoints, fingerprint
+from stages.training.distributed import Group, launched, local_rank, together, writes
+from stages.training.inference import loss_and_accuracy
+from stages.training.trainer import Training, begin
 
 INDEX = Path("data/index")
 MODEL = Path("data/model")
@@ -53,7 +53,7 @@ def main() -> None:
     """Run the stage, in as many processes as are wanted."""
     processes = Params.load(Path("params.yaml")).train.processes
     if processes > 1 and not launched():
-        from stages.core.launcher import launch  # slow to import, and seldom needed
+        from stages.training.launcher import launch  # slow to import, and seldom needed
 
         launch(work, processes)
     else:

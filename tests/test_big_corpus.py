@@ -3,7 +3,7 @@
 import gzip
 from pathlib import Path
 
-from stages.core.corpus import Format, parse
+from stages.corpus.reading import Format, parse
 from tests.benchmarks.big_corpus import BAD_LINES, BAD_SHARE, CHUNK, Population, write
 
 

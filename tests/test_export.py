@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from stages import export
-from stages.core import bundle, onnx_bundle
-from stages.core.alphabet import Vocabulary
-from stages.core.classifier import Classifier
 from stages.core.errors import UserError
 from stages.core.params import Params
-from stages.core.predictor import Predictor
+from stages.corpus.vocabulary import Vocabulary
+from stages.model import bundle
+from stages.model.classifier import Classifier
+from stages.serving import onnx_bundle
+from stages.serving.bundle import load
+from stages.serving.predictor import Predictor
 from tests.conftest import ROOT
 
 VOCABULARY = Vocabulary("fold", ("CYRILLIC", "LATIN"), tuple("abcdeио"))
@@ -58,7 +60,7 @@ def test_exported_model_answers_as_torch_and_metrics_say_so(project: Path) -> No
     assert metrics["bytes"] == Path("data/onnx/model.onnx").stat().st_size
     np.testing.assert_allclose(
         onnx_bundle.load("data/onnx").probabilities(NAMES),
-        bundle.load("data/model").probabilities(NAMES),
+        load("data/model").probabilities(NAMES),
         atol=1e-5,
     )
 

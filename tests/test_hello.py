@@ -11,8 +11,8 @@ import torch
 
 from stages import hello
 from stages.core.errors import UserError
-from stages.core.lessons import Embedded, Stepped, WholeSequence, learn
 from stages.core.params import Params
+from stages.model.lessons import Embedded, Stepped, WholeSequence, learn
 from tests.conftest import ROOT, run, set_params
 
 VARIANTS = ["stepped", "sequence", "embedded"]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import index
-from stages.core.alphabet import Vocabulary
-from stages.core.dataset import Names
+from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import Vocabulary
 from tests.conftest import ROOT, set_params, toy_rows
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import index, ingest
-from stages.core import corpus
+from stages.corpus import reading as corpus
 from tests.benchmarks import big_corpus
 from tests.conftest import ROOT, set_params
 

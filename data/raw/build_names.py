@@ -32,7 +32,7 @@ from anyascii import anyascii
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path
-from stages.core.names import script
+from stages.corpus.normalize import script
 
 # Another version has other lists, and with them other bytes.
 PINNED = {

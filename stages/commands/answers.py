@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.core.bundle import load
 from stages.core.errors import exit_code
 from stages.core.files import atomic_path
+from stages.serving.bundle import load
 
 
 def main() -> None:

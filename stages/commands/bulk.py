@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stages.commands.tables import Source, create, kind
 from stages.core.errors import Interrupted, UserError, brief
 from stages.core.interrupt import StopRequest
-from stages.core.predictor import UNSURE, Predictor
 from stages.core.progress import Progress
-from stages.core.tables import Source, create, kind
+from stages.serving.predictor import UNSURE, Predictor
 
 REMEMBERED = 2**17  # names whose answers are kept at least; twice as many at most
 DECIMALS = 4  # of a probability

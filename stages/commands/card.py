@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages.core.card import model_card
+from stages.commands.model_card import model_card
 from stages.core.errors import UserError, brief
 from stages.core.files import write_text
 from stages.core.params import Params

@@ -24,18 +24,18 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from stages.core import onnx_bundle
-from stages.core.beside import Beside
-from stages.core.calibration import temperature_of
-from stages.core.dataset import Names
-from stages.core.device import make_reproducible, select_device, select_precision
-from stages.core.inference import loss_and_accuracy
-from stages.core.linear import linear_svm
-from stages.core.notebook import NotebookClassifier, guesses, train_epochs
-from stages.core.onnx_graph import build
+from stages.commands.notebook import NotebookClassifier, guesses, train_epochs
 from stages.core.params import Params
-from stages.core.scoring import expected_calibration_error, macro_f1
-from stages.core.training import Training, begin
+from stages.core.runtime import make_reproducible, select_device, select_precision
+from stages.corpus.dataset import Names
+from stages.model.linear import linear_svm
+from stages.serving import onnx_bundle
+from stages.serving.onnx_graph import build
+from stages.training.beside import Beside
+from stages.training.calibration import temperature_of
+from stages.training.inference import loss_and_accuracy
+from stages.training.metrics import expected_calibration_error, macro_f1
+from stages.training.trainer import Training, begin
 
 INDEX = Path("data/index")
 NOTEBOOK_EPOCHS = 20

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core import onnx_bundle
-from stages.core.names import Rejected
-from stages.core.predictor import UNSURE, Prediction, Predictor
+from stages.corpus.normalize import Rejected
+from stages.serving import onnx_bundle
+from stages.serving.predictor import UNSURE, Prediction, Predictor
 
 MODEL = Path("data/onnx")
 MAX_LINE_BYTES = 2**16  # of standard input; no usable name is longer
@@ -85,7 +85,7 @@ def load(folder: Path) -> Predictor:
     if weights.exists() and not (folder / onnx_bundle.MODEL).exists():
         import torch
 
-        from stages.core import bundle
+        from stages.serving import bundle
 
         torch.set_num_threads(1)  # two threads for products this small wait more than they work
         return bundle.load(folder)

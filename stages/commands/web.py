@@ -14,8 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.core.names import Rejected
-from stages.core.predictor import UNSURE, Predictor
+from stages.corpus.normalize import Rejected
+from stages.serving.predictor import UNSURE, Predictor
 
 MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256

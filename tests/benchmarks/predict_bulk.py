@@ -110,8 +110,8 @@ def svm(source: Path) -> float:
     """Names per second of the linear SVM."""
     import pandas as pd
 
-    from stages.core.linear import linear_svm
     from stages.core.params import Params
+    from stages.model.linear import linear_svm
 
     params = Params.load(Path("params.yaml")).baseline
     train = pd.read_parquet("data/clean/train.parquet")

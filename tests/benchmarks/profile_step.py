@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch.profiler import profile
 
-from stages.core.alphabet import Vocabulary
-from stages.core.classifier import Classifier
-from stages.core.dataset import Names
-from stages.core.device import make_reproducible
 from stages.core.params import Params
-from stages.core.training import Training
+from stages.core.runtime import make_reproducible
+from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.classifier import Classifier
+from stages.training.trainer import Training
 
 INDEX = Path("data/index")
 WARM_UP, STEPS = 5, 40

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.core import onnx_bundle
-from stages.core.alphabet import Vocabulary
-from stages.core.classifier import Classifier
-from stages.core.onnx_graph import build
 from stages.core.params import Params
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.classifier import Classifier
+from stages.serving import onnx_bundle
+from stages.serving.onnx_graph import build
 from tests.conftest import ROOT
 
 COUNTRIES = ["Austria", "Belgium", "Chad", "Denmark"]

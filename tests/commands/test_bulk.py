@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from stages.commands import bulk, cli
 from stages.commands.bulk import Answerer, Recent
-from stages.core.onnx_bundle import load
+from stages.serving.onnx_bundle import load
 from tests.conftest import ROOT
 
 NAMES = ["Abe", "Müller", "Abe", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
@@ -256,7 +256,7 @@ def test_chunks_and_workers_do_not_change_the_answers(
     names = [f"{chr(97 + n % 26)}{chr(97 + n % 7)}{n % 50:b}" for n in range(3000)]
     pq.write_table(pa.table({"name": names}), tmp_path / "in.parquet")
     predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "a.parquet")
-    monkeypatch.setattr("stages.core.tables.ROWS", 100)
+    monkeypatch.setattr("stages.commands.tables.ROWS", 100)
     monkeypatch.setattr(bulk, "REMEMBERED", 10)
     predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "b.parquet")
     first, second = (read(tmp_path / f"{n}.parquet") for n in "ab")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.commands import cli
-from stages.core.onnx_bundle import load
+from stages.serving.onnx_bundle import load
 
 NAMES = ["Müller", "Nguyễn", "O'Brien", "Иванов", "佐藤"]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from stages.commands import cli, web
-from stages.core.onnx_bundle import load
+from stages.serving.onnx_bundle import load
 from tests.conftest import ROOT
 
 

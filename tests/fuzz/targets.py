@@ -16,10 +16,12 @@ import torch
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages.core import bundle, corpus
-from stages.core.classifier import Classifier
 from stages.core.errors import UserError
 from stages.core.params import Params
+from stages.corpus import reading as corpus
+from stages.model import bundle
+from stages.model.classifier import Classifier
+from stages.serving.bundle import load
 from tests.conftest import ROOT
 
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -228,7 +230,7 @@ def read_bundle(inputs: tuple[bytes, ...]) -> str:
         (folder / name).write_bytes(content)
 
     def work() -> None:
-        predictor = bundle.load(folder)
+        predictor = load(folder)
         assert predictor.probabilities(["a"]).shape == (1, len(predictor.countries))
 
     torch.set_num_threads(1)

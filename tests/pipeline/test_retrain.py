@@ -209,7 +209,8 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
     store.configure(fresh)
     dvc(fresh, "artifacts", "get", ".", "onoma", "--stage=production", "--out=champion")
     code = (
-        "from stages.core.bundle import load; print(load('champion').predict(['Krat'])[0].country)"
+        "from stages.serving.bundle import load; "
+        "print(load('champion').predict(['Krat'])[0].country)"
     )
     answer = run(fresh, sys.executable, "-c", code)
     assert "Stockia" in answer.stdout, answer.stderr

@@ -1,0 +1,121 @@
+"""The trained model as a folder: config.json and model.safetensors, nothing that can run code."""
+
+import json
+import reprlib
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import safetensors
+import torch
+from pydantic import Field, ValidationError, model_validator
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+
+from stages.core.errors import UserError, brief
+from stages.core.files import atomic_path, write_json
+from stages.core.params import Block, ModelParams
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.classifier import Classifier
+
+FORMAT: Final = 1
+MAX_CONFIG_BYTES = 64 * 2**20
+
+
+class VocabularyConfig(Block):
+    """`Vocabulary.to_config`."""
+
+    case: Literal["keep", "fold"]
+    scripts: list[str]
+    characters: str
+
+
+class Config(Block):
+    """config.json: everything about the model but its weights."""
+
+    format: Literal[1] = 1
+    model: ModelParams
+    vocabulary: VocabularyConfig
+    countries: Annotated[list[str], Field(min_length=1, max_length=65535)]
+    normalize: Literal["nfc", "ascii"]
+    max_length: Annotated[int, Field(ge=1, le=1000)]
+    temperature: Annotated[float, Field(gt=0)]
+    # Where it was made: for people, not for programs.
+    provenance: dict[str, str | int]
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> "Config":
+        for part in (self.countries, self.vocabulary.characters, self.vocabulary.scripts):
+            if len(set(part)) != len(part):
+                raise ValueError("a country, script or character is listed twice")
+        return self
+
+
+def save(folder: Path, config: Config, model: Classifier) -> None:
+    """Write the bundle; the weights are named as in the model's state dict."""
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
+    with atomic_path(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(serialise(tensors))
+    write_json(folder / "config.json", config.model_dump())
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
+    """Read a bundle, from whoever it came: sizes are compared before memory is taken.
+
+    Raises:
+        UserError: the folder holds no bundle, another format's, or one whose parts disagree.
+    """
+    config = load_config(folder / "config.json")
+    vocabulary = Vocabulary.from_config(config.vocabulary.model_dump())
+    with torch.device("meta"):  # shapes without memory
+        model = Classifier(config.model, len(vocabulary), len(config.countries))
+    path = folder / "model.safetensors"
+    expected = {name: (list(t.shape), _TYPES[t.dtype]) for name, t in model.state_dict().items()}
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            found = {
+                name: (file.get_slice(name).get_shape(), file.get_slice(name).get_dtype())
+                for name in file.keys()  # noqa: SIM118
+            }
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                raise UserError(
+                    f"{path}: {brief(name)} is {brief(found.get(name, 'missing'))}, "
+                    f"but config.json calls for {brief(expected.get(name, 'no such tensor'))}"
+                )
+        model.load_state_dict(load_file(path, device=str(device)), assign=True)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: damaged: {brief(error)}") from None
+    return model.eval(), config
+
+
+_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+
+
+def load_config(path: Path) -> Config:
+    """Read and check config.json.
+
+    Raises:
+        UserError: it is missing, too large, no JSON, of another format, or has unknown keys.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no bundle")
+        raw = json.loads(path.read_bytes())
+        if isinstance(raw, dict) and raw.get("format") != FORMAT:
+            found = brief(reprlib.repr(raw.get("format")), 20)
+            raise UserError(
+                f"{path}: format {found}, but this onoma reads {FORMAT}; run dvc repro train"
+            )
+        return Config.model_validate(raw)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; train a model first (dvc repro)") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {brief(key)}: {brief(first['msg'].lower())}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged: {brief(error)}") from None

@@ -1,0 +1,144 @@
+"""The exported model as a folder: config.json and model.onnx, for numpy and ONNX Runtime alone.
+
+from stages.serving.onnx_bundle import load
+model = load("data/onnx")
+model.predict(["Müller", "Иванов"])
+
+Nothing here imports torch or pydantic: the first answer should not wait for them.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from stages.core.errors import UserError, brief
+from stages.core.files import atomic_path, write_json
+from stages.corpus.vocabulary import Vocabulary
+from stages.serving.predictor import Predictor
+
+FORMAT: Final = 1
+MODEL, CONFIG = "model.onnx", "config.json"
+MAX_CONFIG_BYTES = 64 * 2**20
+QUIET = 3  # ONNX Runtime's log level: errors only
+
+
+def save(folder: Path, config: Mapping[str, Any], model: bytes) -> None:
+    """Write the bundle.
+
+    Args:
+        folder: made if it is not there.
+        config: ``vocabulary`` (`Vocabulary.to_config`), ``countries``, ``normalize``,
+            ``max_length`` and ``temperature``.
+        model: serialised ONNX.
+    """
+    content = {"format": FORMAT, **config}
+    _check(content)
+    with atomic_path(folder / MODEL) as temporary:
+        temporary.write_bytes(model)
+    write_json(folder / CONFIG, content)
+
+
+def load(folder: str | Path, threads: int = 1) -> Predictor:
+    """Read a bundle and make it ready to predict.
+
+    Args:
+        folder: what `save` wrote.
+        threads: that take batches of names in turn.
+
+    Raises:
+        UserError: the folder holds no such bundle, or its parts disagree.
+    """
+    folder = Path(folder)
+    config = _read(folder / CONFIG)
+    vocabulary = Vocabulary.from_config(config["vocabulary"])
+    session = _session(folder / MODEL)
+    codes = session.get_modelmeta().custom_metadata_map.get("codes")
+    shape = [output.shape for output in session.get_outputs()]
+    if codes != str(len(vocabulary)) or shape != [["batch", len(config["countries"])]]:
+        raise UserError(f"{folder}: {MODEL} and {CONFIG} disagree; run dvc repro export")
+
+    def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = session.run(None, {"codes": codes})[0]
+        return found
+
+    return Predictor(
+        logits,
+        vocabulary,
+        config["countries"],
+        {"normalize": config["normalize"], "max_length": config["max_length"]},
+        config["temperature"],
+        threads,
+    )
+
+
+def _session(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; export a model first (dvc repro export)")
+    options = onnxruntime.SessionOptions()
+    # Batches in turn scale; threads within one this small wait more than they work.
+    options.intra_op_num_threads = 1
+    options.log_severity_level = QUIET
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        raise UserError(
+            f"{path}: not a model that ONNX Runtime reads: {brief(error, 150)}"
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no bundle")
+        config = json.loads(path.read_bytes())
+        _check(config)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: {reason}; export a model first (dvc repro export)") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not the config of an exported model: {brief(error)}") from None
+    return dict(config)
+
+
+def _texts(value: Any) -> bool:
+    """Whether this is a list of texts, none of them twice."""
+    return (
+        isinstance(value, list | tuple) and all(isinstance(t, str) for t in value) and _once(value)
+    )
+
+
+def _once(value: Any) -> bool:
+    return len(set(value)) == len(value)
+
+
+_RULES: dict[str, Callable[[Any], bool]] = {
+    "format": lambda value: value == FORMAT,
+    "vocabulary": lambda value: (
+        isinstance(value, dict)
+        and value.keys() == {"case", "scripts", "characters"}
+        and value["case"] in ("keep", "fold")
+        and _texts(value["scripts"])
+        and isinstance(value["characters"], str)
+        and _once(value["characters"])
+    ),
+    "countries": lambda value: _texts(value) and len(value) > 0,
+    "normalize": lambda value: value in ("nfc", "ascii"),
+    "max_length": lambda value: type(value) is int and 1 <= value <= 1000,
+    "temperature": lambda value: type(value) is float and 0 < value < float("inf"),
+}
+
+
+def _check(config: Any) -> None:
+    """Raise ValueError unless every key is there, none besides, and each value is possible."""
+    if not isinstance(config, dict):
+        raise ValueError("no JSON object")
+    for key in sorted(_RULES.keys() ^ config.keys()):
+        raise ValueError(f"{key} is {'missing' if key in _RULES else 'unknown'}")
+    for key, allowed in _RULES.items():
+        if not allowed(config[key]):
+            raise ValueError(f"{key} has an impossible value")

@@ -1,0 +1,127 @@
+"""Tables go through as they are, in pieces, and an output is whole or not there."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.commands import tables
+from stages.commands.tables import Source, create
+from stages.core.errors import UserError
+
+ROWS = [("Abe", "007"), ("", "x,y"), ("Ünal", 'say "hi"\nthere'), ("NA", " 1.50 ")]
+
+
+def csv_bytes(rows: list[tuple[str, str]]) -> bytes:
+    quoted = ('"' + '","'.join(cell.replace('"', '""') for cell in row) + '"' for row in rows)
+    return "\n".join(['"name","note"', *quoted, ""]).encode()
+
+
+def copy(source: Path, target: Path) -> Source:
+    table = Source(source)
+    with create(target, table.schema) as write:
+        for batch in table.batches():
+            write(batch)
+    return table
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_csv_cells_come_out_as_they_went_in(tmp_path: Path, suffix: str) -> None:
+    content = csv_bytes(ROWS)
+    source = tmp_path / f"in{suffix}"
+    source.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    copy(source, tmp_path / f"out{suffix}")
+    found = (tmp_path / f"out{suffix}").read_bytes()
+    assert (gzip.decompress(found) if suffix.endswith("gz") else found) == content
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    table = pa.table({"name": ["a", None], "n": pa.array([1, 2], pa.int8()), "l": [[1], []]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    source = copy(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert source.rows == 2
+    assert pq.read_table(tmp_path / "out.parquet").equals(table)
+
+
+def test_empty_lines_are_cells_of_a_single_column_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("name\na\n\nb\n")
+    (tmp_path / "two.csv").write_text("name,note\na,b\n\nc,d\n\n")
+    copy(tmp_path / "one.csv", tmp_path / "1.csv")
+    assert copy(tmp_path / "two.csv", tmp_path / "2.csv").skipped == 0
+    assert (tmp_path / "1.csv").read_text() == '"name"\n"a"\n""\n"b"\n'
+    assert (tmp_path / "2.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
+
+
+def test_a_header_alone_is_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("name,note\n")
+    copy(tmp_path / "in.csv", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_rows_of_other_width_are_left_out_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("name,note\na,b\nlonely\nc,d\nx,y,z\n")
+    source = copy(tmp_path / "in.csv", tmp_path / "out.csv")
+    assert source.skipped == 2
+    assert (tmp_path / "out.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.csv", b'name\n"' + b"x" * (2 * tables.BLOCK_BYTES)),
+        ("a.csv", b"name\nAbe\nM\xfcller\n"),
+        ("a.csv", b"M\xfcller\nAbe\n"),
+        ("a.csv.gz", b"plain"),
+        ("a.csv.gz", gzip.compress(b"name\n" + bytes(range(65, 91)) * 1000)[:-20]),
+        ("a.parquet", b"PAR1 no"),
+    ],
+)
+def test_broken_input_is_one_line_that_names_the_file(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name) as caught:
+        for _ in Source(tmp_path / name).batches():
+            pass
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_input_and_unknown_suffix_are_user_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nope\.csv"):
+        Source(tmp_path / "nope.csv")
+    with pytest.raises(UserError, match=r"\.parquet"):
+        Source(tmp_path / "table.xlsx")
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_output_stays_as_it_was_if_the_work_fails(tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"out{suffix}"
+    target.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), create(target, pa.schema([("a", pa.int8())])) as write:
+        write(pa.record_batch({"a": pa.array([1], pa.int8())}))
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_unwritable_output_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match="cannot be written"),
+        create(tmp_path / "file/out.csv", pa.schema([("a", pa.int8())])),
+    ):
+        pass
+    nested = pa.schema([("a", pa.list_(pa.int8()))])
+    with pytest.raises(UserError, match="cannot be written"), create(tmp_path / "o.csv", nested):
+        pass
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("name,note\n" + "Abe,something of some length\n" * 10**6)
+    peak = 0
+    for batch in Source(tmp_path / "in.csv").batches():
+        peak = max(peak, batch.nbytes)
+    assert peak < 3 * tables.BLOCK_BYTES

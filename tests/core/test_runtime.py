@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from stages.core.errors import UserError
+from stages.core.runtime import select_device, select_precision
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):
+    """Pretend to have some accelerators: the only boundary that is faked."""
+
+    def pretend(cuda: int = 0, mps: bool = False) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [(0, False, "cpu"), (0, True, "mps"), (2, False, "cuda"), (1, True, "cuda")],
+)
+def test_auto_takes_the_fastest_device_that_is_there(machine, cuda, mps, chosen) -> None:
+    machine(cuda, mps)
+    assert select_device("auto") == torch.device(chosen)
+
+
+def test_a_named_device_that_is_there_is_taken(machine) -> None:
+    machine(cuda=2, mps=True)
+    for name in ("cpu", "mps", "cuda", "cuda:1"):
+        assert select_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "mps"])
+def test_an_absent_device_is_named_with_the_mend(machine, wanted) -> None:
+    machine()
+    with pytest.raises(UserError, match=rf"train\.device: {wanted} is not on this machine.* cpu"):
+        select_device(wanted)
+
+
+def test_a_number_beyond_the_last_device_is_refused_and_the_present_ones_listed(machine) -> None:
+    machine(cuda=2)
+    with pytest.raises(UserError, match="cpu, cuda:0, cuda:1"):
+        select_device("cuda:2")
+
+
+def test_auto_precision_takes_bfloat16_only_where_it_is_faster(monkeypatch) -> None:
+    cpu = torch.device("cpu")
+    for amx, chosen in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        assert select_precision("auto", cpu) == chosen
+    assert select_precision("auto", torch.device("mps")) == torch.float32
+
+
+def test_a_named_precision_is_taken_as_it_is() -> None:
+    cpu = torch.device("cpu")
+    assert select_precision("float32", cpu) == torch.float32
+    assert select_precision("bfloat16", cpu) == torch.bfloat16

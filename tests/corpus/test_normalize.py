@@ -1,0 +1,75 @@
+import contextlib
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.corpus.normalize import Rejected, clean, normalise, script
+
+
+@pytest.mark.parametrize(
+    ("name", "latin"),
+    [("Иванов", "Ivanov"), ("Nguyễn", "Nguyen"), ("Müller", "Muller"), ("O'Brien", "O'Brien")],
+)
+def test_ascii_transliterates_and_nfc_keeps_the_script(name: str, latin: str) -> None:
+    assert normalise(name, "ascii", 100) == latin
+    assert normalise(name, "nfc", 100) == name
+
+
+def test_decomposed_characters_are_composed() -> None:
+    assert clean(unicodedata.normalize("NFD", "Nguyễn")) == "Nguyễn"
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u3000"])
+def test_blanks_are_trimmed_and_runs_of_them_joined(blank: str) -> None:
+    assert clean(f"{blank}de{blank}{blank}la Cruz{blank}") == "de la Cruz"
+
+
+@pytest.mark.parametrize("control", ["\0", "\x1b", "\r", "\n", "\x85", "\u2028", "\x7f"])
+def test_control_characters_are_refused_wherever_they_stand(control: str) -> None:
+    for name in (f"A{control}be", f"Abe{control}", f"{control}Abe"):
+        with pytest.raises(Rejected, match="control character in name"):
+            clean(name)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\t"])
+def test_empty_names_are_refused(name: str) -> None:
+    with pytest.raises(Rejected, match="empty name"):
+        clean(name)
+
+
+def test_a_name_without_any_latin_reading_is_refused_in_ascii() -> None:
+    with pytest.raises(Rejected, match="empty name"):
+        normalise("\u0301", "ascii", 100)
+
+
+def test_length_is_counted_after_composing() -> None:
+    assert len(clean("e\u0301" * 10, max_length=10)) == 10
+    with pytest.raises(Rejected, match="longer than 10 characters"):
+        clean("é" * 11, max_length=10)
+    with pytest.raises(Rejected, match="longer than 10 characters"):
+        clean("x" * 10_000_000, max_length=10)
+
+
+@given(st.text(max_size=30))
+def test_what_was_accepted_is_accepted_again_unchanged(text: str) -> None:
+    try:
+        name = clean(text)
+    except Rejected:
+        return
+    assert clean(name) == name
+
+
+@given(st.text(max_size=30))
+def test_ascii_gives_ascii_or_refuses(text: str) -> None:
+    with contextlib.suppress(Rejected):
+        assert normalise(text, "ascii", 200).isascii()
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [("a", "LATIN"), ("я", "CYRILLIC"), ("佐", "CJK"), ("さ", "HIRAGANA"), ("\ue000", "UNKNOWN")],
+)
+def test_a_character_knows_its_script(character: str, name: str) -> None:
+    assert script(character) == name

@@ -1,0 +1,92 @@
+"""Work in other processes: the same results, and no process that outlives the work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from stages.core.errors import UserError
+from stages.corpus.workers import FEW, Workers
+from tests.conftest import ROOT
+
+
+def square(number: int) -> int:
+    time.sleep((number % 3) / 100)  # so that they end in another order
+    return number * number
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 5:
+        raise UserError("names.csv: line 5 is odd")
+    return number
+
+
+def die(number: int) -> int:
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_results_come_in_order_and_once(processes: int) -> None:
+    with Workers(processes) as workers:
+        for count in (0, 1, FEW, FEW + 1, 20):  # the processes serve more than one call
+            assert [*workers.map(square, range(count))] == [n * n for n in range(count)]
+
+
+def test_little_work_is_done_here_and_much_elsewhere() -> None:
+    with Workers(2) as workers:
+        assert {*workers.map(process_of, range(FEW))} == {os.getpid()}
+        assert os.getpid() not in {*workers.map(process_of, range(FEW + 1))}
+
+
+def test_items_are_taken_only_as_they_are_worked_on() -> None:
+    taken = []
+    with Workers(2) as workers:
+        results = workers.map(square, (taken.append(n) or n for n in range(1000)))
+        next(results)
+        assert len(taken) < 10
+
+
+def test_an_error_keeps_its_words_and_ends_the_work() -> None:
+    with pytest.raises(UserError, match=r"^names\.csv: line 5 is odd$"), Workers(2) as workers:
+        list(workers.map(refuse, range(1000)))
+
+
+def test_a_killed_process_is_told_in_one_line() -> None:
+    killed = pytest.raises(UserError, match="one of 2 worker processes was killed")
+    with killed as caught, Workers(2) as workers:
+        list(workers.map(die, range(1000)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
+    program = (
+        "from stages.corpus.workers import Workers; from tests.core.test_workers import square\n"
+        "with Workers(2) as workers:\n"
+        "    for n in workers.map(square, range(10**9)): print(n, flush=True)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert parent.stdout
+    parent.stdout.readline()
+    family = psutil.Process(parent.pid).children(recursive=True)
+    assert len(family) >= 3
+    parent.send_signal(number)
+    parent.stdout.close()
+    assert parent.wait(timeout=20)
+    assert not psutil.wait_procs(family, timeout=20)[1]

@@ -1,0 +1,106 @@
+"""From names as written to answers, whatever engine computes the logits."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stages.corpus.normalize import Rejected
+from stages.corpus.vocabulary import Vocabulary
+from stages.serving.predictor import BATCH_CODES, UNSURE, Predictor
+
+VOCABULARY = Vocabulary("keep", ("LATIN",), tuple("abc"))
+A = VOCABULARY.code("a")
+
+
+def counting_a(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Logits of a model for which each "a" speaks for the first of two countries."""
+    count = (codes == A).sum(axis=1)
+    return np.stack([count, np.ones_like(count)], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def model() -> Predictor:
+    return Predictor(
+        counting_a, VOCABULARY, ["Aland", "Other"], {"normalize": "nfc", "max_length": 9}, 0.5
+    )
+
+
+def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
+    names = ["aaa", "b", "ab", "aa", "bbbb"]
+    answers = model.predict(names, top=2)
+    assert [answer.name for answer in answers] == names
+    assert [answer.country for answer in answers] == ["Aland", "Other", "Aland", "Aland", "Other"]
+    assert all(sum(p for _, p in answer.top) == pytest.approx(1) for answer in answers)
+    assert answers[0].probability == pytest.approx(1 / (1 + np.exp(-4)))
+
+
+def test_below_the_threshold_the_answer_is_unsure(model: Predictor) -> None:
+    sure, unsure = model.predict(["aaa", "a"], abstain=0.6)
+    assert (sure.country, unsure.country) == ("Aland", UNSURE)
+    assert unsure.probability == pytest.approx(0.5)
+    assert {country for country, _ in unsure.top} == {"Aland", "Other"}
+
+
+def test_unusable_names_are_refused_by_number_or_become_nan(model: Predictor) -> None:
+    with pytest.raises(Rejected, match="name 2: empty name"):
+        model.predict(["a", " "])
+    table = model.probabilities(["a", " ", "a" * 10], unusable="nan")
+    assert np.isnan(table).all(axis=1).tolist() == [False, True, True]
+
+
+def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
+    assert model.predict([]) == []
+    assert model.probabilities([]).shape == (0, 2)
+
+
+def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
+    """A model for long names, and the shapes of the batches that it is asked."""
+    seen = []
+
+    def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        seen.append(codes.shape)
+        return counting_a(codes)
+
+    model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
+    return model, seen
+
+
+def test_batches_stay_small_however_long_the_names() -> None:
+    model, seen = recording()
+    names = ["a" * n + "b" * (900 - n) for n in range(10)]
+    names += [f"{chr(0x4E00 + n)}a" for n in range(3000)]
+    model.probabilities(names)
+    assert sum(batch for batch, _ in seen) == 3010
+    assert max(batch * length for batch, length in seen) <= BATCH_CODES
+
+
+def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> None:
+    model, seen = recording()
+    names = ["aab", "b", "aab", "ab", "b"]
+    each = np.concatenate([model.probabilities([name]) for name in names])
+    seen.clear()
+    np.testing.assert_array_equal(model.probabilities(names), each)
+    assert sum(batch for batch, _ in seen) == 3
+
+
+def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
+    frame = model.frame(["aaa", "a"], top=2, abstain=0.6)
+    assert list(frame) == [
+        *("name", "country", "probability"),
+        *("country_1", "probability_1", "country_2", "probability_2"),
+    ]
+    assert frame["country"].tolist() == ["Aland", UNSURE]
+    assert frame["country_2"].tolist() == ["Other", "Other"]
+
+
+def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
+    name, country, effects = model.occlusion(" aab ")
+    assert (name, country) == ("aab", "Aland")
+    assert effects.shape == (3,)
+    assert effects[0] == effects[1] > 0
+    assert effects[2] == pytest.approx(0)
+
+
+def test_occlusion_of_a_single_character_compares_with_knowing_nothing(model: Predictor) -> None:
+    (effect,) = model.occlusion("b").effects
+    assert effect == pytest.approx(model.probabilities(["b"]).max() - 1 / len(model.countries))

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from stages.training.metrics import (
+    expected_calibration_error,
+    negative_log_likelihood,
+    per_country,
+    scores,
+    top_accuracy,
+)
+
+tables = hnp.arrays(
+    float, st.tuples(st.integers(1, 30), st.integers(2, 6)), elements=st.floats(0.01, 1)
+).map(lambda rows: rows / rows.sum(axis=1, keepdims=True))
+
+
+def test_all_metrics_of_a_case_done_by_hand() -> None:
+    probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.9, 0.1]])
+    labels = np.array([0, 1, 1, 0])
+    found = scores(probabilities, labels, np.array([True, False, False, True]), bins=10)
+    assert found["accuracy"] == 0.75
+    assert found["unseen_accuracy"] == 0.5
+    assert found["macro_f1"] == pytest.approx(
+        (2 * 1 / (1 + 2 / 3 + 0) * 2 / 3 / 1 + 2 / 3) / 2, 0.2
+    )
+    assert found["nll"] == pytest.approx(-np.log([0.8, 0.4, 0.7, 0.9]).mean())
+    assert found["ece"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
+    assert found["top3_accuracy"] == 1.0
+
+
+@given(tables, st.integers(0, 2**16))
+def test_calibration_error_lies_between_the_overall_gap_and_one(table, seed) -> None:
+    labels = np.random.default_rng(seed).integers(0, table.shape[1], len(table))
+    gap = abs(table.max(axis=1).mean() - (table.argmax(axis=1) == labels).mean())
+    assert gap - 1e-9 <= expected_calibration_error(table, labels, 15) <= 1
+
+
+@given(tables, st.integers(0, 2**16))
+def test_more_guesses_never_hit_less(table, seed) -> None:
+    labels = np.random.default_rng(seed).integers(0, table.shape[1], len(table))
+    hits = [top_accuracy(table, labels, top) for top in range(1, table.shape[1] + 2)]
+    assert hits == sorted(hits)
+    assert hits[-1] == 1.0
+    assert hits[0] <= (table[np.arange(len(labels)), labels] >= 1 / table.shape[1] - 1e-9).mean()
+
+
+def test_a_perfect_guess_has_no_loss_and_a_wrong_one_a_finite_loss() -> None:
+    sure = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert negative_log_likelihood(sure, np.array([0, 0])) == pytest.approx(0, abs=1e-9)
+    assert np.isfinite(negative_log_likelihood(sure, np.array([0, 1])))
+
+
+def test_a_country_without_rows_scores_zero_not_nan() -> None:
+    table = per_country(np.array([0, 0]), np.array([0, 1]), ["A", "B", "C"])
+    assert table["A"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2}
+    assert table["C"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
