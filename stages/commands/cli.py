@@ -16,6 +16,7 @@ from stages.core.errors import exit_code
 COMMANDS = {
     "predict": "say which countries names come from: a few, or a whole file",
     "serve": "answer on a web page and over HTTP, on this machine",
+    "recipe": "write a recipe's values of model and training into params.yaml",
     "retrain": "train anew on what has come in; promote the model only if it is better",
     "bench": "compare our recipes with the notebook's classifier and a linear SVM",
     "card": "write docs/model-card.md from the metrics",
