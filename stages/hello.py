@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from stages.core.errors import UserError, exit_code
-from stages.core.files import write_metrics
+from stages.core.files import write_csv, write_metrics
 from stages.core.params import HelloParams, Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.model.lessons import Embedded, Stepped, WholeSequence, learn
