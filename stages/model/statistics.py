@@ -3,12 +3,16 @@
 Held-out rows are labelled names that the model was not trained on. NumPy and SciPy only.
 """
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+
+from stages.model.familiarity import BITS
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -17,6 +21,17 @@ COVERAGE = 0.9  # share of names whose country is in their set: the promise
 LEVEL = 0.92  # what the thresholds aim at: quantiles of few rows err
 PRIOR_ROWS = 10  # rows that the threshold of all countries counts as, for each country
 LOWEST = 1e-6  # probabilities below this count as this: float32 has few digits there
+LEVELS = 16  # stored values for each unit of the log of a probability
+MOST_ROWS, MOST_CELLS = 4096, 2**20  # of held-out rows in a bundle
+TYPES = {
+    "prior": "<f8",
+    "thresholds": "<f8",
+    "labels": "<u2",
+    "probabilities": "<u1",
+    "scripts": "<i2",
+    "measures": "<f4",
+    "ngrams": "<u1",
+}
 STEPS, TOLERANCE = 500, 1e-5  # of expectation maximisation: most steps, and when to stop
 
 
@@ -159,3 +174,75 @@ def population_shares(
     half = 1.96 * np.sqrt(np.mean(np.square(errors), axis=0))
     half = np.where(known, half, 1.0)  # a country without held-out rows: nothing is known
     return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), shifted)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a bundle keeps of the held-out rows.
+
+    Attributes:
+        prior: (countries,) shares of the training rows.
+        thresholds: (countries,) for `prediction_sets`.
+        labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
+        probabilities: (rows, countries)
+        scripts: (rows,) for `Familiarity`.
+        measures: (rows, 2) for `Familiarity`.
+        ngrams: bits of an `NgramSet`.
+    """
+
+    prior: Floats
+    thresholds: Floats
+    labels: Integers
+    probabilities: Floats
+    scripts: Integers
+    measures: Floats
+    ngrams: NDArray[np.uint8]
+
+    def to_config(self) -> dict[str, str]:
+        """As JSON values: little-endian arrays in base64."""
+        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // len(self.prior))))
+        rows = slice(None, None, max(step, 1))
+        levels = np.rint(-np.log(np.clip(self.probabilities[rows], LOWEST, 1)) * LEVELS)
+        kept = {
+            "prior": self.prior,
+            "thresholds": self.thresholds,
+            "labels": self.labels[rows],
+            "probabilities": levels,
+            "scripts": self.scripts[rows],
+            "measures": self.measures[rows],
+            "ngrams": self.ngrams,
+        }
+        return {
+            name: base64.b64encode(np.asarray(values).astype(TYPES[name]).tobytes()).decode()
+            for name, values in kept.items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, str], countries: int) -> Self:
+        """Undo `to_config`.
+
+        Raises:
+            ValueError: the arrays do not fit together.
+        """
+        if config.keys() != TYPES.keys():
+            raise ValueError(f"held_out needs {', '.join(TYPES)}")
+        found = {
+            name: np.frombuffer(base64.b64decode(config[name], validate=True), dtype)
+            for name, dtype in TYPES.items()
+        }
+        rows = len(found["labels"])
+        found["measures"] = found["measures"].reshape(rows, 2)
+        levels = found["probabilities"].reshape(rows, countries)
+        raw = np.exp(levels / -LEVELS)
+        found["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
+        if not (
+            found["prior"].shape == found["thresholds"].shape == (countries,)
+            and found["scripts"].shape == (rows,)
+            and found["ngrams"].shape == (2**BITS // 8,)
+            and (found["labels"] < countries).all()
+            and np.isfinite(found["measures"]).all()
+            and (found["prior"] >= 0).all()
+            and (found["thresholds"] >= 0).all()
+        ):
+            raise ValueError("the arrays of held_out do not fit together")
+        return cls(**found)
