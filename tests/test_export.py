@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model (random weights) and a clean test part."""
     monkeypatch.chdir(tmp_path)
     params = Params.load(ROOT / "params.yaml").model.model_copy(
-        update={"embedding": 4, "hidden": 4, "buckets": 16, "wide_buckets": 16}
+        update={"embedding": 4, "hidden": 4, "wide_buckets": 16}
     )
     torch.manual_seed(1)
     model = Classifier(params, len(VOCABULARY), 3)

@@ -16,6 +16,7 @@ from stages.core.errors import exit_code
 COMMANDS = {
     "predict": "predict the countries of names: a few, or a whole file",
     "serve": "serve a web page and an HTTP API on this machine",
+    "recipe": "write a recipe's values of model and training into params.yaml",
     "retrain": "retrain on new data; promote the model only if it is better",
     "bench": "compare our recipes with the notebook's classifier and a linear SVM",
     "card": "write docs/model-card.md from the metrics",

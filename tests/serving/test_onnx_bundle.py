@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     """A bundle with random weights."""
     vocabulary = Vocabulary("keep", ("CJK", "LATIN"), tuple("abcdeü佐藤"))
     params = Params.load(ROOT / "params.yaml").model.model_copy(
-        update={"embedding": 4, "hidden": 4, "buckets": 16, "wide_buckets": 16}
+        update={"embedding": 4, "hidden": 4, "wide_buckets": 16}
     )
     torch.manual_seed(1)
     model = Classifier(params, len(vocabulary), len(COUNTRIES)).eval()
