@@ -35,9 +35,7 @@ def main() -> None:
     model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     graph = build(config.model, weights).SerializeToString(deterministic=True)
-    facts = config.model_dump(
-        include={"vocabulary", "countries", "normalize", "max_length", "temperature"}
-    )
+    facts = config.model_dump(exclude={"format", "model", "provenance"})
     onnx_bundle.save(ONNX, facts, graph)
 
     found = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_names())

@@ -95,13 +95,9 @@ def test_missing_inputs_are_user_errors(tmp_path: Path, monkeypatch: pytest.Monk
 def test_tied_countries_may_swap_ranks_but_no_others() -> None:
     def answering(*logits: float) -> Predictor:
         row = np.array(logits, dtype=np.float32)
-        return Predictor(
-            lambda codes: np.tile(row, (len(codes), 1)),
-            VOCABULARY,
-            ["A", "B"],
-            {"normalize": "nfc", "max_length": 9},
-            1.0,
-        )
+        config = {"vocabulary": VOCABULARY.to_config(), "countries": ["A", "B"]}
+        config |= {"normalize": "nfc", "max_length": 9, "temperature": 1.0}
+        return Predictor(lambda codes: np.tile(row, (len(codes), 1)), config)
 
     tie = export.compare(answering(0.0, 1e-7), answering(1e-7, 0.0), iter([["a"], ["b"]]))
     assert (tie.names, tie.same, tie.changed) == (2, 0, 0)

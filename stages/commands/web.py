@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stages.commands.predict import as_json
 from stages.corpus.normalize import Rejected
-from stages.serving.predictor import UNSURE, Predictor
+from stages.serving.predictor import REASONS, UNSURE, Predictor
 
 MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256
@@ -43,6 +43,7 @@ class PredictRequest(Body):
     abstain: Annotated[
         float, Field(ge=0, le=1, strict=False, description=f"answer `{UNSURE}` below this")
     ] = 0.0
+    full_names: Annotated[bool, Field(description="find the surname in each name first")] = False
 
 
 class Share(Body):
@@ -53,15 +54,19 @@ class Share(Body):
 
 
 class Answer(Share):
-    """The most probable country of a name (or `unsure`) and the most probable few."""
+    """The answer to one name: its country or `unsure`, why, its set, and the most probable few."""
 
     name: str
+    reason: Literal[REASONS] = Field(description="why the country is `unsure`")  # type: ignore[valid-type]
+    set: list[str] = Field(description="countries that contain the true one with 90 % probability")
     top: list[Share]
 
 
 class PredictResponse(Body):
-    """One answer per name, in their order."""
+    """One answer per name, in their order; which model answered, and for what population."""
 
+    model: str
+    population: str
     predictions: list[Answer]
 
 
@@ -131,7 +136,7 @@ def create_app(model: Predictor) -> FastAPI:
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
     def predict(asked: PredictRequest) -> Any:
         """Predict the country of each name."""
-        answers = model.answers(asked.names, asked.top, asked.abstain)
+        answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
         faults = [
             (("body", "names", row), str(answer), "unusable_name")
             for row, answer in enumerate(answers)
@@ -139,7 +144,11 @@ def create_app(model: Predictor) -> FastAPI:
         ]
         if faults:
             return refusal(faults)
-        return {"predictions": list(map(as_json, asked.names, answers))}
+        return {
+            "model": model.model_hash,
+            "population": model.population,
+            "predictions": list(map(as_json, asked.names, answers)),
+        }
 
     @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
     def explain(asked: ExplainRequest) -> Any:

@@ -36,6 +36,12 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class CorpusParams(Block):
+    """What the corpus is."""
+
+    description: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 class IngestParams(Block):
     """What is read, and what is refused."""
 
@@ -153,6 +159,7 @@ class GateParams(Block):
 class Params(Block):
     """All of params.yaml."""
 
+    corpus: CorpusParams
     ingest: IngestParams
     index: IndexParams
     model: ModelParams

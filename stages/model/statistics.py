@@ -3,73 +3,51 @@
 Held-out rows are labelled names that the model was not trained on. NumPy and SciPy only.
 """
 
-import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import entr, expit, logit, logsumexp, softmax
 
-from stages.model.familiarity import BITS
-
-Floats = NDArray[np.floating[Any]]
-Integers = NDArray[np.integer[Any]]
+from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
 
 COVERAGE = 0.9  # share of names whose country is in their set: the promise
 LEVEL = 0.92  # what the thresholds aim at: quantiles of few rows err
-PRIOR_ROWS = 10  # rows that the threshold of all countries counts as, for each country
-LOWEST = 1e-6  # probabilities below this count as this: float32 has few digits there
-LEVELS = 16  # stored values for each unit of the log of a probability
-MOST_ROWS, MOST_CELLS = 4096, 2**20  # of held-out rows in a bundle
-TYPES = {
-    "prior": "<f8",
-    "thresholds": "<f8",
-    "labels": "<u2",
-    "probabilities": "<u1",
-    "scripts": "<i2",
-    "measures": "<f4",
-    "ngrams": "<u1",
-}
+PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
+CHUNK = 2**18  # names at once
 STEPS, TOLERANCE = 500, 1e-5  # of expectation maximisation: most steps, and when to stop
 
 
-def set_thresholds(probabilities: Floats, labels: Integers, countries: int) -> Floats:
+def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
     """The lowest probability with which each country belongs to a name's prediction set.
 
     Split conformal prediction with a quantile for each country (Mondrian; Vovk, Gammerman &
-    Shafer, Algorithmic Learning in a Random World, 2005). The quantile of a country with few
-    rows is moved towards that of all countries, on the scale of log odds, as if `PRIOR_ROWS`
-    rows had it: in place of the clusters of Ding et al., Class-Conditional Conformal Prediction
-    with Many Classes (2023).
+    Shafer, Algorithmic Learning in a Random World, 2005). Countries with few rows need help, as
+    in Ding et al., Class-Conditional Conformal Prediction with Many Classes (2023): their quantile
+    moves towards that of all rows, each weighted by the country's probability, which needs no
+    labels and holds as far as the model is calibrated.
 
     Args:
         probabilities: (rows, countries) of held-out rows.
         labels: (rows,) their true countries.
-        countries: number of countries.
 
     Returns:
         (countries,) thresholds for `prediction_sets`.
     """
-    odds = logit(np.clip(probabilities[np.arange(len(labels)), labels], LOWEST, 1 - LOWEST))
-
-    def lowest_kept(values: Floats) -> float:
-        outside = int(np.floor((1 - LEVEL) * (len(values) + 1)))
-        return float(np.sort(values)[max(outside - 1, 0)])
-
-    thresholds = np.full(countries, lowest_kept(odds))
-    for country in np.unique(labels):
-        own = odds[labels == country]
-        weight = len(own) / (len(own) + PRIOR_ROWS)
-        thresholds[country] += weight * (lowest_kept(own) - thresholds[country])
-    return np.asarray(expit(thresholds))
-
-
-def prediction_sets(probabilities: Floats, thresholds: Floats) -> NDArray[np.bool_]:
-    """(names, countries): which countries are in each set; the most probable one always is."""
-    best = probabilities == probabilities.max(axis=1, keepdims=True)
-    return np.asarray((probabilities >= thresholds) | best)
+    outside = 1 - LEVEL
+    thresholds = np.empty(probabilities.shape[1])
+    for country, column in enumerate(np.clip(probabilities.T, LOWEST, 1 - LOWEST)):
+        ordered = np.sort(column)
+        weights = np.cumsum(ordered) / ordered.sum()
+        threshold = logit(ordered[np.searchsorted(weights, outside)])
+        own = np.sort(column[labels == country])
+        if len(own):
+            quantile = logit(own[max(int(outside * (len(own) + 1)) - 1, 0)])
+            threshold += (quantile - threshold) * len(own) / (len(own) + PRIOR_ROWS)
+        thresholds[country] = expit(threshold)
+    return thresholds
 
 
 def estimate_shares(
@@ -97,10 +75,9 @@ def estimate_shares(
     return shares
 
 
-def reweight(probabilities: Floats, prior: Floats, shares: Floats) -> Floats:
-    """Probabilities in a population with these shares (Bayes' rule), see `estimate_shares`."""
-    posteriors = probabilities * (shares / np.maximum(prior, LOWEST))
-    return np.asarray(posteriors / posteriors.sum(axis=1, keepdims=True))
+def entropy(probabilities: Floats) -> Floats:
+    """(rows,) entropy of each row, in nats."""
+    return np.asarray(entr(probabilities).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -176,73 +153,32 @@ def population_shares(
     return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), shifted)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What a bundle keeps of the held-out rows.
+def measure(
+    vocabulary: Vocabulary, train: Names, rows: Names, logits: Floats, temperature: float
+) -> HeldOut:
+    """Measure a trained model.
 
-    Attributes:
-        prior: (countries,) shares of the training rows.
-        thresholds: (countries,) for `prediction_sets`.
-        labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
-        probabilities: (rows, countries)
-        scripts: (rows,) for `Familiarity`.
-        measures: (rows, 2) for `Familiarity`.
-        ngrams: bits of an `NgramSet`.
+    Args:
+        vocabulary: of both.
+        train: what the model was trained on.
+        rows: the held-out rows.
+        logits: (rows, countries) of the held-out rows.
+        temperature: that divides them.
     """
-
-    prior: Floats
-    thresholds: Floats
-    labels: Integers
-    probabilities: Floats
-    scripts: Integers
-    measures: Floats
-    ngrams: NDArray[np.uint8]
-
-    def to_config(self) -> dict[str, str]:
-        """As JSON values: little-endian arrays in base64."""
-        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // len(self.prior))))
-        rows = slice(None, None, max(step, 1))
-        levels = np.rint(-np.log(np.clip(self.probabilities[rows], LOWEST, 1)) * LEVELS)
-        kept = {
-            "prior": self.prior,
-            "thresholds": self.thresholds,
-            "labels": self.labels[rows],
-            "probabilities": levels,
-            "scripts": self.scripts[rows],
-            "measures": self.measures[rows],
-            "ngrams": self.ngrams,
-        }
-        return {
-            name: base64.b64encode(np.asarray(values).astype(TYPES[name]).tobytes()).decode()
-            for name, values in kept.items()
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, str], countries: int) -> Self:
-        """Undo `to_config`.
-
-        Raises:
-            ValueError: the arrays do not fit together.
-        """
-        if config.keys() != TYPES.keys():
-            raise ValueError(f"held_out needs {', '.join(TYPES)}")
-        found = {
-            name: np.frombuffer(base64.b64decode(config[name], validate=True), dtype)
-            for name, dtype in TYPES.items()
-        }
-        rows = len(found["labels"])
-        found["measures"] = found["measures"].reshape(rows, 2)
-        levels = found["probabilities"].reshape(rows, countries)
-        raw = np.exp(levels / -LEVELS)
-        found["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
-        if not (
-            found["prior"].shape == found["thresholds"].shape == (countries,)
-            and found["scripts"].shape == (rows,)
-            and found["ngrams"].shape == (2**BITS // 8,)
-            and (found["labels"] < countries).all()
-            and np.isfinite(found["measures"]).all()
-            and (found["prior"] >= 0).all()
-            and (found["thresholds"] >= 0).all()
-        ):
-            raise ValueError("the arrays of held_out do not fit together")
-        return cls(**found)
+    letters = Letters(vocabulary)
+    ngrams = NgramSet(letters)
+    for start in range(0, len(train), CHUNK):
+        offsets = np.asarray(train.offsets[start : start + CHUNK + 1])
+        ngrams.add(train.codes[offsets[0] : offsets[-1]])
+    codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
+    countries = logits.shape[1]
+    probabilities = softmax(logits / temperature, axis=1)
+    return HeldOut(
+        prior=np.bincount(train.labels, minlength=countries) / len(train),
+        thresholds=set_thresholds(probabilities, labels),
+        labels=labels,
+        probabilities=probabilities,
+        scripts=letters.scripts(codes, offsets),
+        measures=np.stack([ngrams.known(codes, offsets), logsumexp(logits, axis=1)], axis=1),
+        ngrams=ngrams.bits,
+    )

@@ -1,15 +1,19 @@
-"""Which texts are no surname, and the surname within a full name, by rules that docs/predict.md lists."""
+"""Which texts are no surname, and the surname within a full name: rules, see docs/predict.md."""
 
 import unicodedata
 
-TITLES = frozenset(
-    ["dr", "prof", "mr", "mrs", "ms", "miss", "sir", "lady", "lord", "herr", "frau", "hr", "fr", "mme", "mlle", "monsieur", "madame", "sr", "sra", "srta", "don", "doña", "signor", "signora", "ing", "mag", "dipl", "rev"]
-)
-SUFFIXES = frozenset(["jr", "sr", "ii", "iii", "iv", "phd", "md", "esq"])
+_TITLES = """
+dr prof mr mrs ms miss sir lady lord herr frau hr fr mme mlle monsieur madame sr sra srta don doña
+signor signora ing mag dipl rev
+"""
+_SUFFIXES = "jr sr ii iii iv phd md esq"
 # Words that belong to the surname after them.
-PARTICLES = frozenset(
-    ["van", "von", "vom", "zu", "zum", "zur", "der", "den", "dem", "het", "ter", "ten", "te", "'t", "de", "del", "della", "delle", "dello", "di", "da", "das", "do", "dos", "du", "des", "d'", "la", "le", "les", "lo", "los", "las", "y", "e", "i", "san", "st", "saint", "ben", "bin", "ibn", "bint", "abu", "al", "el", "ul", "mac", "mc", "o", "ó", "ní", "ua", "uí", "fitz", "af", "av"]
-)
+_PARTICLES = """
+van von vom zu zum zur der den dem het ter ten te 't de del della delle dello di da das do dos du
+des d' la le les lo los las y e i san st saint ben bin ibn bint abu al el ul mac mc o ó ní ua uí
+fitz af av
+"""
+TITLES, SUFFIXES, PARTICLES = (frozenset(x.split()) for x in (_TITLES, _SUFFIXES, _PARTICLES))
 INSIDE = "'’ʼʻ‘`´-‐‑·・. "  # punctuation that surnames contain
 
 
@@ -19,6 +23,8 @@ def is_surname(name: str) -> bool:
     It cannot without a letter; with a digit, a comma or another symbol than `INSIDE`; with an
     initial (one letter and a period); or with a title before other words.
     """
+    if name.isalpha():
+        return True
     words = name.split()
     return (
         any(character.isalpha() for character in name)

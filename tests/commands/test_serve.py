@@ -33,11 +33,14 @@ def test_answers_are_the_apis(client: TestClient, onnx_folder: Path) -> None:
     names = ["Müller", "佐藤", "O'Brien"]
     response = client.post("/predict", json={"names": names, "top": 2})
     assert response.status_code == 200
+    assert response.json()["model"] == load(onnx_folder).model_hash
+    assert response.json()["population"] == "made-up names"
     for found, wanted in zip(
         response.json()["predictions"], load(onnx_folder).predict(names, top=2), strict=True
     ):
         assert (found["name"], found["country"]) == wanted[:2]
         assert found["probability"] == pytest.approx(wanted.probability, abs=1e-6)
+        assert (found["reason"], found["set"]) == (wanted.reason, wanted.set)
         assert [share["country"] for share in found["top"]] == [
             country for country, _ in wanted.top
         ]

@@ -18,11 +18,19 @@ def counting_a(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.stack([count, np.ones_like(count)], axis=1).astype(np.float32)
 
 
+def config(countries: list[str], max_length: int, temperature: float) -> dict[str, object]:
+    return {
+        "vocabulary": VOCABULARY.to_config(),
+        "countries": countries,
+        "normalize": "nfc",
+        "max_length": max_length,
+        "temperature": temperature,
+    }
+
+
 @pytest.fixture
 def model() -> Predictor:
-    return Predictor(
-        counting_a, VOCABULARY, ["Aland", "Other"], {"normalize": "nfc", "max_length": 9}, 0.5
-    )
+    return Predictor(counting_a, config(["Aland", "Other"], 9, 0.5))
 
 
 def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
@@ -61,7 +69,7 @@ def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
         seen.append(codes.shape)
         return counting_a(codes)
 
-    model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
+    model = Predictor(logits, config(["A", "B"], 999, 1.0))
     return model, seen
 
 
@@ -86,7 +94,7 @@ def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> N
 def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
     frame = model.frame(["aaa", "a"], top=2, abstain=0.6)
     assert list(frame) == [
-        *("name", "country", "probability"),
+        *("name", "country", "probability", "reason", "set"),
         *("country_1", "probability_1", "country_2", "probability_2"),
     ]
     assert frame["country"].tolist() == ["Aland", UNSURE]

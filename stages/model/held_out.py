@@ -1,8 +1,15 @@
-"""Whether a name looks like the names of the training corpus. NumPy only."""
+"""What a bundle keeps of held-out rows, and what follows for a name. NumPy only.
 
+Held-out rows are labelled names that the model was not trained on. From them follow the set of
+countries that a name may come from, and whether it looks like the names of the training corpus.
+"""
+
+import base64
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +20,21 @@ from stages.corpus.vocabulary import END, UNKNOWN, Vocabulary
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
+LEVELS = 16  # stored values for each unit of the log of a probability
+MOST_ROWS, MOST_CELLS = 4096, 2**20  # of held-out rows in a bundle
+TYPES = {
+    "prior": "<f8",
+    "thresholds": "<f8",
+    "labels": "<u2",
+    "probabilities": "<u1",
+    "scripts": "<i2",
+    "measures": "<f4",
+    "ngrams": "<u1",
+}
+LOWEST = 1e-6  # probabilities below this count as this: float32 has few digits there
 ORDERS = (3, 4)  # lengths of the n-grams
 BITS = 20  # log2 of the number of hash values
-FALSE_ALARMS = 0.015  # share of held-out names that are called unfamiliar
+FALSE_ALARMS = 0.01  # share of held-out names that are called unfamiliar; of new names, some more
 # Odd numbers, one for each character of an n-gram: multiply-shift hashing.
 FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
 
@@ -66,13 +85,13 @@ class NgramSet:
         self._letters = letters
         self.bits = np.zeros(2**BITS // 8, dtype=np.uint8) if bits is None else bits
 
-    def add(self, codes: Integers, offsets: Integers) -> None:
+    def add(self, codes: Integers) -> None:
         """Add the n-grams of names; see `Letters.scripts`."""
+        known = np.unpackbits(self.bits)
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
-            known = np.unpackbits(self.bits)
             known[hashes[inside]] = 1
-            self.bits = np.packbits(known)
+        self.bits = np.packbits(known)
 
     def known(self, codes: Integers, offsets: Integers) -> Floats:
         """(names,) share of known n-grams, the mean over `ORDERS`; see `Letters.scripts`."""
@@ -142,3 +161,99 @@ def _fisher(reference: Floats, values: Floats) -> Floats:
         ranks = np.searchsorted(np.sort(reference[:, n]), values[:, n], side="right")
         total += np.log((ranks + 1) / (len(reference) + 1))
     return total
+
+
+def prediction_sets(probabilities: Floats, thresholds: Floats) -> NDArray[np.bool_]:
+    """(names, countries): which countries are in each set; the most probable one always is."""
+    best = probabilities == probabilities.max(axis=1, keepdims=True)
+    return np.asarray((probabilities >= thresholds) | best)
+
+
+def reweight(probabilities: Floats, prior: Floats, shares: Floats) -> Floats:
+    """Probabilities in a population with these shares by Bayes' rule.
+
+    Args:
+        probabilities: (names, countries).
+        prior: (countries,) shares under which the probabilities hold.
+        shares: (countries,) of the population.
+    """
+    posteriors = probabilities * (shares / np.maximum(prior, LOWEST))
+    return np.asarray(posteriors / posteriors.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a bundle keeps of the held-out rows.
+
+    Attributes:
+        prior: (countries,) shares of the training rows.
+        thresholds: (countries,) for `prediction_sets`.
+        labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
+        probabilities: (rows, countries)
+        scripts: (rows,) for `Familiarity`.
+        measures: (rows, 2) for `Familiarity`.
+        ngrams: bits of an `NgramSet`.
+    """
+
+    prior: Floats
+    thresholds: Floats
+    labels: Integers
+    probabilities: Floats
+    scripts: Integers
+    measures: Floats
+    ngrams: NDArray[np.uint8]
+
+    @cached_property
+    def familiarity(self) -> Familiarity:
+        """The rows as a reference for unfamiliar names."""
+        return Familiarity(self.scripts, self.measures)
+
+    def to_config(self) -> dict[str, str]:
+        """As JSON values: little-endian arrays in base64."""
+        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // len(self.prior))))
+        rows = slice(None, None, max(step, 1))
+        levels = np.rint(-np.log(np.clip(self.probabilities[rows], LOWEST, 1)) * LEVELS)
+        kept = {
+            "prior": self.prior,
+            "thresholds": self.thresholds,
+            "labels": self.labels[rows],
+            "probabilities": levels,
+            "scripts": self.scripts[rows],
+            "measures": self.measures[rows],
+            "ngrams": self.ngrams,
+        }
+        return {
+            name: base64.b64encode(np.asarray(values).astype(TYPES[name]).tobytes()).decode()
+            for name, values in kept.items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, str], countries: int) -> Self:
+        """Undo `to_config`.
+
+        Raises:
+            ValueError: the arrays do not fit together.
+        """
+        if config.keys() != TYPES.keys():
+            raise ValueError(f"held_out needs {', '.join(TYPES)}")
+        found = {
+            name: np.frombuffer(base64.b64decode(config[name], validate=True), dtype)
+            for name, dtype in TYPES.items()
+        }
+        rows = len(found["labels"])
+        found["measures"] = found["measures"].reshape(rows, 2)
+        levels = found["probabilities"].reshape(rows, countries)
+        raw = np.exp(levels / -LEVELS)
+        found["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
+        if not (
+            rows > 0
+            and found["prior"].shape == found["thresholds"].shape == (countries,)
+            and found["scripts"].shape == (rows,)
+            and found["ngrams"].shape == (2**BITS // 8,)
+            and (found["labels"] < countries).all()
+            and np.isfinite(found["measures"]).all()
+            and (found["prior"] >= 0).all()
+            and (found["thresholds"] >= 0).all()
+        ):
+            raise ValueError("the arrays of held_out do not fit together")
+        return cls(**found)
