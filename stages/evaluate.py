@@ -17,6 +17,7 @@ from stages.core.params import Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
 from stages.model.bundle import load_model
+from stages.model.held_out import HeldOut, prediction_sets
 from stages.model.metrics import (
     Labels,
     expected_calibration_error,
@@ -48,6 +49,16 @@ def main() -> None:
         "ece": expected_calibration_error(raw, labels, bins),
     }
     countries = per_country(labels, predictions, config.countries)
+    for n, values in enumerate(countries.values()):
+        own = labels == n
+        values["confidence"] = float(probabilities[own].max(axis=1).mean()) if own.any() else 0.0
+    if config.held_out:
+        known = HeldOut.from_config(config.held_out, len(config.countries))
+        sets = prediction_sets(probabilities, known.thresholds)
+        covered = sets[np.arange(len(labels)), labels]
+        metrics |= {"coverage": float(covered.mean()), "set_size": float(sets.sum(1).mean())}
+        for n, values in enumerate(countries.values()):
+            values["coverage"] = float(covered[labels == n].mean()) if (labels == n).any() else 1.0
     write_json(METRICS, {**metrics, "uncalibrated": uncalibrated})
     write_json(COUNTRIES, countries)
     write_text(PLOTS / "confusion.csv", confusion(labels, predictions, config.countries))

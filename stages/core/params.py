@@ -154,6 +154,7 @@ class GateParams(Block):
     floor_support: Count
     floor_f1: Annotated[float, Field(ge=0, le=1)]
     floor_drop: Annotated[float, Field(ge=0, le=1)]
+    floor_coverage: Annotated[float, Field(ge=0, le=1)]
 
 
 class Params(Block):
