@@ -56,6 +56,7 @@ def test_exported_model_answers_as_torch_and_metrics_say_so(project: Path) -> No
     export.main()
     metrics = json.loads(Path("metrics/export.json").read_text("utf-8"))
     assert (metrics["names"], metrics["same_top1"]) == (len(NAMES), 1.0)
+    assert metrics["same_reason_and_set"] == 1.0
     assert metrics["probability_difference_below"] <= 1e-4
     assert metrics["bytes"] == Path("data/onnx/model.onnx").stat().st_size
     np.testing.assert_allclose(
