@@ -34,7 +34,7 @@ TYPES = {
 LOWEST = 1e-6  # probabilities below this count as this: float32 has few digits there
 ORDERS = (3, 4)  # lengths of the n-grams
 BITS = 20  # log2 of the number of hash values
-FALSE_ALARMS = 0.0125  # share of held-out names that are called unfamiliar; of new names, some more
+FALSE_ALARMS = 0.0105  # share of held-out names that are called unfamiliar; of new names, some more
 # Odd numbers, one for each character of an n-gram: multiply-shift hashing.
 FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
 
@@ -142,14 +142,13 @@ class Familiarity:
         Scripts with few held-out rows are pooled; a pool that is too small finds nothing.
         """
         present, counts = np.unique(self.scripts, return_counts=True)
-        enough = present[counts + 1 >= 1 / FALSE_ALARMS]
+        enough = present[counts >= 1 / FALSE_ALARMS]
         own, given = (np.where(np.isin(s, enough), s, -1) for s in (self.scripts, scripts))
         found = np.zeros(len(scripts), dtype=bool)
         for group in np.unique(given):
             reference, names = self.measures[own == group], measures[given == group]
-            alarms = int(FALSE_ALARMS * (len(reference) + 1))
-            if alarms:
-                limit = np.sort(_fisher(reference, reference))[alarms - 1]
+            if len(reference) >= 1 / FALSE_ALARMS:
+                limit = np.quantile(_fisher(reference, reference), FALSE_ALARMS)
                 found[given == group] = _fisher(reference, names) < limit
         return found
 
