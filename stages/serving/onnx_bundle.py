@@ -30,10 +30,10 @@ def save(folder: Path, config: Mapping[str, Any], model: bytes) -> None:
 
     Args:
         folder: created if it does not exist.
-        config: as `Predictor` takes it, with JSON values.
+        config: as `Predictor` takes it, as JSON values.
         model: serialised ONNX.
     """
-    content = {"format": FORMAT, **config}
+    content = {"format": FORMAT, "population": "", "held_out": None, **config}
     _check(content)
     with atomic_path(folder / MODEL) as temporary:
         temporary.write_bytes(model)

@@ -8,7 +8,7 @@ from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving.predictor import BATCH_CODES, UNSURE, Predictor
 
-VOCABULARY = Vocabulary("keep", ("LATIN",), tuple("abc"))
+VOCABULARY = Vocabulary("fold", ("LATIN",), tuple("abc"))
 A = VOCABULARY.code("a")
 
 
@@ -103,7 +103,7 @@ def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
 
 def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
     name, country, effects = model.occlusion(" aab ")
-    assert (name, country) == ("aab", "Aland")
+    assert (name, country) == ("Aab", "Aland")
     assert effects.shape == (3,)
     assert effects[0] == effects[1] > 0
     assert effects[2] == pytest.approx(0)
@@ -112,3 +112,22 @@ def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor
 def test_occlusion_of_a_single_character_compares_with_knowing_nothing(model: Predictor) -> None:
     (effect,) = model.occlusion("b").effects
     assert effect == pytest.approx(model.probabilities(["b"]).max() - 1 / len(model.countries))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("ab", None), ("Ж", "script"), ("a, b", "not a surname"), ("a1", "not a surname")],
+)
+def test_a_reason_makes_the_answer_unsure(model: Predictor, name: str, reason: str | None) -> None:
+    (answer,) = model.predict([name])
+    assert answer.reason == reason
+    assert (answer.country == UNSURE) == (reason is not None)
+
+
+def test_without_held_out_rows_sets_are_empty_and_nothing_is_unfamiliar(model: Predictor) -> None:
+    assert [(a.set, a.reason) for a in model.predict(["ab", "cccc"])] == [([], None)] * 2
+
+
+def test_a_name_written_otherwise_gets_the_same_answer(model: Predictor) -> None:
+    first, *others = model.predict(["Cab", "CAB", "cab", " Cab "])
+    assert all(other[1:] == first[1:] for other in others)
