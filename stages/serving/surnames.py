@@ -14,7 +14,8 @@ des d' la le les lo los las y e i san st saint ben bin ibn bint abu al el ul mac
 fitz af av
 """
 TITLES, SUFFIXES, PARTICLES = (frozenset(x.split()) for x in (_TITLES, _SUFFIXES, _PARTICLES))
-INSIDE = "'’ʼʻ‘`´-‐‑·・. "  # punctuation that surnames contain
+# Punctuation that surnames contain, and the joiners of Indic and Persian writing.
+INSIDE = "'’ʼʻ‘`´-‐‑·・. \u200c\u200d"
 
 
 def is_surname(name: str) -> bool:

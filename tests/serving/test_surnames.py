@@ -8,7 +8,7 @@ from stages.serving.surnames import is_surname, surname
 @pytest.mark.parametrize(
     "name",
     ["Müller", "O'Brien", "O’Brien", "van der Berg", "García-López", "St. John", "佐藤", "Smith ",
-     "de la Cruz", "Ó Briain", "Kaʻahumanu", "Lady", "नेपाल"],
+     "de la Cruz", "Ó Briain", "Kaʻahumanu", "Lady", "नेपाल", "श्रेष्\u200dठ"],
 )  # fmt: skip
 def test_surnames_pass(name: str) -> None:
     assert is_surname(name)
