@@ -44,7 +44,7 @@ SOURCES: dict[str, Any] = tomllib.loads((HERE / "sources.toml").read_text(encodi
 PEOPLE: dict[str, dict[str, str]] = tomllib.loads(
     (HERE / "people.toml").read_text(encoding="utf-8")
 )
-NAMES_PER_COUNTRY = 1500
+NAMES_PER_COUNTRY = 2000
 LONGEST = 20
 MOST_BLANKS = 2
 TEST_SHARE = 3  # every third group
@@ -187,10 +187,16 @@ def read(source: List) -> dict[str, set[str]]:
     """Read one list: its clean names, in its order, with the Latin spellings that it gives."""
     listing: dict[str, set[str]] = defaultdict(set)
     reader = READERS[SOURCES["packages"][source.package]["form"]]
-    names = (entry for entry in reader(source) if re.match(source.only, entry[0]))
-    for _, (listed, latin) in zip(range(source.cap or sys.maxsize), names, strict=False):
+    entries = [entry for entry in reader(source) if re.match(source.only, entry[0])]
+    if source.cap and not source.ranked:
+        entries.sort(key=lambda entry: digest(entry[0]))
+    for listed, latin in entries[: source.cap]:
         if name := clean(listed):
-            listing[name] |= {clean(spelling) for spelling in latin} - {"", name}
+            spellings = {clean(spelling) for spelling in latin}
+            if whole := clean(listed, particles=True):
+                spellings |= {name} if whole != name else set()
+                name = whole
+            listing[name] |= spellings - {"", name}
     return dict(listing)
 
 
@@ -205,17 +211,17 @@ _PLACEHOLDERS = {
 }
 
 
-def clean(text: str) -> str:
+def clean(text: str, particles: bool = False) -> str:
     """Return a listed name in its one spelling here, or "" if it is no usable surname.
 
-    Particles in front go (van Lennep -> Lennep): lists differ in whether they have them.
+    Unless ``particles``, those in front go (van Lennep -> Lennep): lists differ in having them.
     """
     name = " ".join(unicodedata.normalize("NFC", text.translate(_APOSTROPHES)).split())
     # Lists in one case (CHEN, satou, wiśniewski) would otherwise be told by it.
     if name.isupper() or name.islower():
         name = unicodedata.normalize("NFC", name.title())
     words = name.split(" ")
-    while len(words) > 1 and words[0].lstrip("'")[:1].islower():
+    while not particles and len(words) > 1 and words[0].lstrip("'")[:1].islower():
         words.pop(0)
     name = " ".join(words).rstrip(_TRAILING)
     return name if _is_usable(name) else ""
@@ -326,7 +332,7 @@ def kept(lists: dict[str, list[List]]) -> Iterator[tuple[str, List, Listing, Lis
             if kind == "wide":
                 rivals = [owned[k][c] for k in KINDS[:2] for c in lists if c != country]
             foreign = set().union(*rivals) - owned["core"][country] if kind != "core" else set()
-            own = {name: given for name, given in listing.items() if fold(name) not in foreign}
+            own = {n: given for n, given in listing.items() if not _folds({n: given}) & foreign}
             yield country, source, listing, own
             if source.client == "pip":
                 owned[kind][country] |= _folds(own)
