@@ -83,8 +83,10 @@ class Surname:
 
     @property
     def folds(self) -> set[str]:
-        """What the name is recognised by, however it is written."""
-        return {fold(spelling) for spelling in (self.name, *self.romanised)}
+        """What the name is recognised by, however it is written, and as its masculine form."""
+        folds = {fold(spelling) for spelling in (self.name, *self.romanised)}
+        rules = SOURCES["feminine"].get(self.country, [])
+        return folds | {re.sub(f"{end}$", masculine, f) for f in folds for end, masculine in rules}
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def download(package: str, folder: Path = DOWNLOADS) -> Path:
     path = folder / f"{package.lstrip('@').replace('/', '-')}-{pin['version']}.tgz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", "--silent", f"{package}@{pin['version']}"]
+        command = ["npm", "pack", "--silent", "--fetch-retries=0", f"{package}@{pin['version']}"]
         try:
             subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
         except (OSError, subprocess.SubprocessError) as error:
@@ -309,10 +311,10 @@ def _romanised_arabic(name: str) -> Iterator[str]:
 Listing = dict[str, set[str]]  # the names of one list, each with the spellings that the list gives
 
 
-def table_of_lists() -> dict[str, list[List]]:
-    """Return the lists of each country, as sources.toml has them."""
+def table_of_lists(client: str = "") -> dict[str, list[List]]:
+    """Return the lists of each country, as sources.toml has them, or those that a client brings."""
     return {
-        country: [List(**entry) for entry in entries]
+        country: [s for s in (List(**entry) for entry in entries) if client in ("", s.client)]
         for country, entries in SOURCES["countries"].items()
     }
 
