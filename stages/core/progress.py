@@ -22,7 +22,7 @@ class Progress:
 
     def __init__(self, title: str, total: int | None = None, unit: str = "names") -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done = 0
+        self.done = 0
         self._started = self._shown = time.monotonic()
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -50,14 +50,14 @@ class Progress:
 
     def advance(self, items: int) -> None:
         """Count ``items`` more as done."""
-        self._done += items
+        self.done += items
         now = time.monotonic()
-        rate = f"{self._done / max(now - self._started, 1e-9):,.0f} {self._unit}/s"
+        rate = f"{self.done / max(now - self._started, 1e-9):,.0f} {self._unit}/s"
         self._bar.update(self._task, advance=items, rate=rate)
         if self._bar.disable and now - self._shown > PLAIN_SECONDS:
             self._shown = now
             whole = f" of {self._total:,}" if self._total else ""
-            print(f"{self._title}: {self._done:,}{whole} {self._unit}, {rate}", flush=True)
+            print(f"{self._title}: {self.done:,}{whole} {self._unit}, {rate}", flush=True)
 
     def say(self, line: str) -> None:
         """Print a line of its own above the bar."""

@@ -1,6 +1,5 @@
 """Names as three flat arrays on disk: memory-mapped, no Python object per name."""
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,14 +24,12 @@ class Names:
         offsets: (names + 1,) name i is ``codes[offsets[i]:offsets[i + 1]]``.
         labels: (names,) country of each name, as its place in the country index.
         seen: (names,) whether the name also stands in the training data.
-        by_length: (names,) their places in this order: short ones first.
     """
 
     codes: NDArray[Any]
     offsets: NDArray[np.int64]
     labels: NDArray[Any]
     seen: NDArray[np.bool_]
-    by_length: NDArray[np.uint32]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -41,7 +38,7 @@ class Names:
             return cls(
                 *(
                     np.load(folder / f"{part}.npy", mmap_mode="r")
-                    for part in ("codes", "offsets", "labels", "seen", "by_length")
+                    for part in ("codes", "offsets", "labels", "seen")
                 )
             )
         except FileNotFoundError as error:
@@ -49,33 +46,8 @@ class Names:
         except (EOFError, ValueError) as error:
             raise UserError(f"{folder}: damaged: {error}; run dvc repro index") from None
 
-    @classmethod
-    def joined(cls, *parts: Self) -> Self:
-        """All names of several splits, in memory."""
-        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-        return cls(
-            np.concatenate([part.codes for part in parts]),
-            np.concatenate([[0], np.cumsum(lengths)]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.seen for part in parts]),
-            np.argsort(lengths, kind="stable").astype(np.uint32),
-        )
-
     def __len__(self) -> int:
         return len(self.labels)
-
-    def length_bounds(self) -> NDArray[np.int64]:
-        """Where in `by_length` each length begins, and where the last one ends."""
-
-        def length(place: int) -> int:
-            row = int(self.by_length[place])
-            return int(self.offsets[row + 1] - self.offsets[row])
-
-        bounds = [0]
-        while bounds[-1] < len(self):
-            here = length(bounds[-1])
-            bounds.append(bisect_right(range(len(self)), here, lo=bounds[-1], key=length))
-        return np.array(bounds)
 
 
 class NamesWriter:
