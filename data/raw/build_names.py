@@ -485,16 +485,15 @@ def table(train: list[Row], test: list[Row]) -> str:
 
 def people() -> list[Row]:
     """Return the rows of people.toml, which nothing above reads, for the corpus's countries."""
-    return sorted(
-        {
-            Row(name, country)
-            for country, groups in PEOPLE.items()
-            if country in SOURCES["countries"]
-            for group in groups.values()
-            for name in group.split(", ")
-        },
-        key=lambda row: (row.country, row.name),
-    )
+    labels = {country: SOURCES["together"].get(country, country) for country in PEOPLE}
+    found = {
+        Row(name, labels[country])
+        for country, groups in PEOPLE.items()
+        for group in groups.values()
+        for name in group.split(", ")
+        if labels[country] in SOURCES["countries"]
+    }
+    return sorted(found, key=lambda row: (row.country, row.name))
 
 
 def check_versions() -> None:
