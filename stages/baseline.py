@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages.core.errors import exit_code
-from stages.core.files import write_json
+from stages.core.files import write_metrics
 from stages.core.params import Params
 from stages.model.linear import linear_svm
 from stages.model.metrics import accuracy_and_f1
@@ -28,7 +28,7 @@ def main() -> None:
         model = linear_svm(params.ngrams, params.regularisation, params.seed)
         predictions = model.fit(train["name"], train["country"]).predict(test["name"])
     metrics = accuracy_and_f1(test["country"], predictions)
-    write_json(METRICS, metrics)
+    write_metrics(METRICS, metrics)
     print("baseline: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 

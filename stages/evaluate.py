@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from stages.core.errors import exit_code
-from stages.core.files import write_json, write_text
+from stages.core.files import write_csv, write_metrics
 from stages.core.params import Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
@@ -48,21 +48,21 @@ def main() -> None:
         "ece": expected_calibration_error(raw, labels, bins),
     }
     countries = per_country(labels, predictions, config.countries)
-    write_json(METRICS, {**metrics, "uncalibrated": uncalibrated})
-    write_json(COUNTRIES, countries)
-    write_text(PLOTS / "confusion.csv", confusion(labels, predictions, config.countries))
+    write_metrics(METRICS, {**metrics, "uncalibrated": uncalibrated})
+    write_metrics(COUNTRIES, countries)
+    write_csv(PLOTS / "confusion.csv", confusion(labels, predictions, config.countries))
     f1 = pd.DataFrame({"country": list(countries), "f1": [c["f1"] for c in countries.values()]})
-    write_text(PLOTS / "countries.csv", f1.to_csv(index=False, lineterminator="\n"))
+    write_csv(PLOTS / "countries.csv", f1)
     print("evaluate: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
-def confusion(labels: Labels, predictions: Labels, countries: list[str]) -> str:
-    """CSV of every pair that occurs: actual and predicted country, rows, share of actual."""
+def confusion(labels: Labels, predictions: Labels, countries: list[str]) -> pd.DataFrame:
+    """Every pair that occurs: actual and predicted country, rows, share of actual."""
     table = pd.DataFrame({"actual": labels, "predicted": predictions}).astype(int)
     pairs = table.value_counts(sort=False).rename("rows").reset_index()
     pairs["share"] = (pairs["rows"] / pairs.groupby("actual")["rows"].transform("sum")).round(4)
     pairs[["actual", "predicted"]] = np.array(countries)[pairs[["actual", "predicted"]]]
-    return pairs.to_csv(index=False, lineterminator="\n")
+    return pairs
 
 
 if __name__ == "__main__":

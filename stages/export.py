@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from stages.core.errors import UserError, exit_code
-from stages.core.files import write_json
+from stages.core.files import write_metrics
 from stages.model.bundle import load_model
 from stages.serving import bundle, onnx_bundle
 from stages.serving.onnx_graph import OPSET, build
@@ -53,7 +53,7 @@ def main() -> None:
         "max_length": config.max_length,
         "temperature": config.temperature,
     }
-    write_json(METRICS, metrics)
+    write_metrics(METRICS, metrics)
     print(
         f"export: {found.names} test names, {found.same} with torch's country, "
         f"probabilities within {found.difference:.1e}; {len(graph):,} bytes"

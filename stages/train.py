@@ -6,6 +6,7 @@ training resumes from its last checkpoint when it is run again.
 
 import json
 import os
+import platform
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from dvclive import Live
 
 from stages.core.errors import UserError, exit_code
-from stages.core.files import write_json
+from stages.core.files import rounded, write_metrics
 from stages.core.interrupt import StopRequest
 from stages.core.params import Params
 from stages.core.runtime import Runtime
@@ -83,7 +84,7 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     if held_out := splits.get("calibration"):
         temperature = fit_temperature(all_logits(model, held_out, size), held_out.labels)
         print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
-    write_json(EPOCHS, by_epoch(trainer.position.history))
+    write_metrics(EPOCHS, by_epoch(trainer.position.history))
     config = bundle.Config(
         model=params.model,
         vocabulary=bundle.VocabularyConfig(**index["vocabulary"]),
@@ -96,6 +97,9 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
             "device": str(runtime.device),
             "precision": precision,
             "threads": params.train.threads,
+            "arithmetic": params.train.arithmetic,
+            "machine": platform.machine(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
         },
     )
     bundle.save(MODEL, config, model)
@@ -107,7 +111,7 @@ def log(live: Live | None, metrics: Metrics) -> None:
     if live:
         live.step += 1
         for name, value in metrics.items():
-            live.log_metric(name.replace("_", "/", 1), value)
+            live.log_metric(name.replace("_", "/", 1), rounded(value))
         live.make_summary()  # type: ignore[no-untyped-call]
 
 

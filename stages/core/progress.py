@@ -1,8 +1,7 @@
-"""How far long work has come: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -18,7 +17,7 @@ PLAIN_SECONDS = 30
 
 
 class Progress:
-    """Count items of work; shows the rate per second and, if ``total`` is given, the time left."""
+    """Counts items of work; shows the rate and, given ``total``, the time left."""
 
     def __init__(self, title: str, total: int | None = None, unit: str = "names") -> None:
         self._title, self._total, self._unit = title, total, unit
@@ -40,12 +39,7 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def advance(self, items: int) -> None:

@@ -292,7 +292,7 @@ def test_a_second_training_beside_dvc_is_told_at_once(project: Path) -> None:
     first = start(project, "python", "-m", "stages.train")
     wait_until(lambda: checkpoints(project))
     line = one_line(stage(project, "train"))
-    assert line == "onoma: .onoma/train.lock: held by another process at the same work; wait\n"
+    assert line == "onoma: .onoma/train.lock: another process holds it; wait for it to end\n"
     first.kill()  # the operating system frees the lock
     first.wait()
     with FileLock(project / ".onoma/train.lock", blocking=False):
