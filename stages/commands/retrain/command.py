@@ -204,7 +204,12 @@ def gate(checkout: Checkout, old: Path | None) -> dict[str, Any]:
     labels = pd.read_parquet(test, columns=["country"])["country"].tolist()
     baseline = json.loads(checkout.read("metrics/baseline.json"))
     challenger = answers(checkout.folder)
-    verdict = judge(labels, challenger, answers(old) if old else None, baseline, params)
+    countries = json.loads(checkout.read("metrics/countries.json"))
+    coverage = {
+        name: values["coverage"] for name, values in countries.items() if "coverage" in values
+    }
+    champion = answers(old) if old else None
+    verdict = judge(labels, challenger, champion, baseline, params, coverage)
     write_json(checkout.folder / GATE, verdict)
     return verdict
 

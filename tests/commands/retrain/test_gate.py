@@ -19,6 +19,7 @@ PARAMS = GateParams(
     floor_support=50,
     floor_f1=0.2,
     floor_drop=0.15,
+    floor_coverage=0.7,
 )
 NO_BAR = {"accuracy": 0.0, "macro_f1": 0.0}
 ROWS = 1200
@@ -111,6 +112,15 @@ def test_a_country_that_collapses_is_rejected_though_accuracy_gains() -> None:
     assert "F1 of Cland 0.0000 is below its floor" in found["reason"]
     few = PARAMS.model_copy(update={"macro_f1_margin": -1.0, "floor_support": 61})
     assert judge(labels, answers(new), answers(old), NO_BAR, few)["verdict"] == "promote"
+
+
+def test_a_country_that_prediction_sets_seldom_cover_is_rejected() -> None:
+    labels, new = right_with(0.9, 1)
+    good = {"Aland": 0.9, "Bland": 0.88, "Cland": 0.71}
+    assert judge(labels, new, None, NO_BAR, PARAMS, good)["verdict"] == "promote"
+    found = judge(labels, new, None, NO_BAR, PARAMS, {**good, "Bland": 0.6})
+    assert found["verdict"] == "reject"
+    assert "coverage of Bland 0.6000 is below 0.7000" in found["reason"]
 
 
 def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None:
