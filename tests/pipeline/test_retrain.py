@@ -27,7 +27,12 @@ TRAIN = "data/raw/names_train.csv.gz"
 def project(make_clone: Callable[..., Path]) -> Path:
     """A toy project whose gate has no bar but the champion, and no stage that it can do without."""
     clone = make_clone(
-        train=60, test=400, gate__baseline_margin=-1.0, gate__floor_f1=0.0, train__epochs=4
+        train=60,
+        test=400,
+        gate__baseline_margin=-1.0,
+        gate__floor_f1=0.0,
+        gate__floor_coverage=0.0,
+        train__epochs=4,
     )
     path = clone / "dvc.yaml"
     pipeline = YAML().load(path.read_text(encoding="utf-8"))
