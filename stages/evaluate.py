@@ -1,8 +1,8 @@
 """Stage evaluate: the trained model on the test names -> metrics, overall and per country.
 
-Reads data/model, data/index and ``evaluate.people``; writes metrics/evaluate.json, metrics/countries.json,
-metrics/details.json (for the model card) and the plots' metrics/evaluate/confusion.csv and
-metrics/evaluate/countries.csv.
+Reads data/model, data/index and ``evaluate.people``; writes metrics/evaluate.json,
+metrics/countries.json, metrics/details.json (for the model card) and the plots'
+metrics/evaluate/confusion.csv and metrics/evaluate/countries.csv.
 """
 
 import sys
