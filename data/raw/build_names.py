@@ -14,61 +14,27 @@ one file.
 import argparse
 import csv
 import gzip
-import hashlib
-import importlib
 import io
-import json
 import re
-import subprocess
 import sys
-import tarfile
 import tomllib
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from anyascii import anyascii
+from name_lists import List, Listing, check_versions, digest, read, table_of_lists
+from name_spelling import HERE, SOURCES, fold, romanise
 
-from stages.core.errors import UserError, exit_code
+from stages.core.errors import exit_code
 from stages.core.files import atomic_path
-from stages.corpus.normalize import script
 
-HERE = Path(__file__).resolve().parent
-DOWNLOADS = HERE.parents[1] / ".onoma" / "downloads"
-SOURCES: dict[str, Any] = tomllib.loads((HERE / "sources.toml").read_text(encoding="utf-8"))
 PEOPLE: dict[str, dict[str, str]] = tomllib.loads(
     (HERE / "people.toml").read_text(encoding="utf-8")
 )
 NAMES_PER_COUNTRY = 2000
-LONGEST = 20
-MOST_BLANKS = 2
 TEST_SHARE = 5  # every fifth name
 KINDS = ("core", "residents", "wide")  # of lists: sources.toml says what they mean
-
-Listed = tuple[str, Iterable[str]]  # a name and the Latin spellings that its list gives
-
-
-@dataclass(frozen=True)
-class List:
-    """One list of one package, as a line of sources.toml describes it."""
-
-    package: str
-    file: str = ""
-    key: str = ""
-    kind: str = "core"
-    cap: int | None = None
-    ranked: bool = False
-    only: str = ""
-
-    @property
-    def client(self) -> str:
-        """Who brings the package: pip or npm."""
-        return str(SOURCES["packages"][self.package]["client"])
 
 
 @dataclass(frozen=True)
@@ -98,225 +64,7 @@ class Row:
     romanised: bool = False
 
 
-# ---- read the packages
-
-
-def faker(source: List) -> Iterator[Listed]:
-    """Names of a Faker provider, which has them in tuples or as the keys of a dict of weights."""
-    provider = importlib.import_module(f"faker.providers.person.{source.file}").Provider
-    for entry in getattr(provider, source.key or "last_names"):
-        yield (entry, ()) if isinstance(entry, str) else (entry[0], entry[-1:])
-
-
-def mimesis(source: List) -> Iterator[Listed]:
-    """Names of a locale of mimesis, of one gender where it separates them."""
-    data = files("mimesis") / "datasets" / source.file / "person.json"
-    names = json.loads(data.read_text(encoding="utf-8"))["surnames"]
-    for name in names[source.key] if source.key else names:
-        yield name, ()
-
-
-def romaji(_: List) -> Iterator[Listed]:
-    """Kanji and romaji of japanese-personal-name-dataset; long vowels are written out (Satou)."""
-    package = importlib.import_module("japanese_personal_name_dataset")
-    for kanji, entry in package.load_dataset("org", include_last_names=True)[-1].items():
-        yield kanji, [entry["en"]]
-
-
-def variants(source: List) -> Iterator[Listed]:
-    """Names of name-variants with their romanisations; its Vietnamese ones are not spellings."""
-    module = importlib.import_module(f"name_variants.{source.file}")
-    (table,) = (value for key, value in vars(module).items() if key.endswith("_VARIANTS"))
-    for name, entry in table.items():
-        yield name, () if source.file.startswith("vietnamese") else entry["forms"]
-
-
-def json_list(source: List) -> Iterator[Listed]:
-    """Names of a JSON list in an npm package."""
-    for name in json.loads(packed_text(source.package, f"package/src/{source.file}.json")):
-        yield name, ()
-
-
-def faker_js(source: List) -> Iterator[Listed]:
-    """Names of a locale of @faker-js/faker, which has them as `A.B.C`.split(`.`) or [`A`,`B`]."""
-    code = packed_text(source.package, rf"package/dist/{source.file}-[\w-]{{8}}\.js")
-    _, _, code = code.partition("last_name:{")
-    key = re.escape(source.key or "generic")
-    found = re.search(rf"(?:^|[,}}]){key}:(?:`([^`]*)`\.split\(`(.)`\)|\[([^]]*)])", code)
-    if not found:
-        raise UserError(f"{source.package} has no last_name.{key} in {source.file}")
-    joined, separator, array = found.groups()
-    for name in joined.split(separator) if joined else re.findall("`([^`]*)`", array):
-        yield name, ()
-
-
-def packed_text(package: str, pattern: str) -> str:
-    """Return the text of the one file of an npm package whose path matches the pattern."""
-    with tarfile.open(download(package)) as tarball:
-        (name,) = (name for name in tarball.getnames() if re.fullmatch(pattern, name))
-        content = tarball.extractfile(name)
-        assert content is not None
-        return content.read().decode()
-
-
-def download(package: str, folder: Path = DOWNLOADS) -> Path:
-    """Return the tarball of an npm package, downloaded if the folder does not have it.
-
-    Raises:
-        UserError: npm cannot download it, or its SHA-256 is not the pinned one.
-    """
-    pin = SOURCES["packages"][package]
-    path = folder / f"{package.lstrip('@').replace('/', '-')}-{pin['version']}.tgz"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", "--silent", "--fetch-retries=0", f"{package}@{pin['version']}"]
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise UserError(f"cannot download {package}: `npm pack` failed: {error}") from error
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != pin["sha256"]:
-        raise UserError(f"{path} has SHA-256 {found}, sources.toml pins {pin['sha256']}: delete it")
-    return path
-
-
-READERS = {
-    reader.__name__: reader for reader in (faker, mimesis, romaji, variants, json_list, faker_js)
-}
-
-
-def read(source: List) -> dict[str, set[str]]:
-    """Read one list: its clean names, in its order, with the Latin spellings that it gives."""
-    listing: dict[str, set[str]] = defaultdict(set)
-    reader = READERS[SOURCES["packages"][source.package]["form"]]
-    entries = [entry for entry in reader(source) if re.match(source.only, entry[0])]
-    if source.cap and not source.ranked:
-        entries.sort(key=lambda entry: digest(entry[0]))
-    for listed, latin in entries[: source.cap]:
-        if name := clean(listed):
-            spellings = {clean(spelling) for spelling in latin}
-            if whole := clean(listed, particles=True):
-                spellings |= {name} if whole != name else set()
-                name = whole
-            listing[name] |= spellings - {"", name}
-    return dict(listing)
-
-
-# ---- clean
-
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼʻ′´`", "'"))
-_TRAILING = " '-.,;:"
-# Not surnames, though the lists have them.
-_PLACEHOLDERS = {
-    *("doe", "name", "surname", "unknown", "dussen van"),
-    *("koch ii", "the elder", "vi", "xx", "autres noms"),
-}
-
-
-def clean(text: str, particles: bool = False) -> str:
-    """Return a listed name in its one spelling here, or "" if it is no usable surname.
-
-    Unless ``particles``, those in front go (van Lennep -> Lennep): lists differ in having them.
-    """
-    name = " ".join(unicodedata.normalize("NFC", text.translate(_APOSTROPHES)).split())
-    # Lists in one case (CHEN, satou, wiśniewski) would otherwise be told by it.
-    if name.isupper() or name.islower():
-        name = unicodedata.normalize("NFC", name.title())
-    words = name.split(" ")
-    while not particles and len(words) > 1 and words[0].lstrip("'")[:1].islower():
-        words.pop(0)
-    name = " ".join(words).rstrip(_TRAILING)
-    return name if _is_usable(name) else ""
-
-
-def _is_usable(name: str) -> bool:
-    return (
-        name[:1].isalpha()
-        and len(name) <= LONGEST
-        and name.count(" ") <= MOST_BLANKS
-        and all(c in " '-" or unicodedata.category(c)[0] in "LM" for c in name)
-        and name.lower() not in _PLACEHOLDERS
-        and fold(name) != ""
-    )
-
-
-def fold(name: str) -> str:
-    """Reduce a name to lower-case a to z: Müller and Muller, Иванов and Ivanov are one."""
-    return re.sub("[^a-z]", "", anyascii(name).lower())
-
-
-# ---- romanise
-
-
-def romanise(name: str, given: Iterable[str] = (), country: str = "") -> frozenset[str]:
-    """Return a name's spellings in ASCII, other than its own: those given, or a transliteration.
-
-    The country's replacements in sources.toml go before anyascii. Kanji need their spellings given:
-    anyascii reads them as Chinese. Arabic script leaves out the vowels: arabic.txt has them.
-    """
-    if script(name[0]) == "ARABIC":
-        return frozenset(_romanised_arabic(name))
-    given = set(given)
-    rules = SOURCES["romanisation"].get(country, [])
-    spellings = given | {_replaced(spelling, rules) for spelling in given or {name}}
-    return frozenset({clean(_in_ascii(spelling)) for spelling in spellings} - {"", name})
-
-
-def _replaced(name: str, rules: list[list[str]]) -> str:
-    if not rules:
-        return name
-    name = name.lower()
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name.title()
-
-
-def _in_ascii(name: str) -> str:
-    latin = anyascii(name)
-    # Where a script has no capitals, anyascii begins every syllable with one: OuYang.
-    if name.lower() == name.upper():
-        latin = latin.capitalize()
-    return latin if script(name[0]) == "LATIN" else latin.replace("'", "")
-
-
-def _arabic_stem(name: str) -> tuple[str, str]:
-    """Divide a name in Arabic script into its article and a stem in one spelling."""
-    article, stem = re.fullmatch("((?:[آا]ل )?(?:ال)?)(.*)", name).groups()  # type: ignore[union-attr]
-    stem = stem.translate(str.maketrans("أإآى", "اااي"))
-    return article, re.sub("عبد ?ال", "عبد ال", stem)
-
-
-def _arabic_table() -> dict[str, list[str]]:
-    table = {}
-    for line in (HERE / "arabic.txt").read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        latin = [word for word in words if word.isascii()]
-        table[_arabic_stem(" ".join(words[: -len(latin)]))[1]] = latin
-    return table
-
-
-_ARABIC = _arabic_table()
-
-
-def _romanised_arabic(name: str) -> Iterator[str]:
-    article, stem = _arabic_stem(name)
-    for latin in _ARABIC.get(stem, ()):
-        yield latin
-        if article:
-            yield f"Al-{latin}"
-
-
 # ---- select
-
-Listing = dict[str, set[str]]  # the names of one list, each with the spellings that the list gives
-
-
-def table_of_lists(client: str = "") -> dict[str, list[List]]:
-    """Return the lists of each country, as sources.toml has them, or those that a client brings."""
-    return {
-        country: [s for s in (List(**entry) for entry in entries) if client in ("", s.client)]
-        for country, entries in SOURCES["countries"].items()
-    }
 
 
 def kept(lists: dict[str, list[List]]) -> Iterator[tuple[str, List, Listing, Listing]]:
@@ -370,11 +118,6 @@ def select(lists: dict[str, list[List]]) -> list[Surname]:
 
 
 # ---- cap
-
-
-def digest(text: str) -> str:
-    """Return a fixed but arbitrary sort key: the draw that needs no random generator."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def cap(surnames: Iterable[Surname], most: int = NAMES_PER_COUNTRY) -> list[Surname]:
@@ -494,26 +237,6 @@ def people() -> list[Row]:
         if labels[country] in SOURCES["countries"]
     }
     return sorted(found, key=lambda row: (row.country, row.name))
-
-
-def check_versions() -> None:
-    """Refuse to build from other packages than the pinned ones.
-
-    Raises:
-        UserError: one is missing or has another version.
-    """
-    for package, pin in SOURCES["packages"].items():
-        if pin["client"] == "npm":
-            continue
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            found = "not installed"
-        if found != pin["version"]:
-            raise UserError(
-                f"{package} is {found}, the corpus needs {pin['version']}: "
-                "install the `corpus` extra"
-            )
 
 
 def build() -> dict[str, list[Row]]:

@@ -105,6 +105,7 @@ class EvaluateParams(Block):
 
     batch_size: Count
     ece_bins: Count
+    people: Annotated[str, Field(min_length=1)]
 
 
 class BaselineParams(Block):

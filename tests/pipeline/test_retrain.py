@@ -278,6 +278,19 @@ def test_without_thresholds_nothing_is_blessed(project: Path) -> None:
     assert champions(project) == []
 
 
+def test_other_last_digits_are_not_mistaken_for_another_model(project: Path) -> None:
+    set_params(project, gate__floor_coverage=0.0)
+    git(project, "commit", "--quiet", "--all", "--message=no floor")
+    assert retrain(project).returncode == 0
+    (first,) = champions(project)
+    set_params(project, train__arithmetic="native")
+    git(project, "commit", "--quiet", "--all", "--message=the processor's own kernels")
+    done = retrain(project)
+    assert done.returncode == 0, done.stderr
+    assert "retrain: nothing to do: the answers are those of" in done.stdout
+    assert champions(project) == [first]
+
+
 def test_stopped_by_sigterm_it_stops_what_it_started(project: Path) -> None:
     process = subprocess.Popen(
         command(), cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
