@@ -44,7 +44,7 @@ def main() -> None:
         shutil.rmtree(left)
     with (
         tempfile.TemporaryDirectory(dir=INDEX, prefix=".new.") as scratch,
-        start_tasks(params.ingest.processes, params.ingest.cluster, Path(scratch)) as tasks,
+        start_tasks(params.ingest.processes, params.ingest.cluster, INDEX) as tasks,
     ):
         new = Path(scratch).absolute()
         test_sizes, test_names = zip(*tasks.map(survey_test, test), strict=True)

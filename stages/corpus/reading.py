@@ -9,7 +9,7 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,7 @@ def parse(block: Block, params: IngestParams, known: frozenset[str] | None = Non
     )
 
 
-def _distinct_lines(content: bytes, encoding: str) -> tuple[NDArray[np.int32], pa.Array]:
+def _distinct_lines(content: bytes, encoding: str) -> tuple[NDArray[np.integer[Any]], pa.Array]:
     """Place of each line among the distinct ones, and these, as UTF-8 without their line ends."""
     if encoding.lower() not in ("utf-8", "utf8"):
         # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.

@@ -82,7 +82,7 @@ class HoldOut:
 def read_group(group: RowGroup, hold_out: HoldOut | None) -> pd.DataFrame:
     """Name and country of each row, as categories, and its split; without ``hold_out``, test."""
     with pq.ParquetFile(group.path, read_dictionary=["name", "country"]) as file:
-        frame = file.read_row_group(group.number).to_pandas()
+        frame: pd.DataFrame = file.read_row_group(group.number).to_pandas()
     return frame.assign(split=hold_out.split(frame["name"], group.first) if hold_out else TEST)
 
 
@@ -107,10 +107,11 @@ def survey(group: RowGroup, hold_out: HoldOut, asked: pd.Index) -> tuple[Sizes, 
     frame["trained"] = frame["split"] == TRAIN
     rows = np.bincount(frame.loc[frame["trained"], "name"].cat.codes, minlength=len(names))
     weights = np.repeat(rows, names.str.len())
-    counts = np.bincount(codepoints("".join(names)), weights).astype(np.int64)
+    counts = np.bincount(codepoints("".join(names.tolist())), weights).astype(np.int64)
     countries = frame.groupby("country", observed=True).agg({"name": "first", "trained": "any"})
     points = np.flatnonzero(counts)
-    seen = asked.isin(names[rows > 0])
+    seen = np.zeros(len(asked), dtype=bool)
+    seen[np.setdiff1d(asked.get_indexer(names[rows > 0]), -1)] = True
     return sizes_of(frame), Survey(
         pd.Series(counts[points], points), countries.astype({"name": "str"}), seen
     )
@@ -152,7 +153,8 @@ class Encoder:
         codes, offsets = self.vocabulary.encode(frame["name"].cat.categories.tolist())
         encoded = pa.LargeListArray.from_arrays(offsets, codes)
         frame["label"] = frame["country"].cat.set_categories(self.countries).cat.codes
-        for split, rows in frame.groupby("split"):
+        for split in np.unique(frame["split"]).tolist():
+            rows = frame[frame["split"] == split]
             names = encoded.take(pa.array(rows["name"].cat.codes))
             first_name, first_code = before[split].tolist()
             seen = rows["name"].isin(self.seen) if split == TEST else split != VALIDATION
