@@ -1,7 +1,7 @@
 """Tasks in other processes, of this machine (loky) or of a Dask cluster; results in order.
 
-Both are executors of `concurrent.futures`. `joblib.Parallel(return_as="generator")` is not used:
-it takes new items whether or not its results are read, so that memory has no bound.
+Both are used through `submit` and futures. `joblib.Parallel(return_as="generator")` is not: it
+takes new items whether or not its results are read, so that memory has no bound.
 """
 
 import os
@@ -11,13 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 
@@ -31,9 +32,15 @@ CONNECT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Tasks:
-    """An executor of so many processes, on this machine or of the cluster at an address."""
+    """Processes to work on many items.
 
-    executor: Executor
+    Attributes:
+        submit: starts a task: what `Executor.submit` and Dask's `Client.submit` do.
+        processes: how many there are.
+        cluster: the address of their scheduler; None on this machine.
+    """
+
+    submit: Callable[..., Any]
     processes: int
     cluster: str | None = None
 
@@ -54,10 +61,10 @@ class Tasks:
             if len(first) <= FEW:
                 yield from map(function, chain(first, items))
                 return
-        running: deque[Future[ResultT]] = deque()
+        running: deque[Any] = deque()
         try:
             while first or (first := list(islice(items, 1))):
-                running.append(self.executor.submit(function, first.pop(0)))
+                running.append(self.submit(function, first.pop(0)))
                 if len(running) >= 2 * self.processes:
                     yield running.popleft().result()
             while running:
@@ -99,7 +106,7 @@ def start_tasks(processes: int, cluster: str | None, folder: Path) -> Iterator[T
                 processes, initializer=_end_with_parent, initargs=(os.getpid(),)
             )
             stack.callback(local.shutdown, kill_workers=True)
-            yield Tasks(local, processes)
+            yield Tasks(local.submit, processes)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -114,8 +121,8 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _connect(address: str, folder: Path, stack: ExitStack) -> tuple[Executor, int]:
-    """An executor of the cluster, and how many tasks it runs at once."""
+def _connect(address: str, folder: Path, stack: ExitStack) -> tuple[Callable[..., Any], int]:
+    """What submits a task to the cluster, and how many it runs at once."""
     try:
         from distributed import Client
 
@@ -133,7 +140,7 @@ def _connect(address: str, folder: Path, stack: ExitStack) -> tuple[Executor, in
                 raise UserError(f"{worker}: cannot load onoma; install it there: {brief(found)}")
             if not found:
                 raise UserError(f"{worker}: cannot see {folder}; use storage that workers share")
-    return client.get_executor(), sum(client.nthreads().values())
+    return partial(client.submit, pure=False), sum(client.nthreads().values())
 
 
 def is_file(path: str) -> bool:
