@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from stages.core.errors import UserError, exit_code
-from stages.core.files import write_json
+from stages.core.files import write_metrics
 from stages.model.bundle import load_model
 from stages.serving import bundle, onnx_bundle
 from stages.serving.onnx_graph import OPSET, build
@@ -26,12 +26,12 @@ ONNX = Path("data/onnx")
 METRICS = Path("metrics/export.json")
 ROWS = 2**15
 TOLERANCE = 1e-4  # largest difference of a probability
-TIE = 1e-6  # countries whose probabilities are this close may change places
+TIE = 1e-6  # countries whose probabilities are this close may swap ranks
 
 
 def main() -> None:
     """Run the stage."""
-    torch.set_num_threads(1)  # two threads for products this small wait more than they work
+    torch.set_num_threads(1)  # products this small are faster on one thread
     model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     graph = build(config.model, weights).SerializeToString(deterministic=True)
@@ -53,15 +53,15 @@ def main() -> None:
         "max_length": config.max_length,
         "temperature": config.temperature,
     }
-    write_json(METRICS, metrics)
+    write_metrics(METRICS, metrics)
     print(
         f"export: {found.names} test names, {found.same} with torch's country, "
         f"probabilities within {found.difference:.1e}; {len(graph):,} bytes"
     )
     if found.difference > TOLERANCE or found.changed:
         raise UserError(
-            f"{ONNX}: answers otherwise than {MODEL}: {found.changed} other countries, "
-            f"probabilities up to {found.difference:.1e} away; use {MODEL} and report this"
+            f"{ONNX}: answers differ from {MODEL}'s: {found.changed} countries, "
+            f"probabilities by up to {found.difference:.1e}; use {MODEL} and report this"
         )
 
 
@@ -70,23 +70,23 @@ def test_names() -> Iterator[list[str]]:
     try:
         file = pq.ParquetFile(CLEAN / "test.parquet")
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: not there; run dvc repro ingest") from None
+        raise UserError(f"{error.filename}: no such file; run dvc repro ingest") from None
     for batch in file.iter_batches(ROWS, columns=["name"]):
         yield batch["name"].to_pylist()
 
 
 @dataclass
 class Comparison:
-    """How two models answer the same names."""
+    """How the answers of two models to the same names differ."""
 
     names: int = 0
-    same: int = 0  # with the same likeliest country
-    changed: int = 0  # with another one, and no tie
+    same: int = 0  # with the same most probable country
+    changed: int = 0  # with another one that is not tied
     difference: float = 0.0  # the largest of a probability
 
 
 def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> Comparison:
-    """Ask both models all names."""
+    """Compare the answers of both models to all names."""
     found = Comparison()
     for names in chunks:
         ours, theirs = left.probabilities(names), right.probabilities(names)
@@ -99,7 +99,7 @@ def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> C
 
 
 def power_of_ten_above(value: float) -> float:
-    """A bound that the last bits of a result do not move: 3.1e-7 -> 1e-6."""
+    """A bound that rounding errors do not change: 3.1e-7 -> 1e-6."""
     return float(f"1e{math.floor(math.log10(max(value, 1e-8))) + 1}")
 
 

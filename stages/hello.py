@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from stages.core.errors import UserError, exit_code
-from stages.core.files import write_json, write_text
+from stages.core.files import write_csv, write_metrics
 from stages.core.params import HelloParams, Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.model.lessons import Embedded, Stepped, WholeSequence, learn
@@ -55,9 +55,9 @@ def main() -> None:
         metrics[name] = {"loss": curve[-1], "predicted": predicted, "right": right}
         curves[name] = curve
 
-    write_json(METRICS, metrics)
+    write_metrics(METRICS, metrics)
     epochs = pd.RangeIndex(1, params.hello.epochs + 1, name="epoch")
-    write_text(LOSS, pd.DataFrame(curves, index=epochs).to_csv(lineterminator="\n"))
+    write_csv(LOSS, pd.DataFrame(curves, index=epochs).reset_index())
     for name, result in metrics.items():
         verdict = "right" if result["right"] else f"wrong, not yet {params.hello.target}"
         print(f"hello: {name} writes {result['predicted']}: {verdict}")

@@ -84,12 +84,10 @@ def git(folder: Path, *arguments: str) -> str:
 TINY: dict[str, object] = {
     "model__embedding": 8,
     "model__hidden": 8,
-    "model__buckets": 64,
     "model__wide_buckets": 256,
     "train__threads": 1,
     "train__epochs": 2,
     "train__batch_size": 32,
-    "train__refit": False,  # else torch is imported once more for each training
 }
 
 

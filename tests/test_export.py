@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model (random weights) and a clean test part."""
     monkeypatch.chdir(tmp_path)
     params = Params.load(ROOT / "params.yaml").model.model_copy(
-        update={"embedding": 4, "hidden": 4, "buckets": 16, "wide_buckets": 16}
+        update={"embedding": 4, "hidden": 4, "wide_buckets": 16}
     )
     torch.manual_seed(1)
     model = Classifier(params, len(VOCABULARY), 3)
@@ -73,7 +73,7 @@ def test_same_model_gives_the_same_bytes(project: Path) -> None:
     assert [file.read_bytes() for file in files] == first
 
 
-def test_stage_fails_if_the_exported_model_answers_otherwise(
+def test_stage_fails_if_the_exported_model_answers_differently(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = export.build
@@ -82,7 +82,7 @@ def test_stage_fails_if_the_exported_model_answers_otherwise(
         return right(params, {name: value * 1.5 for name, value in weights.items()})
 
     monkeypatch.setattr(export, "build", wrong)
-    with pytest.raises(UserError, match="answers otherwise"):
+    with pytest.raises(UserError, match="answers differ"):
         export.main()
 
 
@@ -92,7 +92,7 @@ def test_missing_inputs_are_user_errors(tmp_path: Path, monkeypatch: pytest.Monk
         export.main()
 
 
-def test_a_tie_may_change_places_but_another_country_may_not() -> None:
+def test_tied_countries_may_swap_ranks_but_no_others() -> None:
     def answering(*logits: float) -> Predictor:
         row = np.array(logits, dtype=np.float32)
         return Predictor(

@@ -1,7 +1,7 @@
-"""What the model of one checkout says to a table of names, for the gate of `onoma retrain`.
+"""The probabilities that one checkout's model gives a table of names, for the retrain gate.
 
-Run in a process of its own, in the checkout whose code made the model: a champion is scored by
-the code that it was promoted with, however much the code has changed since.
+It runs in a process of its own, in the checkout whose code made the model: a champion is scored
+by the code it was promoted with.
 """
 
 import sys

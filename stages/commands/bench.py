@@ -1,7 +1,7 @@
-"""`onoma bench`: our recipes, the notebook's classifier and a linear SVM on the same files.
+"""`onoma bench`: the recipes, the notebook's classifier and a linear SVM on the same files.
 
-Each contestant runs in a process of its own, in turn, several times; so they share what the machine
-does meanwhile, and nothing else. Times are medians over the runs; run n uses seed n.
+Each contestant runs in a process of its own, in alternation, several times. Times are medians over
+the runs; run n uses seed n.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 from scipy.stats import binomtest
 
 from stages.core.errors import UserError
@@ -26,7 +27,8 @@ from stages.core.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTESTANT = "stages.commands.contestants"
-CONTESTANTS = ("default", "fast", "notebook", "svm")
+CONTESTANTS = ("default", "fast", "seed", "notebook", "svm")
+DEFAULT = ("default", "fast", "notebook", "svm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=3, help="of each contestant (3)")
     parser.add_argument("--target", type=float, default=0.85, help="accuracy to be timed (0.85)")
     parser.add_argument(
-        "--only", choices=CONTESTANTS, nargs="+", default=CONTESTANTS, help="leave the rest out"
+        "--only", choices=CONTESTANTS, nargs="+", default=DEFAULT, help="run these alone"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the contest, print the table, write the figures."""
+    """Run all contestants, print the table, write the figures."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
-    guesses: dict[str, list[NDArray[np.int64]]] = {name: [] for name in args.only}
+    predictions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in args.only}
     with tempfile.TemporaryDirectory(prefix="onoma-bench.") as scratch:
         folder = Path(scratch)
         prepare(folder, args.train.resolve(), args.test.resolve())
@@ -54,12 +56,12 @@ def run(args: argparse.Namespace) -> None:
                 print(f"bench: run {seed} of {args.runs}: {name}", file=sys.stderr, flush=True)
                 work = [sys.executable, "-m", CONTESTANT, name, str(seed), str(args.target)]
                 done = in_folder(folder, work)
-                results[name].append(json.loads(done))
-                guesses[name].append(np.load(folder / "guesses.npy"))
+                results[name].append(json.loads(done.splitlines()[-1]))
+                predictions[name].append(np.load(folder / "predictions.npy"))
     if "svm" in results:
         for name in results:
             for mine, theirs, result in zip(
-                guesses[name], guesses["svm"], results[name], strict=True
+                predictions[name], predictions["svm"], results[name], strict=True
             ):
                 result["mcnemar_p"] = mcnemar(mine == labels, theirs == labels)
     figures = {name: summary(runs) for name, runs in results.items()}
@@ -70,14 +72,10 @@ def run(args: argparse.Namespace) -> None:
 
 def prepare(folder: Path, train: Path, test: Path) -> None:
     """Run the stages ingest and index on the files, in a folder of their own."""
-    for path in ROOT.glob("*.yaml"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    params = (folder / "params.yaml").read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(params):
-        for split, source in (("train", train), ("test", test)):
-            if line.startswith(f"  {split}: "):
-                params[number] = f"  {split}: {json.dumps(str(source))}"
-    (folder / "params.yaml").write_text("\n".join(params) + "\n", encoding="utf-8")
+    document = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    document["ingest"] |= {"train": str(train), "test": str(test)}
+    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(document, file)
     for stage in ("ingest", "index"):
         in_folder(folder, [sys.executable, "-m", f"stages.{stage}"])
 
@@ -92,7 +90,7 @@ def in_folder(folder: Path, command: list[str]) -> str:
 
 
 def mcnemar(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
-    """Two-sided exact p of two classifiers being equally good, from the rows where one is right.
+    """Exact two-sided p-value of two classifiers being equally good.
 
     McNemar, Note on the sampling error of the difference between correlated proportions (1947).
     """
@@ -119,7 +117,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def show(figures: dict[str, dict[str, Any]], target: float) -> None:
     """Print the table, with ratios to the notebook's classifier in brackets.
 
-    Whoever misses the target in some run is said to take longer than the training took.
+    A contestant that misses the target in some run takes "over" its training time.
     """
     columns: list[tuple[str, str, Callable[[float], str]]] = [
         ("accuracy", "accuracy", "{:.4f}".format),

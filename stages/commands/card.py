@@ -1,13 +1,14 @@
-"""`onoma card`: the model card, from what the pipeline last produced."""
+"""`onoma card`: the model card, rendered from params.yaml and the metrics of the last run."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from stages.commands.model_card import model_card
+from jinja2 import UndefinedError
+
+from stages.commands.rendering import write_from_template
 from stages.core.errors import UserError, brief
-from stages.core.files import write_text
 from stages.core.params import Params
 
 METRICS = Path("metrics")
@@ -22,17 +23,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
     params = Params.load(Path("params.yaml"))
-    metrics = [read(METRICS / f"{s}.json") for s in ("ingest", "evaluate", "baseline", "export")]
+    metrics = {part: _read(part) for part in ("ingest", "evaluate", "baseline", "export")}
     try:
-        text = model_card(params, *metrics)
-    except KeyError as error:
-        raise UserError(f"{METRICS}: no {brief(error)} in it; run dvc repro") from None
-    write_text(args.output, text)
+        countries = sorted(
+            metrics["evaluate"]["per_country"].items(), key=lambda item: -item[1]["support"]
+        )
+        write_from_template(
+            args.output,
+            "card.md",
+            **metrics,
+            params=params,
+            settings={**params.model.model_dump(), **params.train.model_dump()},
+            countries=countries,
+            weakest=sorted(countries, key=lambda item: item[1]["f1"])[:3],
+        )
+    except (KeyError, UndefinedError) as error:
+        raise UserError(f"{METRICS}: incomplete: {brief(error)}; run dvc repro") from None
     print(f"card: wrote {args.output}")
 
 
-def read(path: Path) -> Any:
-    """One file of metrics."""
+def _read(part: str) -> Any:
+    path = METRICS / f"{part}.json"
     try:
         return json.loads(path.read_bytes())
     except OSError as error:

@@ -1,8 +1,8 @@
-"""The console script `onoma`: finds the module of a command and runs it.
+"""The console script `onoma`.
 
 A command is a module of this package with ``add_arguments(parser)`` and ``run(args)``, which
-returns an exit status or None. Only the module of the command that is asked for gets imported:
-`onoma predict` should not wait for what `onoma serve` needs.
+returns an exit status or None. Only the requested command's module is imported, so that
+`onoma predict` does not wait for the imports of the others.
 """
 
 import argparse
@@ -14,17 +14,18 @@ from importlib import import_module
 from stages.core.errors import exit_code
 
 COMMANDS = {
-    "predict": "say which countries names come from: a few, or a whole file",
-    "serve": "answer on a web page and over HTTP, on this machine",
-    "retrain": "train anew on what has come in; promote the model only if it is better",
+    "predict": "predict the countries of names: a few, or a whole file",
+    "serve": "serve a web page and an HTTP API on this machine",
+    "recipe": "write a recipe's values of model and training into params.yaml",
+    "retrain": "retrain on new data; promote the model only if it is better",
+    "verify": "run the pipeline in a clean clone; compare with the committed results",
     "bench": "compare our recipes with the notebook's classifier and a linear SVM",
     "card": "write docs/model-card.md from the metrics",
 }
-INTERRUPTED = 130  # as shells report a program stopped by Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, 1 (cannot be done), 2 (wrong usage)."""
+    """Run one command; return the exit status: 0, 1 (failed), 2 (wrong usage), 130 (Ctrl-C)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="onoma", description="Which country does a surname come from?"
@@ -38,21 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module.add_arguments(command)
             run = module.run
     args = parser.parse_args(arguments)
-    assert run is not None, "argparse knows no other command"
+    assert run is not None, "argparse accepts no other command"
 
-    def to_the_end() -> int | None:
+    def run_and_flush() -> int | None:
         try:
             status: int | None = run(args)
             sys.stdout.flush()
-        except BrokenPipeError:  # `onoma predict ... | head`: nobody reads on, which is no fault
+        except BrokenPipeError:  # the reader of `onoma predict ... | head` has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         return status
 
-    try:
-        return exit_code(to_the_end)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return exit_code(run_and_flush)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m stages.commands.contestants NAME SEED TARGET
 
 Reads data/clean and data/index of the current folder, trains and predicts, prints one JSON object
-and leaves the guesses in guesses.npy.
+and writes the predictions to predictions.npy.
 """
 
 import json
@@ -13,9 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,196 +21,128 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from ruamel.yaml import YAML
 
-from stages.commands.notebook import NotebookClassifier, guesses, train_epochs
+from stages.commands import notebook, recipe
 from stages.core.params import Params
-from stages.core.runtime import make_reproducible, select_device, select_precision
+from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.classifier import Classifier
 from stages.model.linear import linear_svm
+from stages.model.metrics import accuracy_and_f1, expected_calibration_error
 from stages.serving import onnx_bundle
 from stages.serving.onnx_graph import build
-from stages.training.beside import Beside
-from stages.training.calibration import temperature_of
-from stages.training.inference import loss_and_accuracy
-from stages.training.metrics import expected_calibration_error, macro_f1
-from stages.training.trainer import Training, begin
+from stages.training.calibration import fit_temperature
+from stages.training.inference import all_logits
+from stages.training.trainer import Metrics, Trainer
 
-INDEX = Path("data/index")
+CLEAN, INDEX, PARAMS = Path("data/clean"), Path("data/index"), Path("params.yaml")
 NOTEBOOK_EPOCHS = 20
-PREDICTIONS = 5  # of the whole test file; the median counts
+PREDICTIONS = 5  # passes over the test file; the median counts
+ECE_BINS = 15
 
-Guesses = NDArray[np.int64]
-Epochs = Iterator[tuple[float, float]]
-"""At the end of each epoch: seconds since the first batch, and test accuracy."""
-
-
-def load_index() -> dict[str, Any]:
-    """What the index stage knows of vocabulary and countries."""
-    found: dict[str, Any] = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
-    return found
+Predict = Callable[[list[str]], NDArray[Any]]
+"""Names -> (names,) places of countries, or (names, countries) probabilities."""
+Epochs = list[tuple[float, float]]
+"""For each epoch: seconds since the first batch, and test accuracy."""
 
 
-class Contestant(ABC):
-    """Something that learns countries of names."""
-
-    def __init__(self, name: str, seed: int) -> None:
-        """Read the rows; ``name`` is a recipe where there are several."""
-        self.name, self.seed = name, seed
-        self.train, self.test = (
-            pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test")
-        )
-        self.countries: list[str] = load_index()["countries"]  # in the order of their labels
-        self.labels = np.load(INDEX / "test/labels.npy").astype(np.int64)
-
-    @abstractmethod
-    def epochs(self) -> Epochs:
-        """Train."""
-
-    @abstractmethod
-    def guess(self, names: list[str]) -> Guesses:
-        """The likeliest country of each name."""
-
-    def calibration_error(self, names: list[str]) -> float | None:
-        """ECE over the names of the test file; None without probabilities."""
-        return None
-
-
-class Ours(Contestant):
-    """A recipe of this project, trained as the stage trains it, answering as `onoma predict`."""
-
-    def epochs(self) -> Epochs:
-        """Train the recipe, beside the training that fits the temperature if it has one.
-
-        The time is the training's; the temperature and the export come after it.
-        """
-        params = recipe(self.name, self.seed)
-        train, held_out, test = (
-            Names.load(INDEX / split) for split in ("train", "calibration", "test")
-        )
-        names = Names.joined(train, held_out) if params.train.refit else train
-        with ExitStack() as stack:
-            if params.train.refit:
-                calibration = stack.enter_context(Beside(temperature, self.name, self.seed))
-            training = start(params, names)
-            model, device, size = training.model, training.device, params.evaluate.batch_size
-            begun = time.perf_counter()
-            while not training.finished:
-                training.run_epoch(lambda names: None)
-                _, accuracy = loss_and_accuracy(model, test, size, device, training.precision)
-                yield time.perf_counter() - begun, accuracy
-            if params.train.refit:
-                fitted = calibration.result()
-            else:
-                fitted = temperature_of(model, held_out, size, device)
-
-        facts = {
-            **load_index(),
-            "normalize": params.ingest.normalize,
-            "max_length": params.ingest.max_length,
-            "temperature": fitted,
-        }
-        weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-        graph = build(params.model, weights).SerializeToString(deterministic=True)
-        with tempfile.TemporaryDirectory() as folder:
-            onnx_bundle.save(Path(folder), facts, graph)
-            self._predictor = onnx_bundle.load(folder, os.cpu_count() or 1)
-
-    def guess(self, names: list[str]) -> Guesses:
-        """By ONNX Runtime."""
-        return np.asarray(self._predictor.probabilities(names).argmax(axis=1))
-
-    def calibration_error(self, names: list[str]) -> float:
-        """With the fitted temperature, over 15 bins."""
-        return expected_calibration_error(self._predictor.probabilities(names), self.labels, 15)
-
-
-def recipe(name: str, seed: int) -> Params:
-    """The parameters of a recipe, ``default`` or another, with a training seed of its own."""
-    params = Params.load(Path("params.yaml"), "params" if name == "default" else name)
+def train_recipe(name: str, seed: int) -> tuple[Predict, Epochs]:
+    """A recipe of this project, trained as the stage does; predicts by ONNX Runtime."""
+    text = recipe.apply(PARAMS.read_text(encoding="utf-8"), recipe.load(name))
+    params = Params.check(YAML(typ="safe", pure=True).load(text), PARAMS)
     settings = params.train.model_copy(update={"seed": seed})
-    return params.model_copy(update={"train": settings})
+    index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
+    train, held_out, test = (Names.load(INDEX / s) for s in ("train", "calibration", "test"))
+    runtime = Runtime.create(settings)
+    codes = len(Vocabulary.from_config(index["vocabulary"]))
+    model = Classifier(params.model, codes, len(index["countries"])).to(runtime.device)
+    epochs: Epochs = []
+    start = time.perf_counter()
+
+    def on_epoch(metrics: Metrics) -> None:
+        epochs.append((time.perf_counter() - start, metrics["test_accuracy"]))
+
+    Trainer(model, settings, train, runtime).fit({"test": test}, on_epoch)
+    facts = {
+        **index,
+        "normalize": params.ingest.normalize,
+        "max_length": params.ingest.max_length,
+        "temperature": fit_temperature(all_logits(model, held_out, 1024), held_out.labels),
+    }
+    weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    graph = build(params.model, weights).SerializeToString(deterministic=True)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_bundle.save(Path(folder), facts, graph)
+        return onnx_bundle.load(folder, os.cpu_count() or 1).probabilities, epochs
 
 
-def start(params: Params, names: Names) -> Training:
-    """As the stage does."""
-    make_reproducible(params.train.seed, params.train.threads)
-    device = select_device(params.train.device)
-    precision = select_precision(params.train.precision, device)
-    return begin(params, load_index(), names, device, precision)
+def train_notebook(seed: int) -> tuple[Predict, Epochs]:
+    """The lecture notebook's network and loop, for as long as its accuracy rises."""
+    torch.manual_seed(seed)
+    train, countries, names, labels = rows()
+    model = notebook.NotebookClassifier(len(countries))
+    targets = torch.from_numpy(np.searchsorted(countries, train["country"]))
+    epochs: Epochs = []
+    start = time.perf_counter()
+    for _ in notebook.train_epochs(model, train["name"].tolist(), targets, NOTEBOOK_EPOCHS):
+        accuracy = float((notebook.predict(model, names).numpy() == labels).mean())
+        epochs.append((time.perf_counter() - start, accuracy))
+    return lambda names: notebook.predict(model, names).numpy(), epochs
 
 
-def temperature(name: str, seed: int) -> float:
-    """That of a recipe, by a training without the held-out rows."""
-    params = recipe(name, seed)
-    training = start(params, Names.load(INDEX / "train"))
-    while not training.finished:
-        training.run_epoch(lambda names: None)
-    held_out, size = Names.load(INDEX / "calibration"), params.evaluate.batch_size
-    return temperature_of(training.model, held_out, size, training.device)
-
-
-class Notebook(Contestant):
-    """The lecture notebook's network and loop."""
-
-    def epochs(self) -> Epochs:
-        """Train as long as the notebook's curve rises."""
-        torch.manual_seed(self.seed)
-        self._model = NotebookClassifier(len(self.countries))
-        place = {country: label for label, country in enumerate(self.countries)}
-        labels = torch.tensor([place[country] for country in self.train["country"]])
-        names, test = self.train["name"].tolist(), self.test["name"].tolist()
-        start = time.perf_counter()
-        for _ in train_epochs(self._model, names, labels, NOTEBOOK_EPOCHS):
-            accuracy = float((self.guess(test) == self.labels).mean())
-            yield time.perf_counter() - start, accuracy
-
-    def guess(self, names: list[str]) -> Guesses:
-        """In padded, packed batches."""
-        return guesses(self._model, names).numpy()
-
-
-class LinearSvm(Contestant):
+def train_svm(seed: int) -> tuple[Predict, Epochs]:
     """TF-IDF of character n-grams and a linear SVM."""
+    params = Params.load(PARAMS).baseline
+    train, countries, names, labels = rows()
+    model = linear_svm(params.ngrams, params.regularisation, seed)
+    start = time.perf_counter()
+    model.fit(train["name"], train["country"])
+    seconds = time.perf_counter() - start
 
-    def epochs(self) -> Epochs:
-        """Fit, in one go."""
-        params = Params.load(Path("params.yaml")).baseline
-        self._model = linear_svm(params.ngrams, params.regularisation, self.seed)
-        start = time.perf_counter()
-        self._model.fit(self.train["name"], self.train["country"])
-        seconds = time.perf_counter() - start
-        yield seconds, float((self.guess(self.test["name"].tolist()) == self.labels).mean())
+    def predict(names: list[str]) -> NDArray[Any]:
+        return np.asarray(np.searchsorted(countries, model.predict(names)))
 
-    def guess(self, names: list[str]) -> Guesses:
-        """By the largest margin."""
-        return np.asarray(np.searchsorted(self.countries, self._model.predict(names)))
+    return predict, [(seconds, float((predict(names) == labels).mean()))]
+
+
+def rows() -> tuple[pd.DataFrame, list[str], list[str], NDArray[np.int64]]:
+    """Training rows, countries in the order of their labels, test names and their labels."""
+    train, test = (pd.read_parquet(CLEAN / f"{split}.parquet") for split in ("train", "test"))
+    countries = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))["countries"]
+    return train, countries, test["name"].tolist(), np.searchsorted(countries, test["country"])
 
 
 def measure(name: str, seed: int, target: float) -> dict[str, Any]:
     """Train and test one contestant in this process."""
-    contestant = {"notebook": Notebook, "svm": LinearSvm}.get(name, Ours)(name, seed)
-    curve = list(contestant.epochs())
-    names = contestant.test["name"].tolist()
-    contestant.guess(names[:100])  # what is slow the first time only
+    if name == "notebook":
+        predict, epochs = train_notebook(seed)
+    elif name == "svm":
+        predict, epochs = train_svm(seed)
+    else:
+        predict, epochs = train_recipe(name, seed)
+    train, _, names, labels = rows()
+    predict(names[:100])  # the first call is the slowest
     seconds = []
     for _ in range(PREDICTIONS):
         start = time.perf_counter()
-        found = contestant.guess(names)
+        found = predict(names)
         seconds.append(time.perf_counter() - start)
-    np.save("guesses.npy", found)
+    error = None
+    if found.ndim == 2:
+        error = expected_calibration_error(found, labels, ECE_BINS)
+        found = found.argmax(axis=1)
+    np.save("predictions.npy", found)
     return {
-        "accuracy": float((found == contestant.labels).mean()),
-        "macro_f1": macro_f1(contestant.labels, found),
-        "ece": contestant.calibration_error(names),
-        "epochs": len(curve),
-        "train_seconds": curve[-1][0],
-        "seconds_to_target": next((when for when, hits in curve if hits >= target), None),
-        "train_names_per_second": len(contestant.train) * len(curve) / curve[-1][0],
+        **accuracy_and_f1(labels, found),
+        "ece": error,
+        "epochs": len(epochs),
+        "train_seconds": epochs[-1][0],
+        "seconds_to_target": next((when for when, share in epochs if share >= target), None),
+        "train_names_per_second": len(train) * len(epochs) / epochs[-1][0],
         "predict_names_per_second": len(names) / statistics.median(seconds),
-        "peak_megabytes": sum(
-            resource.getrusage(who).ru_maxrss / 1024
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        ),
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 

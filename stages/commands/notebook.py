@@ -1,7 +1,7 @@
-"""The lecture notebook's classifier, written afresh as a yardstick: padded, packed, undecorated.
+"""The lecture notebook's classifier as a yardstick, with the notebook's own settings.
 
-It stands for what people start from: ASCII codes padded to the longest name of a batch, packed
-sequences, a bidirectional two-layer GRU, Adam at a constant rate.
+ASCII codes padded to the longest name of a batch, packed sequences, a bidirectional two-layer GRU,
+Adam at a constant learning rate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,8 +56,8 @@ def train_epochs(
 
 
 @torch.no_grad()
-def guesses(model: NotebookClassifier, names: Sequence[str]) -> Tensor:
-    """The likeliest country of each name, (names,)."""
+def predict(model: NotebookClassifier, names: Sequence[str]) -> Tensor:
+    """The most probable country of each name, (names,)."""
     model.eval()
     found = torch.empty(len(names), dtype=torch.int64)
     for start in range(0, len(names), BATCH):

@@ -1,14 +1,14 @@
 """Tables on disk (CSV, gzipped CSV, Parquet) as a stream of record batches, in bounded memory.
 
-CSV cells stay the texts that they are: nothing here guesses types.
+CSV cells stay text: no types are inferred.
 """
 
 import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pcsv
@@ -18,8 +18,8 @@ from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-ROWS = 2**15  # at once
-BLOCK_BYTES = 2**20  # at once, of a CSV file; no row is longer. Arrow reads up to 32 of them ahead
+ROWS = 2**15  # of a batch
+BLOCK_BYTES = 2**20  # of CSV read at a time, and of a row at most; Arrow reads up to 32 ahead
 
 
 def kind(path: Path) -> str:
@@ -31,41 +31,52 @@ def kind(path: Path) -> str:
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             return suffix
-    raise UserError(f"{path}: is none of {', '.join(SUFFIXES)} by its name")
+    raise UserError(f"{path}: must end in one of {', '.join(SUFFIXES)}")
 
 
-@dataclass
 class Source:
     """A table to read.
 
     Attributes:
-        path: where it is.
-        kind: one of `SUFFIXES`.
+        path: of the file.
         schema: its columns.
-        rows: how many there are, if that is known beforehand.
-        skipped: rows left out so far, since their number of fields is not the header's.
+        rows: number of rows; None if only reading tells.
+        skipped: rows left out so far because they have too few or too many fields.
     """
 
-    path: Path
-    kind: str = field(init=False)
-    schema: pa.Schema = field(init=False)
-    rows: int | None = field(init=False, default=None)
-    skipped: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self.kind = kind(self.path)
+    def __init__(self, path: Path) -> None:
+        self.path, self.skipped = path, 0
+        self.rows: int | None = None
+        self._kind = kind(path)
         with self._named_errors():
-            if self.kind == ".parquet":
-                file = pq.ParquetFile(self.path)
+            if self._kind == ".parquet":
+                file = pq.ParquetFile(path)
                 self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
             else:
                 self.schema = pa.schema([(name, pa.string()) for name in self._header()])
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows, in order.
+    def check_text(self, column: str) -> None:
+        """Raise a `UserError` unless there is exactly one such column, and it holds text."""
+        names = self.schema.names
+        if names.count(column) != 1:
+            what = "two columns" if column in names else "no column"
+            there = brief(", ".join(names), 300)
+            raise UserError(
+                f"{self.path}: has {what} {brief(column, 60)!r}; use --column, one of: {there}"
+            )
+        found = self.schema.field(column).type
+        if pa.types.is_dictionary(found):
+            found = found.value_type
+        if found not in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.null()):
+            raise UserError(
+                f"{self.path}: column {brief(column, 60)!r} is {brief(found, 60)}, not text"
+            )
+
+    def batches(self) -> Iterator[Any]:
+        """All rows in order, as record batches.
 
         Raises:
-            UserError: the file cannot be read, or is broken.
+            UserError: the file cannot be read.
         """
 
         def skip(row: pcsv.InvalidRow) -> str:
@@ -73,8 +84,8 @@ class Source:
             return "skip"
 
         with self._named_errors():
-            if self.kind == ".parquet":
-                # Without reading ahead: a row group may be larger than memory should be.
+            if self._kind == ".parquet":
+                # Without reading ahead: a row group may be larger than memory.
                 file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**16)
                 yield from file.iter_batches(ROWS)
                 return
@@ -96,13 +107,12 @@ class Source:
         start = self._inflated().read(BLOCK_BYTES).decode("utf-8-sig", "surrogateescape")
         header = next(filter(None, csv.reader(io.StringIO(start, newline=""))), [])
         if not header:
-            raise UserError(f"{self.path}: has no header; its first line must name the columns")
-        for name in header:
-            name.encode()  # not UTF-8: told as any other such place
+            raise UserError(f"{self.path}: is empty; its first line must name the columns")
+        "".join(header).encode()  # raises if it is not UTF-8
         return header
 
     def _inflated(self) -> pa.NativeFile:
-        return pa.input_stream(self.path, compression="gzip" if self.kind == ".csv.gz" else None)
+        return pa.input_stream(self.path, compression="gzip" if self._kind == ".csv.gz" else None)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -114,16 +124,16 @@ class Source:
             if "straddling" in reason:
                 reason = f"a row is longer than {BLOCK_BYTES} bytes, or a quote is not closed"
             elif "UTF8" in reason or isinstance(error, UnicodeError):
-                reason = "not UTF-8 throughout; convert it (iconv -t utf-8)"
+                reason = "not UTF-8; convert it (iconv -t utf-8)"
             raise UserError(f"{self.path}: cannot be read: {reason}") from None
 
 
 @contextmanager
 def create(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Give a function that appends batches; ``path`` is there, whole, only after the last one.
+    """Yield a function that appends batches; ``path`` appears, whole, after the last one.
 
     Raises:
-        UserError: the place or the format cannot take the table.
+        UserError: the file cannot be written, or its format cannot hold the table.
     """
     suffix = kind(path)
     try:

@@ -1,7 +1,7 @@
-"""The HTTP API as /openapi.json describes it: POST /predict and /explain, and a page on top.
+"""The HTTP API described at /openapi.json, POST /predict and /explain, and a page that uses it.
 
-Input is limited in size and checked before the model sees it: what is wrong with it is told
-with a status of 4xx.
+Requests are limited in size and validated before the model sees them; an invalid one gets a
+status of 4xx and the reasons.
 """
 
 import json
@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.commands.predict import as_json
 from stages.corpus.normalize import Rejected
 from stages.serving.predictor import UNSURE, Predictor
 
@@ -29,7 +30,7 @@ Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
 
 
 class Body(BaseModel):
-    """Base of what is sent and received."""
+    """Base of requests and responses."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -52,7 +53,7 @@ class Share(Body):
 
 
 class Answer(Share):
-    """The likeliest country of a name (or `unsure`), its probability, and the likeliest few."""
+    """The most probable country of a name (or `unsure`) and the most probable few."""
 
     name: str
     top: list[Share]
@@ -71,14 +72,14 @@ class ExplainRequest(Body):
 
 
 class Character(Body):
-    """A character and how far the country's probability falls when it is left out."""
+    """A character and the drop of the country's probability when it is left out."""
 
     character: str
     effect: float
 
 
 class ExplainResponse(Body):
-    """What each character does for the likeliest country."""
+    """How much each character contributes to the most probable country."""
 
     method: Literal["occlusion"] = "occlusion"
     name: str
@@ -103,7 +104,7 @@ class Faults(Body):
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body cannot be parsed"},
     413: {"description": f"The body is larger than {MAX_BODY_BYTES} bytes"},
-    422: {"model": Faults, "description": "The body is not what is described here"},
+    422: {"model": Faults, "description": "The body does not match the schema"},
 }
 
 
@@ -114,7 +115,7 @@ def create_app(model: Predictor) -> FastAPI:
         description="Which country does a surname come from? A surname is not a nationality.",
         version="1",
         max_body_size=MAX_BODY_BYTES,
-        docs_url=None,  # their pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
     )
     page = (files("stages.commands") / "page.html").read_text(encoding="utf-8")
@@ -129,47 +130,35 @@ def create_app(model: Predictor) -> FastAPI:
 
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
     def predict(asked: PredictRequest) -> Any:
-        """Say which country each name comes from."""
-        faults = []
-        for row, name in enumerate(asked.names):
-            try:
-                model.normalise(name)
-            except Rejected as reason:
-                faults.append((("body", "names", row), str(reason), "unusable_name"))
+        """Predict the country of each name."""
+        answers = model.answers(asked.names, asked.top, asked.abstain)
+        faults = [
+            (("body", "names", row), str(answer), "unusable_name")
+            for row, answer in enumerate(answers)
+            if isinstance(answer, Rejected)
+        ]
         if faults:
             return refusal(faults)
-        return PredictResponse(
-            predictions=[
-                Answer(
-                    name=name,
-                    country=country,
-                    probability=probability,
-                    top=[Share(country=other, probability=share) for other, share in top],
-                )
-                for name, country, probability, top in model.predict(
-                    asked.names, asked.top, asked.abstain
-                )
-            ]
-        )
+        return {"predictions": list(map(as_json, asked.names, answers))}
 
     @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
     def explain(asked: ExplainRequest) -> Any:
-        """Leave out each character of a name in turn: what becomes of its likeliest country?"""
+        """Leave out each character in turn and compare the most probable country's probability."""
         try:
             name, country, effects = model.occlusion(asked.name)
         except Rejected as reason:
             return refusal([(("body", "name"), str(reason), "unusable_name")])
         characters = [
-            Character(character=character, effect=effect)
+            {"character": character, "effect": effect}
             for character, effect in zip(name, effects.tolist(), strict=True)
         ]
-        return ExplainResponse(name=name, country=country, characters=characters)
+        return {"name": name, "country": country, "characters": characters}
 
-    model.predict(["Abe"])  # the first call is the slowest; nobody should wait for it
+    model.predict(["Abe"])  # the first call is the slowest: no user should wait for it
     return app
 
 
 def refusal(faults: Sequence[tuple[Sequence[str | int], str, str]]) -> Response:
-    """422 and the reasons, without the input: it may hold what JSON cannot carry back."""
+    """422 and the reasons, without the input, which may hold what JSON cannot represent."""
     detail = [{"loc": list(place), "msg": why, "type": kind} for place, why, kind in faults]
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")

@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = 6  # significant ones, of a number in metrics
 
 
 @contextmanager
@@ -73,6 +78,23 @@ def write_text(target: Path, text: str) -> None:
     """Write ``text`` as UTF-8 with the line ends that it has."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_metrics(target: Path, value: Any) -> None:
+    """`write_json` with numbers of `DIGITS` significant digits."""
+    write_json(target, rounded(value))
+
+
+def write_csv(target: Path, table: "pd.DataFrame") -> None:
+    """Write a table without its index; numbers have `DIGITS` significant digits."""
+    write_text(target, table.to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g"))
+
+
+def rounded(value: Any) -> Any:
+    """``value`` with each float in it rounded to `DIGITS` significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def write_json(target: Path, value: Any) -> None:

@@ -1,27 +1,27 @@
-"""Stopping on request: at the end of a step, not in the middle of one."""
+"""Stop requests: signals, and the death of the process that started this one."""
 
 import os
 import signal
 import sys
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 import psutil
 
 
 class StopRequest:
-    """Within the context SIGTERM and SIGINT are noted; `reason` says whether to stop.
+    """Within the context SIGTERM and SIGINT are recorded; `reason` says whether to stop.
 
-    It also stops once a process that it lives by is gone: a killed `dvc repro` must not leave a
-    training behind that nobody waits for.
+    The death of an ancestor counts as a request too: a killed `dvc repro` must not leave a training
+    behind that nobody waits for.
     """
 
     def __init__(self, ancestors: list[int] | None = None) -> None:
-        """Begin to watch.
+        """Record which processes to watch.
 
         Args:
-            ancestors: process ids of parent, grandparent and so on, as far as they matter; those
-                up to dvc if not given.
+            ancestors: ids of parent, grandparent and so on, as far as they matter; by default all
+                up to dvc.
         """
         self._signal = 0
         self.ancestors = watched_ancestors() if ancestors is None else ancestors
@@ -32,12 +32,7 @@ class StopRequest:
             self._old[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -46,7 +41,7 @@ class StopRequest:
 
     @property
     def reason(self) -> str | None:
-        """Why to stop, in words; None to go on."""
+        """Why to stop, in words; None to continue."""
         if self._signal:
             return signal.Signals(self._signal).name
         if _parents(len(self.ancestors)) != self.ancestors:
@@ -55,14 +50,14 @@ class StopRequest:
 
 
 def watched_ancestors() -> list[int]:
-    """Process ids of parent, grandparent and so on up to dvc; none if dvc did not start us."""
+    """Ids of parent, grandparent and so on up to dvc; none if dvc did not start this process."""
     return _parents(_distance_to_dvc())
 
 
 def _distance_to_dvc() -> int:
-    """How many generations up dvc is, 0 if dvc did not start us.
+    """How many generations up dvc is; 0 if dvc did not start this process.
 
-    Some shells stay between dvc and the command that they run for it, others become it.
+    Some shells stay between dvc and the command that they run, others are replaced by it.
     """
     if "DVC_STAGE" not in os.environ:
         return 0

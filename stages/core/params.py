@@ -5,7 +5,7 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,6 @@ from stages.core.errors import UserError, brief
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
-BlockT = TypeVar("BlockT", bound="Block")
 Buckets = Annotated[int, Field(ge=2, le=2**24)]
 Count = Annotated[int, Field(ge=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
@@ -94,9 +93,6 @@ class ModelParams(Block):
     attention: bool
     dropout: Share
     character_dropout: Share
-    ngrams: Annotated[int, Field(ge=1, le=6)]
-    buckets: Buckets
-    ngram_dropout: Share
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
     wide_buckets: Buckets
 
@@ -106,20 +102,18 @@ class TrainParams(Block):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "float32", "bfloat16"]
+    arithmetic: Literal["portable", "native"]
     processes: Processes
     threads: Annotated[int, Field(ge=1, le=1024)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Count
     batch_size: Count
-    lengths_per_step: Count
     learning_rate: Annotated[float, Field(gt=0)]
     wide_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
-    beta2: Share
     label_smoothing: Share
     next_character: Annotated[float, Field(ge=0, le=100)]
-    refit: bool
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 
 
@@ -180,58 +174,46 @@ class GateParams(Block):
     floor_drop: Annotated[float, Field(ge=0, le=1)]
 
 
-class Recipe(Block):
-    """How a model is built and trained: what a recipe file replaces as a whole."""
-
-    model: ModelParams
-    train: TrainParams
-
-
-class Params(Recipe):
+class Params(Block):
     """All of params.yaml."""
 
-    recipe: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
     ingest: IngestParams
     index: IndexParams
+    model: ModelParams
+    train: TrainParams
     evaluate: EvaluateParams
     baseline: BaselineParams
     hello: HelloParams
     gate: GateParams
 
     @classmethod
-    def load(cls, path: Path, recipe: str | None = None) -> Self:
-        """Read and check ``path``, with `model` and `train` taken from the recipe that it names.
-
-        Args:
-            path: the params.yaml; recipes stand beside it.
-            recipe: take this one instead.
+    def load(cls, path: Path) -> Self:
+        """Read and check ``path``.
 
         Raises:
             UserError: the file cannot be read, or a key or value in it is not allowed.
         """
-        params = _checked(cls, path)
-        recipe = recipe or params.recipe
-        if recipe == path.stem:
-            return params
-        chosen = _checked(Recipe, path.with_name(f"{recipe}.yaml"))
-        return params.model_copy(
-            update={"recipe": recipe, "model": chosen.model, "train": chosen.train}
-        )
+        return cls.check(_yaml(path), path)
 
+    @classmethod
+    def check(cls, values: Any, path: Path) -> Self:
+        """Check the values of ``path``.
 
-def _checked(kind: type[BlockT], path: Path) -> BlockT:
-    try:
-        return kind.model_validate(_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        if first["type"] == "extra_forbidden":
-            reason = "no such key"
-        elif first["type"] == "missing":
-            reason = "the key is missing"
-        else:
-            reason = f"{first['msg'].lower()}, not {brief(reprlib.repr(first['input']), 60)}"
-        raise UserError(f"{path}: {brief(key)}: {reason}") from None
+        Raises:
+            UserError: a key or value is not allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or "the file"
+            if first["type"] == "extra_forbidden":
+                reason = "no such key"
+            elif first["type"] == "missing":
+                reason = "the key is missing"
+            else:
+                reason = f"{first['msg'].lower()}, not {brief(reprlib.repr(first['input']), 60)}"
+            raise UserError(f"{path}: {brief(key)}: {reason}") from None
 
 
 def _yaml(path: Path) -> Any:

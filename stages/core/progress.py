@@ -1,8 +1,7 @@
-"""How far long work has come: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -18,11 +17,11 @@ PLAIN_SECONDS = 30
 
 
 class Progress:
-    """Count items of work; shows the rate per second and, if ``total`` is given, the time left."""
+    """Counts items of work; shows the rate and, given ``total``, the time left."""
 
     def __init__(self, title: str, total: int | None = None, unit: str = "names") -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done = 0
+        self.done = 0
         self._started = self._shown = time.monotonic()
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -40,24 +39,19 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def advance(self, items: int) -> None:
         """Count ``items`` more as done."""
-        self._done += items
+        self.done += items
         now = time.monotonic()
-        rate = f"{self._done / max(now - self._started, 1e-9):,.0f} {self._unit}/s"
+        rate = f"{self.done / max(now - self._started, 1e-9):,.0f} {self._unit}/s"
         self._bar.update(self._task, advance=items, rate=rate)
         if self._bar.disable and now - self._shown > PLAIN_SECONDS:
             self._shown = now
             whole = f" of {self._total:,}" if self._total else ""
-            print(f"{self._title}: {self._done:,}{whole} {self._unit}, {rate}", flush=True)
+            print(f"{self._title}: {self.done:,}{whole} {self._unit}, {rate}", flush=True)
 
     def say(self, line: str) -> None:
         """Print a line of its own above the bar."""

@@ -65,6 +65,10 @@ def write_slice(folder: Path, slices: Mapping[str, tuple[int, NDArray[Any]]]) ->
         mapped = np.load(path, mmap_mode="r")
         if start + len(values) > len(mapped):
             raise RuntimeError(f"{path}: {start + len(values)} of {len(mapped)} values")
-        with path.open("r+b") as file:
-            file.seek(mapped.offset + start * mapped.itemsize)
-            file.write(np.ascontiguousarray(values, dtype=mapped.dtype).data)
+        try:
+            with path.open("r+b") as file:
+                file.seek(mapped.offset + start * mapped.itemsize)
+                file.write(np.ascontiguousarray(values, dtype=mapped.dtype).data)
+        except OSError as error:
+            error.filename = str(path)  # says which file does not fit on a full disk
+            raise

@@ -1,16 +1,16 @@
 """The wide & deep character classifier.
 
-Deep: embeddings of characters and of hashed n-grams -> recurrent layers -> logits. Wide: a linear
-n-gram classifier, whose logits are added (Cheng et al., Wide & Deep Learning for Recommender
-Systems, 2016). The recurrent layers generalise; the wide term remembers what a linear model does.
+Deep: character embeddings -> recurrent layers -> last state and attention -> logits. Wide: a linear
+classifier over hashed character n-grams, whose logits are added (Cheng et al., Wide & Deep Learning
+for Recommender Systems, 2016). The recurrent layers generalise; the wide term memorises.
 """
 
-import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stages.core.params import ModelParams
 from stages.corpus.vocabulary import UNKNOWN
@@ -23,122 +23,137 @@ CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
 
 
 class Classifier(nn.Module):
-    """Logits of names of one length."""
+    """Countries of names, from the codes of their characters.
+
+    A name is ``BOS, character codes, EOS``. A batch holds names of one length, or names of several
+    lengths in descending order, padded at the end with any code.
+    """
 
     def __init__(self, params: ModelParams, codes: int, countries: int) -> None:
-        """Draw the weights of a classifier of ``codes`` characters into ``countries``."""
+        """Draw the weights.
+
+        Args:
+            params: the shape of the network.
+            codes: size of the vocabulary.
+            countries: number of classes.
+        """
         super().__init__()
         self.characters = nn.Embedding(codes, params.embedding)
-        self.ngrams = Ngrams(range(2, params.ngrams + 1), params.buckets, params.embedding)
-        self.wide = Ngrams(range(1, params.wide_ngrams + 1), params.wide_buckets, countries)
         self.recurrent = CELLS[params.cell](
             params.embedding,
             params.hidden,
             params.layers,
+            batch_first=True,
             bidirectional=params.bidirectional,
             dropout=params.dropout if params.layers > 1 else 0.0,
         )
         width = params.hidden * (2 if params.bidirectional else 1)
         self.attention = Attention(width) if params.attention else None
         self.logits = nn.Linear(width * (2 if params.attention else 1), countries)
+        self.wide = None
+        if params.wide_ngrams:
+            rows = params.wide_ngrams * params.wide_buckets
+            self.wide = nn.EmbeddingBag(rows, countries, mode="sum")
+            nn.init.zeros_(self.wide.weight)
         self.dropout = nn.Dropout(params.dropout)
         self.character_dropout = params.character_dropout
-        self.ngram_dropout = params.ngram_dropout
-        # Small n-gram vectors: a rare n-gram should move its character's vector, not replace it.
-        nn.init.normal_(self.ngrams.table.weight, std=0.1)
-        nn.init.zeros_(self.wide.table.weight)
+        self.orders, self.buckets = params.wide_ngrams, params.wide_buckets
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """(batch, length) codes with marks -> (batch, countries) logits."""
-        return self.read(codes)[0]
+    def forward(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits: (batch, length) codes -> (batch, countries).
 
-    def read(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and the top layer's state at each character: (length - 2, batch, width)."""
+        Args:
+            codes: (batch, longest) int64.
+            lengths: (batch,) int64 on the CPU, descending, BOS and EOS included; None if all names
+                are of one length.
+        """
+        return self.encode(codes, lengths)[0]
+
+    def encode(self, codes: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits, and the top layer's state at each character.
+
+        Args:
+            codes: as `forward`.
+            lengths: as `forward`.
+
+        Returns:
+            logits: (batch, countries).
+            states: (batch, longest - 2, width); zeros at padding.
+        """
+        real = real_codes(codes, lengths)
         if self.training and self.character_dropout:
-            codes = self.drop_characters(codes)
-        characters = self.dropout(self.embed(codes))
-        states, last = self.recurrent(characters.transpose(0, 1))
-        features = last_states(last, self.recurrent)
+            codes = self.drop_characters(codes, real)
+        # BOS and EOS count in the n-grams, but are no steps of the recurrent layer: with them its
+        # last state, which alone stands for the name in a plain GRU, is a worse summary.
+        embedded = self.dropout(self.characters(codes[:, 1:-1]))
+        if lengths is None:
+            states, last = self.recurrent(embedded)
+        else:
+            packed = pack_padded_sequence(embedded, lengths - 2, batch_first=True)
+            states, last = self.recurrent(packed)
+            states, _ = pad_packed_sequence(states, batch_first=True)
+        features = last_state(last, self.recurrent)
         if self.attention:
-            features = torch.cat([features, self.attention(states)], dim=1)
-        deep = self.logits(self.dropout(features))
-        return cast(Tensor, deep) + self.wide_logits(codes), states
+            features = torch.cat([features, self.attention(states, real[:, 2:])], dim=1)
+        logits = cast(Tensor, self.logits(self.dropout(features)))
+        if self.wide:
+            logits = logits + self.wide_logits(codes, real)
+        return logits, states
 
-    def drop_characters(self, codes: Tensor) -> Tensor:
-        """Take some characters for unknown ones, so that no name hangs on one of them.
+    def drop_characters(self, codes: Tensor, real: Tensor) -> Tensor:
+        """Replace random characters by UNKNOWN, so that no answer depends on a single one.
 
-        Also in the n-grams, deep and wide. The unknown character itself is so trained as well
-        (Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods, 2015).
+        This trains the unknown character as well (word dropout: Iyyer et al., Deep Unordered
+        Composition Rivals Syntactic Methods for Text Classification, 2015).
         """
         drop = torch.rand(codes.shape, device=codes.device) < self.character_dropout
-        drop[:, 0] = drop[:, -1] = False  # the marks
+        drop[:, 0] = False  # BOS
+        drop[:, :-1] &= real[:, 1:]  # EOS is the last real code
+        drop[:, -1] = False
         return codes.masked_fill(drop, UNKNOWN)
 
-    def embed(self, codes: Tensor) -> Tensor:
-        """(batch, length) -> (batch, length - 2, embedding): each character with its n-grams.
-
-        The marks are no steps of the recurrent layer: with them its last states, which alone
-        speak for the name in a plain GRU, say less. They count in the n-grams; those that end
-        with the end mark go to the last character.
-        """
-        characters = cast(Tensor, self.characters(codes[:, 1:-1]))
-        if not self.ngrams.orders:
-            return characters
-        ngrams: Tensor = self.ngrams(codes)
-        if self.training and self.ngram_dropout:
-            # Whole n-grams, so that the characters alone learn to do without them.
-            keep = torch.rand(ngrams.shape[:3], device=codes.device) >= self.ngram_dropout
-            ngrams = ngrams * keep.unsqueeze(-1)
-        total = ngrams.sum(2)
-        last = total[:, -2:-1] + total[:, -1:]
-        return characters + torch.cat([total[:, 1:-2], last], dim=1)
-
-    def wide_logits(self, codes: Tensor) -> Tensor:
-        """The wide term, (batch, countries): scaled, as longer names have more n-grams."""
-        if not self.wide.orders:
-            return torch.zeros((), device=codes.device)
-        total: Tensor = self.wide(codes).sum((1, 2))
-        return torch.div(total, math.sqrt(codes.shape[1]))
-
-
-class Ngrams(nn.Module):
-    """Embeddings of n-grams, found by hash: (orders x buckets) rows."""
-
-    def __init__(self, orders: range, buckets: int, width: int) -> None:
-        super().__init__()
-        self.orders, self.buckets = orders, buckets
-        self.sparse = False  # whether the table's gradient names the rows that were met, only
-        self.table = nn.Embedding(len(orders) * buckets, width)
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """(batch, length) -> (batch, length, orders, width): n-grams that end at each position."""
+    def wide_logits(self, codes: Tensor, real: Tensor) -> Tensor:
+        """The wide term, (batch, countries), divided by the square root of the name's length."""
+        assert self.wide is not None
         rows = [
             hash_ngrams(codes, order) % self.buckets + place * self.buckets
-            for place, order in enumerate(self.orders)
+            for place, order in enumerate(range(1, self.orders + 1))
         ]
-        return embedding(torch.stack(rows, dim=2), self.table.weight, sparse=self.sparse)
+        lengths = real.sum(1)
+        bags = (lengths * self.orders).cumsum(0)
+        first = torch.cat([bags.new_zeros(1), bags[:-1]])
+        total = cast(Tensor, self.wide(torch.stack(rows, dim=2)[real].flatten(), first))
+        return total / lengths.sqrt().unsqueeze(1)
 
 
 class Attention(nn.Module):
-    """Mean of all states, weighted by how much each position tells.
+    """Weighted mean of all states; one learned query scores them.
 
-    One learned query scores the states (Yang et al., Hierarchical Attention Networks, 2016).
+    Yang et al., Hierarchical Attention Networks for Document Classification, 2016.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(width) * width**-0.5)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(length, batch, width) -> (batch, width)."""
-        weights = (torch.tanh(states) @ self.query).softmax(0)
-        return (weights.unsqueeze(-1) * states).sum(0)
+    def forward(self, states: Tensor, real: Tensor) -> Tensor:
+        """(batch, length, width) states and (batch, length) mask -> (batch, width)."""
+        scores = (torch.tanh(states) @ self.query).masked_fill(~real, -torch.inf)
+        return (scores.softmax(1).unsqueeze(2) * states).sum(1)
+
+
+def real_codes(codes: Tensor, lengths: Tensor | None) -> Tensor:
+    """(batch, longest) mask: True for the codes of a name, False for padding."""
+    if lengths is None:
+        return torch.ones_like(codes, dtype=torch.bool)
+    places = torch.arange(codes.shape[1], device=codes.device)
+    return places < lengths.to(codes.device, non_blocking=True).unsqueeze(1)
 
 
 def hash_ngrams(codes: Tensor, order: int) -> Tensor:
-    """A number from 0 to 2**31 - 1 for the n-gram that ends at each position of (batch, length).
+    """Hash of the n-gram that ends at each position of (batch, length): 0 to 2**31 - 1.
 
-    Before the name's begin stands code 0, the begin mark.
+    Positions before the name hold code 0, BOS.
     """
     hashed = torch.zeros_like(codes)
     for back in range(order):
@@ -147,8 +162,8 @@ def hash_ngrams(codes: Tensor, order: int) -> Tensor:
     return (hashed * 73_244_475) & 0x7FFFFFFF
 
 
-def last_states(state: Tensor | tuple[Tensor, Tensor], layer: nn.RNNBase) -> Tensor:
-    """What the top layer ends with, both directions side by side: (batch, width)."""
+def last_state(state: Tensor | tuple[Tensor, Tensor], layer: nn.RNNBase) -> Tensor:
+    """The top layer's last state, directions concatenated: (batch, width)."""
     hidden = state[0] if isinstance(state, tuple) else state  # an LSTM has a cell state too
     directions = 2 if layer.bidirectional else 1
     return hidden[-directions:].transpose(0, 1).flatten(1)

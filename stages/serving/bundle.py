@@ -1,34 +1,43 @@
-"""The trained bundle, ready to predict by torch.
-
-from stages.serving.bundle import load
-model = load("data/model")
-model.predict(["Müller", "Иванов"])
-"""
+"""Loading a trained model: by ONNX Runtime if the folder holds an exported one, else by torch."""
 
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.bundle import load_model
+from stages.serving import onnx_bundle
 from stages.serving.predictor import Predictor
 
 
-def load(folder: str | Path, device: str = "cpu") -> Predictor:
-    """Read a bundle and make it ready to predict.
+def load(folder: str | Path, threads: int = 1, device: str = "cpu") -> Predictor:
+    """Read a bundle: ``data/onnx`` (needs no torch) or ``data/model``.
+
+    Args:
+        folder: config.json beside model.onnx or model.safetensors.
+        threads: batches computed at a time.
+        device: of a torch bundle.
 
     Raises:
-        UserError: see `load_model`.
+        UserError: the folder holds no bundle, or its parts disagree.
     """
-    place = torch.device(device)
-    model, config = load_model(Path(folder), place)
+    folder = Path(folder)
+    weights = folder / "model.safetensors"
+    if weights.exists() and not (folder / onnx_bundle.MODEL).exists():
+        return _load_torch(folder, threads, device)
+    return onnx_bundle.load(folder, threads)
+
+
+def _load_torch(folder: Path, threads: int, device: str) -> Predictor:
+    import torch  # imported here: an exported model answers without it
+
+    from stages.model.bundle import load_model
+
+    model, config = load_model(folder, torch.device(device))
 
     @torch.no_grad()
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = model(torch.from_numpy(codes).to(place)).float().cpu().numpy()
-        return found
+        return np.asarray(model(torch.from_numpy(codes).to(device)).float().cpu().numpy())
 
     return Predictor(
         logits,
@@ -36,4 +45,5 @@ def load(folder: str | Path, device: str = "cpu") -> Predictor:
         config.countries,
         {"normalize": config.normalize, "max_length": config.max_length},
         config.temperature,
+        threads,
     )

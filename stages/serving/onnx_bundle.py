@@ -1,8 +1,4 @@
-"""The exported model as a folder: config.json and model.onnx, for numpy and ONNX Runtime alone.
-
-from stages.serving.onnx_bundle import load
-model = load("data/onnx")
-model.predict(["Müller", "Иванов"])
+"""The exported model as a folder: config.json and model.onnx.
 
 Nothing here imports torch or pydantic: the first answer should not wait for them.
 """
@@ -24,14 +20,15 @@ from stages.serving.predictor import Predictor
 FORMAT: Final = 1
 MODEL, CONFIG = "model.onnx", "config.json"
 MAX_CONFIG_BYTES = 64 * 2**20
-QUIET = 3  # ONNX Runtime's log level: errors only
+ERRORS_ONLY = 3  # a log level of ONNX Runtime
+EXPORT = "export a model first (dvc repro export)"
 
 
 def save(folder: Path, config: Mapping[str, Any], model: bytes) -> None:
-    """Write the bundle.
+    """Write a bundle.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it does not exist.
         config: ``vocabulary`` (`Vocabulary.to_config`), ``countries``, ``normalize``,
             ``max_length`` and ``temperature``.
         model: serialised ONNX.
@@ -44,11 +41,11 @@ def save(folder: Path, config: Mapping[str, Any], model: bytes) -> None:
 
 
 def load(folder: str | Path, threads: int = 1) -> Predictor:
-    """Read a bundle and make it ready to predict.
+    """Read a bundle that `save` wrote.
 
     Args:
-        folder: what `save` wrote.
-        threads: that take batches of names in turn.
+        folder: the bundle.
+        threads: batches computed at a time.
 
     Raises:
         UserError: the folder holds no such bundle, or its parts disagree.
@@ -63,8 +60,7 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
         raise UserError(f"{folder}: {MODEL} and {CONFIG} disagree; run dvc repro export")
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = session.run(None, {"codes": codes})[0]
-        return found
+        return np.asarray(session.run(None, {"codes": codes})[0])
 
     return Predictor(
         logits,
@@ -78,42 +74,36 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
 
 def _session(path: Path) -> Any:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; export a model first (dvc repro export)")
+        raise UserError(f"{path}: no such file; {EXPORT}")
     options = onnxruntime.SessionOptions()
-    # Batches in turn scale; threads within one this small wait more than they work.
+    # Products this small are faster on one thread; batches run in parallel instead.
     options.intra_op_num_threads = 1
-    options.log_severity_level = QUIET
+    options.log_severity_level = ERRORS_ONLY
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        raise UserError(
-            f"{path}: not a model that ONNX Runtime reads: {brief(error, 150)}"
-        ) from None
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        raise UserError(f"{path}: not a valid ONNX model: {brief(error, 150)}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no bundle")
+            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, so not a bundle's")
         config = json.loads(path.read_bytes())
         _check(config)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path}: {reason}; export a model first (dvc repro export)") from None
+        raise UserError(f"{path}: {error.strerror or error}; {EXPORT}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not the config of an exported model: {brief(error)}") from None
     return dict(config)
 
 
-def _texts(value: Any) -> bool:
-    """Whether this is a list of texts, none of them twice."""
+def _distinct_texts(value: Any) -> bool:
     return (
-        isinstance(value, list | tuple) and all(isinstance(t, str) for t in value) and _once(value)
+        isinstance(value, list | tuple)
+        and all(isinstance(text, str) for text in value)
+        and len(set(value)) == len(value)
     )
-
-
-def _once(value: Any) -> bool:
-    return len(set(value)) == len(value)
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {
@@ -122,11 +112,11 @@ _RULES: dict[str, Callable[[Any], bool]] = {
         isinstance(value, dict)
         and value.keys() == {"case", "scripts", "characters"}
         and value["case"] in ("keep", "fold")
-        and _texts(value["scripts"])
+        and _distinct_texts(value["scripts"])
         and isinstance(value["characters"], str)
-        and _once(value["characters"])
+        and _distinct_texts(list(value["characters"]))
     ),
-    "countries": lambda value: _texts(value) and len(value) > 0,
+    "countries": lambda value: _distinct_texts(value) and len(value) > 0,
     "normalize": lambda value: value in ("nfc", "ascii"),
     "max_length": lambda value: type(value) is int and 1 <= value <= 1000,
     "temperature": lambda value: type(value) is float and 0 < value < float("inf"),
@@ -134,11 +124,11 @@ _RULES: dict[str, Callable[[Any], bool]] = {
 
 
 def _check(config: Any) -> None:
-    """Raise ValueError unless every key is there, none besides, and each value is possible."""
+    """Raise ValueError if a key is missing, unknown or has a value that is not allowed."""
     if not isinstance(config, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     for key in sorted(_RULES.keys() ^ config.keys()):
         raise ValueError(f"{key} is {'missing' if key in _RULES else 'unknown'}")
     for key, allowed in _RULES.items():
         if not allowed(config[key]):
-            raise ValueError(f"{key} has an impossible value")
+            raise ValueError(f"{key} has a value that is not allowed")

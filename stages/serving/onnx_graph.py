@@ -18,7 +18,6 @@ from stages.core.params import ModelParams
 OPSET = 28
 IR_VERSION = 14
 INPUT, OUTPUT = "codes", "logits"
-LENGTH = 2**31  # beyond any name's end
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -75,22 +74,8 @@ def build(params: ModelParams, weights: Weights) -> Any:
         onnx.checker.ValidationError: the graph is not valid; this is a bug.
     """
     graph = Graph()
-    deep, wide = range(2, params.ngrams + 1), range(1, params.wide_ngrams + 1)
-    hashed = {order: _hash_ngrams(graph, order) for order in sorted({*deep, *wide})}
-
     characters = _positions(graph, INPUT, 1, -1)
     vectors = graph.node("Gather", graph.constant(weights["characters.weight"]), characters)
-    if deep:
-        table = graph.constant(weights["ngrams.table.weight"])
-        places = [_rows(graph, hashed[order], params.buckets, k) for k, order in enumerate(deep)]
-        ngrams = graph.node("Gather", table, places[0])
-        for place in places[1:]:
-            ngrams = graph.node("Add", ngrams, graph.node("Gather", table, place))
-        ends = [_positions(graph, ngrams, -2, -1), _positions(graph, ngrams, -1, LENGTH)]
-        at_end = graph.node("Add", *ends)
-        ngrams = graph.node("Concat", _positions(graph, ngrams, 1, -2), at_end, axis=1)
-        vectors = graph.node("Add", vectors, ngrams)
-
     # ONNX wants (length, batch, features).
     sequence = graph.node("Transpose", vectors, perm=[1, 0, 2])
     for layer in range(params.layers):
@@ -103,10 +88,14 @@ def build(params: ModelParams, weights: Weights) -> Any:
     layer_weights = [graph.constant(weights[f"logits.{part}"]) for part in ("weight", "bias")]
     logits = graph.node("Gemm", features, *layer_weights, transB=1)
 
-    if wide:
-        places = [_rows(graph, hashed[n], params.wide_buckets, k) for k, n in enumerate(wide)]
-        table = graph.constant(weights["wide.table.weight"])
-        found = graph.node("Gather", table, graph.node("Concat", *places, axis=1))
+    if params.wide_ngrams:
+        rows = []
+        for place, order in enumerate(range(1, params.wide_ngrams + 1)):
+            hashed = _hash_ngrams(graph, order)
+            bucket = graph.node("Mod", hashed, graph.constant(params.wide_buckets))
+            rows.append(graph.node("Add", bucket, graph.constant(place * params.wide_buckets)))
+        table = graph.constant(weights["wide.weight"])
+        found = graph.node("Gather", table, graph.node("Concat", *rows, axis=1))
         total = graph.node("ReduceSum", found, graph.constant([1]), keepdims=0)
         length = graph.node("Shape", INPUT, start=1, end=2)
         root = graph.node("Sqrt", graph.node("Cast", length, to=TensorProto.FLOAT))
@@ -129,12 +118,6 @@ def _hash_ngrams(graph: Graph, order: int) -> str:
         moved = graph.node("Mul", hashed, graph.constant(1_000_003))
         hashed = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
     return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
-
-
-def _rows(graph: Graph, hashed: str, buckets: int, place: int) -> str:
-    """Rows of the order at ``place`` in its table, as `classifier.Ngrams` finds them."""
-    bucket = graph.node("Mod", hashed, graph.constant(buckets))
-    return graph.node("Add", bucket, graph.constant(place * buckets))
 
 
 def _recurrent(

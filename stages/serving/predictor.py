@@ -1,4 +1,4 @@
-"""From names as people write them to calibrated probabilities; the engine below is a function."""
+"""From names as people write them to calibrated probabilities, whatever computes the logits."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
@@ -12,15 +12,15 @@ from stages.corpus.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import pandas as pd
 
-BATCH_CODES = 2**12  # codes at once: enough for the products, small enough for the caches
-UNSURE: Final = "unsure"  # the answer where no country is likely enough
+BATCH_CODES = 2**12  # of a batch: large enough for the products, small enough for the caches
+UNSURE: Final = "unsure"  # the answer if no country is likely enough
 
 Logits = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-"""(batch, length) codes of names of one length, marks included -> (batch, countries)."""
+"""(batch, length) codes of names of one length, with BOS and EOS -> (batch, countries)."""
 
 
 class Spelling(TypedDict):
-    """How names are brought to one spelling before they are encoded."""
+    """How names are normalised before they are encoded."""
 
     normalize: Form
     max_length: int
@@ -30,10 +30,10 @@ class Prediction(NamedTuple):
     """The answer for one name.
 
     Attributes:
-        name: as it was given.
-        country: the likeliest one, or `UNSURE`.
-        probability: of the likeliest country, 0 to 1.
-        top: the likeliest countries and their probabilities, best first.
+        name: as given.
+        country: the most probable one, or `UNSURE`.
+        probability: of the most probable country, 0 to 1.
+        top: the most probable countries and their probabilities, best first.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Prediction(NamedTuple):
 
 
 class Occlusion(NamedTuple):
-    """What each character of a name does for its likeliest country.
+    """How much each character of a name contributes to its most probable country.
 
     Attributes:
-        name: as the model spells it.
-        country: the likeliest one.
-        effects: (characters,) how far the country's probability falls when the character is
-            left out; negative where it rises.
+        name: as normalised.
+        country: the most probable one.
+        effects: (characters,) drop of the country's probability when the character is left out;
+            negative if it rises.
     """
 
     name: str
@@ -58,10 +58,7 @@ class Occlusion(NamedTuple):
 
 
 class Predictor:
-    """Countries of names, by a model behind ``logits``.
-
-    Get one from `stages.serving.onnx_bundle.load` or, by torch, `stages.serving.bundle.load`.
-    """
+    """Countries of names, by a model behind ``logits``; `stages.serving.bundle.load` makes one."""
 
     def __init__(
         self,
@@ -80,130 +77,144 @@ class Predictor:
         self._threads = threads
 
     def normalise(self, name: str) -> str:
-        """Spell a name as the model knows names.
+        """Normalise a name as the training names were.
 
         Raises:
-            Rejected: this is no usable name; the message says why.
+            Rejected: the name is unusable; the message says why.
         """
         return normalise(name, self._spelling["normalize"], self._spelling["max_length"])
 
     def probabilities(
         self, names: Sequence[str], unusable: Literal["raise", "nan"] = "raise"
     ) -> NDArray[np.float32]:
-        """Calibrated probabilities: (names, countries), each row summing to 1.
-
-        Args:
-            names: in any script; they are normalised here.
-            unusable: what to do with an empty, over-long or otherwise unusable name: raise
-                `Rejected`, or give it a row of NaN.
-        """
-        table = np.full((len(names), len(self.countries)), np.nan, dtype=np.float32)
-        spelled, rows = [], []
-        for row, name in enumerate(names):
-            try:
-                spelled.append(self.normalise(name))
-                rows.append(row)
-            except Rejected as reason:
-                if unusable == "raise":
-                    raise Rejected(f"name {row + 1}: {reason}") from None
-        if spelled:
-            table[rows] = self._spelled(spelled)
-        return table
-
-    def ranked(
-        self, names: Sequence[str], top: int, unusable: Literal["raise", "nan"] = "raise"
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """The likeliest countries of each name, best first.
-
-        Returns:
-            places: (names, top) in `countries`; no more columns than there are countries.
-            probabilities: (names, top) theirs; NaN for an unusable name.
-        """
-        table = self.probabilities(names, unusable)
-        places = np.argsort(-table, axis=1, kind="stable")[:, :top]
-        return places, np.take_along_axis(table, places, axis=1)
-
-    def predict(self, names: Sequence[str], top: int = 3, abstain: float = 0.0) -> list[Prediction]:
-        """Say which country each name comes from.
+        """Calibrated probabilities, (names, countries); each row sums to 1.
 
         Args:
             names: in any script.
-            top: how many of the likeliest countries to list.
-            abstain: answer `UNSURE` where the best probability is below this.
-
-        Raises:
-            Rejected: a name is empty, too long or otherwise unusable.
+            unusable: for a name that is empty, too long or has control characters, raise
+                `Rejected` or return a row of NaN.
         """
-        places, probabilities = self.ranked(names, max(top, 1))
-        answers = []
-        for name, countries, row in zip(
-            names, places.tolist(), probabilities.tolist(), strict=True
-        ):
-            best = [(self.countries[n], p) for n, p in zip(countries, row, strict=True)]
+        table, rejected = self._table(names)
+        if rejected and unusable == "raise":
+            row, reason = next(iter(rejected.items()))
+            raise Rejected(f"name {row + 1}: {reason}")
+        return table
+
+    def ranked(
+        self, names: Sequence[str], top: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32], dict[int, Rejected]]:
+        """The most probable countries of each name, best first.
+
+        Returns:
+            places: (names, top) indices into `countries`; at most as many as there are countries.
+            probabilities: (names, top) of these countries; NaN for an unusable name.
+            rejected: row and reason of each unusable name.
+        """
+        table, rejected = self._table(names)
+        places = np.argsort(-table, axis=1, kind="stable")[:, : max(top, 1)]
+        return places, np.take_along_axis(table, places, axis=1), rejected
+
+    def answers(
+        self, names: Sequence[str], top: int = 3, abstain: float = 0.0
+    ) -> list[Prediction | Rejected]:
+        """`predict`, with the reason in place of the answer where a name is unusable."""
+        places, probabilities, rejected = self.ranked(names, top)
+        found: list[Prediction | Rejected] = []
+        for row, name in enumerate(names):
+            if row in rejected:
+                found.append(rejected[row])
+                continue
+            countries = [self.countries[place] for place in places[row]]
+            best = list(zip(countries, probabilities[row].tolist(), strict=True))
             country, probability = best[0]
             answer = country if probability >= abstain else UNSURE
-            answers.append(Prediction(name, answer, probability, best[:top]))
-        return answers
+            found.append(Prediction(name, answer, probability, best[:top]))
+        return found
+
+    def predict(self, names: Sequence[str], top: int = 3, abstain: float = 0.0) -> list[Prediction]:
+        """The most probable country of each name.
+
+        Args:
+            names: in any script.
+            top: how many of the most probable countries to list.
+            abstain: answer `UNSURE` if the highest probability is below this.
+
+        Raises:
+            Rejected: a name is empty, too long or has control characters.
+        """
+        predictions: list[Prediction] = []
+        for row, answer in enumerate(self.answers(names, top, abstain)):
+            if isinstance(answer, Rejected):
+                raise Rejected(f"name {row + 1}: {answer}")
+            predictions.append(answer)
+        return predictions
 
     def frame(self, names: Sequence[str], top: int = 3, abstain: float = 0.0) -> "pd.DataFrame":
         """`predict` as a table: name, country, probability, country_1, probability_1 and so on."""
-        import pandas as pd  # slow to import, and nothing else here needs it
+        import pandas as pd  # slow to import, and needed only here
 
-        places, probabilities = self.ranked(names, max(top, 1))
-        countries = np.array(self.countries, dtype=object)[places]
-        best = probabilities[:, 0]
-        columns: dict[str, Any] = {"name": list(names)}
-        columns["country"] = np.where(best >= abstain, countries[:, 0], UNSURE)
-        columns["probability"] = best
-        for n in range(min(top, countries.shape[1])):
-            columns[f"country_{n + 1}"] = countries[:, n]
-            columns[f"probability_{n + 1}"] = probabilities[:, n]
-        return pd.DataFrame(columns)
+        rows: list[dict[str, Any]] = []
+        for answer in self.predict(names, top, abstain):
+            row: dict[str, Any] = answer._asdict()
+            for rank, (country, probability) in enumerate(row.pop("top"), start=1):
+                row |= {f"country_{rank}": country, f"probability_{rank}": probability}
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def occlusion(self, name: str) -> Occlusion:
-        """Leave out each character in turn and see what becomes of the likeliest country.
+        """Leave out each character in turn and compare the most probable country's probability.
 
         Raises:
-            Rejected: this is no usable name.
+            Rejected: the name is unusable.
         """
         name = self.normalise(name)
         shorter = [name[:n] + name[n + 1 :] for n in range(len(name))]
-        whole, *parts = self._spelled([name, *filter(None, shorter)])
+        whole, *parts = self._normalised([name, *filter(None, shorter)])
         best = int(whole.argmax())
-        if len(name) == 1:  # of no name at all, every country is as likely
+        if len(name) == 1:  # nothing is left of it: every country is equally probable
             parts = [np.full_like(whole, 1 / len(whole))]
         effects = np.array([whole[best] - part[best] for part in parts], dtype=np.float32)
         return Occlusion(name, self.countries[best], effects)
 
-    def _spelled(self, names: list[str]) -> NDArray[np.float32]:
+    def _table(self, names: Sequence[str]) -> tuple[NDArray[np.float32], dict[int, Rejected]]:
+        """Probabilities, NaN in the rows of unusable names, and why these are unusable."""
+        usable: dict[int, str] = {}
+        rejected: dict[int, Rejected] = {}
+        for row, name in enumerate(names):
+            try:
+                usable[row] = self.normalise(name)
+            except Rejected as reason:
+                rejected[row] = reason
+        table = np.full((len(names), len(self.countries)), np.nan, dtype=np.float32)
+        if usable:
+            table[list(usable)] = self._normalised(list(usable.values()))
+        return table, rejected
+
+    def _normalised(self, names: list[str]) -> NDArray[np.float32]:
         """Probabilities of normalised names; each distinct one is computed once."""
         place = {name: n for n, name in enumerate(dict.fromkeys(names))}
-        return self._distinct(list(place))[[place[name] for name in names]]
-
-    def _distinct(self, names: list[str]) -> NDArray[np.float32]:
-        codes, offsets = self._vocabulary.encode(names)
+        codes, offsets = self._vocabulary.encode(list(place))
         lengths = np.diff(offsets)
-        table = np.empty((len(names), len(self.countries)), dtype=np.float32)
-        order = np.argsort(lengths, kind="stable")
-        cuts = np.flatnonzero(np.diff(lengths[order])) + 1
-        batches = []
-        for same_length in np.split(order, cuts):
-            batch = max(1, BATCH_CODES // int(lengths[same_length[0]]))
-            batches += [same_length[n : n + batch] for n in range(0, len(same_length), batch)]
+        table = np.empty((len(place), len(self.countries)), dtype=np.float32)
+        batches: list[NDArray[np.intp]] = []
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            size = max(1, BATCH_CODES // int(length))
+            batches += [rows[n : n + size] for n in range(0, len(rows), size)]
 
-        def answer(rows: NDArray[np.intp]) -> None:
-            places = offsets[rows][:, None] + np.arange(lengths[rows[0]])
-            table[rows] = self._logits(codes[places].astype(np.int64))
+        def compute(rows: NDArray[np.intp]) -> None:
+            positions = offsets[rows][:, None] + np.arange(lengths[rows[0]])
+            table[rows] = self._logits(codes[positions].astype(np.int64))
 
         if self._threads > 1 and len(batches) > 1:
-            from concurrent.futures import ThreadPoolExecutor  # not for a few names' sake
+            from concurrent.futures import ThreadPoolExecutor  # too slow to import for a few names
 
             with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(answer, batches))
+                list(pool.map(compute, batches))
         else:
             for rows in batches:
-                answer(rows)
-        return np.asarray(softmax(table / self._temperature))
+                compute(rows)
+        return softmax(table / self._temperature)[[place[name] for name in names]]
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:

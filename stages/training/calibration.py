@@ -1,30 +1,17 @@
-"""Confidence that means what it says: one temperature for all logits."""
+"""Temperature scaling: confidence that matches accuracy."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from stages.corpus.dataset import Names
-from stages.model.classifier import Classifier
-from stages.training.inference import all_logits
-
 RANGE = (0.05, 20.0)
 
 
-def temperature_of(
-    model: Classifier, held_out: Names, batch_size: int, device: torch.device
-) -> float:
-    """`fit_temperature` of a model, by names that it has not met."""
-    logits = all_logits(model, held_out, model.logits.out_features, batch_size, device)
-    return fit_temperature(logits, held_out.labels)
-
-
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The temperature that makes held-out names likeliest: probabilities = softmax(logits / T).
+    """The temperature T that maximises the likelihood of softmax(logits / T) on held-out names.
 
-    Guo et al., On Calibration of Modern Neural Networks (2017). It changes no ranking, hence no
+    Guo et al., On Calibration of Modern Neural Networks, 2017. It changes no ranking, hence no
     accuracy. The likelihood has one maximum in T.
 
     Args:
@@ -34,8 +21,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        logged = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-logged[rows, labels].mean())
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-log_probabilities[rows, labels].mean())
 
     best = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(best.x))

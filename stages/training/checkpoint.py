@@ -1,13 +1,13 @@
-"""Training state that a crash cannot hurt: atomic, checksummed, the previous one kept.
+"""Checkpoints that survive a crash: atomic, checksummed, the previous one kept.
 
-A checkpoint is one safetensors file (tensors, and a JSON text in its header) whose name carries
-its place in the training and the SHA-256 of its content. A name and its content cannot disagree
-unnoticed, and there is no second file to get out of step with the first.
+A checkpoint is one safetensors file, with JSON in its header. Its name holds its place in the
+training and the SHA-256 of its content, so damage is noticed and no second file can disagree.
 """
 
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,14 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class State:
-    """What a training needs to go on as if nothing had happened."""
+    """Everything that decides how a training goes on."""
 
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]  # plain JSON values
 
 
 class Checkpoints:
-    """The checkpoints of one training, told apart from others by its fingerprint."""
+    """The checkpoints of one training, identified by its fingerprint."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self._root = folder
@@ -64,11 +64,18 @@ class Checkpoints:
         return None
 
     def remove(self) -> None:
-        """Forget this training and every other: what they led to is done or out of date."""
+        """Remove the checkpoints of this training and of all others: they are out of date."""
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*-*.safetensors"), reverse=True)
+
+
+def loaded_code() -> list[Path]:
+    """Files of this project's modules that are imported, the stage's own included."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("stages.")]
+    paths = [Path(module.__file__) for module in modules if module.__file__]
+    return [*paths, Path(sys.modules["__main__"].__file__ or "")]
 
 
 def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:

@@ -1,130 +1,84 @@
-"""Processes that train one model together, by torch.distributed.
+"""Several processes that train one model together: torchrun's process group, and its launcher.
 
-Every process holds the whole model and takes its share of each step's batches; the gradients are
-summed. The first process alone writes. A process of its own needs nothing of all this.
+Each process holds the whole model and computes a stride of every batch; gradients are summed.
 """
 
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
-from typing import TypeVar
+from pathlib import Path
 
-import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from stages.core.errors import Interrupted, UserError
+from stages.core.interrupt import watched_ancestors
+from stages.core.params import TrainParams
+from stages.core.runtime import Runtime
 
-T = TypeVar("T")
-PATIENCE = timedelta(minutes=30)  # how long to wait for the others
-OVER = "over"  # set in the store that the processes share once one has ended for good
-FINAL = (UserError, Interrupted, OSError)  # another attempt would end the same way
-
-
-class Group:
-    """This process among those that train together."""
-
-    def __init__(self, rank: int = 0, count: int = 1) -> None:
-        """Describe a process; alone unless `together` says otherwise.
-
-        Args:
-            rank: this process's number, from 0.
-            count: how many there are.
-        """
-        self.rank, self.count = rank, count
-
-    @property
-    def first(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self.rank == 0
-
-    def share(self, costs: Sequence[int]) -> list[int]:
-        """Places in ``costs`` that are this process's, so that all have about as much to do.
-
-        The dearest remaining piece goes to whoever has least (Graham, Bounds on multiprocessing
-        timing anomalies, 1969), so every process knows what every other does.
-        """
-        loads = [0] * self.count
-        mine = []
-        for place in sorted(range(len(costs)), key=lambda n: (-costs[n], n)):
-            least = loads.index(min(loads))
-            loads[least] += costs[place]
-            if least == self.rank:
-                mine.append(place)
-        return sorted(mine)
-
-    def add_up(self, tensors: Iterable[Tensor]) -> None:
-        """Sum each tensor over all processes, in place."""
-        if self.count > 1:
-            for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
-                work.wait()
-
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
-        if self.count == 1:
-            return flag
-        flags = torch.tensor([float(flag)])
-        dist.all_reduce(flags)
-        return bool(flags.item())
-
-    def from_first(self, value: T) -> T:
-        """The first process's value, in all of them."""
-        if self.count > 1:
-            values = [value]
-            dist.broadcast_object_list(values)
-            (value,) = values
-        return value
+TIMEOUT = timedelta(minutes=30)  # of a collective operation
+RESTARTS = 3
+GRACE = 3.0  # seconds for the launcher to read why a process stopped
+FINAL = (UserError, Interrupted, OSError)  # a restart would end the same way
+FAILED = "failed"  # key in the shared store: one process has ended with one of FINAL
 
 
 class Abandoned(Exception):
-    """Another process has ended for good, and says why."""
+    """Another process has ended with an error that a restart would repeat, and reports it."""
 
 
-def launched() -> bool:
-    """Whether this process was started by torchrun, or by our `launcher`."""
-    return dist.is_torchelastic_launched()
-
-
-def writes() -> bool:
+def is_rank_0() -> bool:
     """Whether this process is the first of those that torchrun started, or alone."""
-    return int(os.environ.get("RANK", 0)) == 0
-
-
-def local_rank() -> int | None:
-    """This process's number on its machine, from 0; None if it was not started by torchrun."""
-    return int(os.environ["LOCAL_RANK"]) if launched() else None
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def together(device: torch.device) -> Iterator[Group]:
-    """Meet the others that torchrun started; a process of its own is alone.
+def process_group(params: TrainParams) -> Iterator[Runtime]:
+    """Join the processes that torchrun started, if it did, and give this process's runtime.
+
+    Rank 0 alone prints.
 
     Raises:
-        Abandoned: one of the others ended with an error that another attempt would not mend.
+        Abandoned: another process ended with an error that a restart would repeat.
     """
-    if not launched():
-        yield Group()
+    if not dist.is_torchelastic_launched():
+        yield Runtime.create(params)
         return
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    if _keeps_store():
-        number = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        attempt = dist.PrefixStore(number, _store())  # type: ignore[attr-defined]
-        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    runtime = Runtime.create(params, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    backend = "cpu:gloo,cuda:nccl" if runtime.device.type == "cuda" else "gloo"
+    one_machine = os.environ.get("GROUP_WORLD_SIZE") == "1"
+    if one_machine and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun keeps one store for all attempts. Without a prefix a restarted process can read
+        # the address of a dead one and wait for it. Agents of several machines count attempts
+        # independently, so there docs/scale.md sets TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
+        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+        own = dist.PrefixStore(attempt, _store())  # type: ignore[attr-defined]
         dist.init_process_group(
-            backend, store=attempt, rank=rank, world_size=count, timeout=PATIENCE
+            backend,
+            store=own,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
+            timeout=TIMEOUT,
         )
     else:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=TIMEOUT)
     store = _store()
     try:
-        yield Group(dist.get_rank(), dist.get_world_size())
-        dist.barrier()  # leave together: torchrun takes an early end for a lost machine
+        with ExitStack() as stack:
+            if not is_rank_0():
+                null = stack.enter_context(Path(os.devnull).open("w"))
+                stack.enter_context(redirect_stdout(null))
+                stack.enter_context(redirect_stderr(null))
+            yield runtime
+        dist.barrier()  # torchrun takes a process that leaves early for a lost machine
     except FINAL:
-        store.set(OVER, "")
+        store.set(FAILED, "")
         raise
-    except RuntimeError as error:  # as a lost connection is told
-        if store.check([OVER]):
+    except RuntimeError as error:  # a lost connection
+        if store.check([FAILED]):
             raise Abandoned from error
         raise
     finally:
@@ -132,17 +86,66 @@ def together(device: torch.device) -> Iterator[Group]:
 
 
 def _store() -> dist.TCPStore:  # type: ignore[name-defined]
-    """The store by which the processes met."""
+    """The store by which the processes meet; in `init_process_group` rank 0 may create it."""
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     return dist.TCPStore(*address, wait_for_workers=False)  # type: ignore[attr-defined]
 
 
-def _keeps_store() -> bool:
-    """Whether torchrun uses one store for all attempts, and every process knows which this is.
+def launch(work: Callable[[list[int]], None], processes: int) -> None:
+    """Run ``work`` in several processes on this machine, by torchrun's launcher.
 
-    There the addresses of an earlier attempt's processes still stand, and whoever reads one
-    before it is written anew waits for the dead. Agents of several machines count attempts each
-    on its own; they have a store per attempt under ``TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1``.
+    When a process dies, all are started again, up to `RESTARTS` times. An error of `FINAL` is
+    raised here, once.
+
+    Args:
+        work: a function of a module; it gets the process ids that it must not outlive.
+        processes: how many.
     """
-    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return shared and os.environ.get("GROUP_WORLD_SIZE") == "1"
+    # torch.distributed.elastic takes long to import, and one process does not need it.
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.disable(logging.WARNING)  # torchrun's messages about signals
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id="onoma",
+        max_restarts=RESTARTS,
+        logs_specs=DefaultLogsSpecs(),
+    )
+    try:
+        errors = elastic_launch(config, _run)(work, [os.getpid(), *watched_ancestors()])
+    except SignalException as stop:
+        name = signal.Signals(stop.sigval).name
+        raise Interrupted(f"training stopped by {name}; run again to resume") from None
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        raise UserError(
+            f"{processes} processes were started {RESTARTS + 1} times, and one died each time; "
+            f"the last was number {failure.local_rank}, exit status {failure.exitcode}"
+        ) from None
+    for raised in errors.values():
+        if raised and not isinstance(raised, Abandoned):
+            raise raised
+
+
+def _run(work: Callable[[list[int]], None], ancestors: list[int]) -> Exception | None:
+    """Call ``work``; return an error that a restart would repeat."""
+    raised = None
+    try:
+        work(ancestors)
+    except (*FINAL, Abandoned) as error:
+        raised = error
+    if isinstance(raised, Interrupted):
+        # A launcher that was stopped itself reads no result, and kills this process after half a
+        # minute only.
+        leave = threading.Timer(GRACE, os._exit, [1])
+        leave.daemon = True
+        leave.start()
+    if os.getppid() != ancestors[0]:
+        os._exit(1)  # the launcher is dead
+    return raised

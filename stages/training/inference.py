@@ -1,68 +1,51 @@
-"""Running a trained classifier over a split, in bounded memory."""
+"""Running a classifier over a whole split, on the model's own device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
-from stages.training.batches import Batch, evaluation_order, load_batches
-from stages.training.distributed import Group
+from stages.model.classifier import Classifier
+from stages.training.batches import Batch, Rows, batches_by_length, collate
 
 
 @torch.no_grad()
 def classify(
-    model: nn.Module,
-    names: Names,
-    batch_size: int,
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    group: Group | None = None,
+    model: Classifier, names: Names, batches: Iterable[Rows]
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield batches of names of one length with their (batch, countries) float32 logits.
-
-    Given ``group``, only this process's share of them.
-    """
+    """Yield each batch with its (batch, countries) float32 logits."""
     model.eval()
-    order = evaluation_order(names, batch_size)
-    if group:
-        order = order[group.rank :: group.count]
-    for batch in load_batches(names, order, device):
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = model(batch.codes)
-        yield batch, logits.float()
+    device = next(model.parameters()).device
+    for rows in batches:
+        batch = collate(names, rows, device)
+        yield batch, model(batch.codes, batch.lengths)
 
 
-def all_logits(
-    model: nn.Module, names: Names, countries: int, batch_size: int, device: torch.device
-) -> NDArray[np.float64]:
-    """Float32 logits of a whole split in its order, as (names, countries) float64."""
-    table = np.empty((len(names), countries))
-    for batch, logits in classify(model, names, batch_size, device):
+def all_logits(model: Classifier, names: Names, batch_size: int) -> NDArray[np.float64]:
+    """Logits of a whole split in its order: (names, countries)."""
+    table = np.empty((len(names), model.logits.out_features))
+    for batch, logits in classify(model, names, batches_by_length(names, batch_size)):
         table[batch.rows] = logits.cpu().numpy()
     return table
 
 
 def loss_and_accuracy(
-    model: nn.Module,
-    names: Names,
-    batch_size: int,
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    group: Group | None = None,
+    model: Classifier, names: Names, batch_size: int, runtime: Runtime
 ) -> tuple[float, float]:
-    """Mean cross-entropy (nats per name) and share of names whose likeliest country is right.
-
-    Given ``group``, they divide the names among them, and each returns the same.
-    """
-    group = group or Group()
-    totals = torch.zeros(2, dtype=torch.float64)  # loss, hits
-    for batch, logits in classify(model, names, batch_size, device, precision, group):
+    """Mean cross-entropy (nats) and share of correct names; the processes share the work."""
+    totals = torch.zeros(2, dtype=torch.float64)  # loss, correct names
+    batches = batches_by_length(names, batch_size)
+    for batch, logits in classify(
+        model, names, islice(batches, runtime.rank, None, runtime.world_size)
+    ):
         loss = cross_entropy(logits, batch.labels, reduction="sum")
         totals += torch.stack([loss, (logits.argmax(1) == batch.labels).sum()]).cpu()
-    group.add_up([totals])
-    loss, hits = (totals / len(names)).tolist()
-    return loss, hits
+    runtime.all_reduce([totals])
+    loss, accuracy = (totals / len(names)).tolist()
+    return loss, accuracy

@@ -1,275 +1,263 @@
-"""The training loop: one epoch at a time, resumable after any step."""
+"""The training loop; it resumes after any step."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from stages.core.errors import UserError
-from stages.core.params import Params, TrainParams
-from stages.core.runtime import seed_generator
+from stages.core.errors import Interrupted, UserError
+from stages.core.interrupt import StopRequest
+from stages.core.params import TrainParams
+from stages.core.progress import Progress
+from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
-from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
-from stages.training.batches import Rows, TrainingOrder, load_batches
-from stages.training.checkpoint import State
-from stages.training.distributed import Group
+from stages.training.batches import Batch, Rows, collate
+from stages.training.checkpoint import Checkpoints, State
+from stages.training.inference import loss_and_accuracy
+
+Metrics = dict[str, float]
 
 
 @dataclass
 class Position:
-    """How far a training has come, and the sums of the epoch under way."""
+    """How far a training is, and the sums over the current epoch."""
 
-    epoch: int = 1  # the one under way, from 1
-    step: int = 0  # steps done in it
+    epoch: int = 1
+    step: int = 0  # steps done in the epoch
     loss: float = 0.0  # summed over names
-    hits: int = 0
+    correct: int = 0
     names: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)  # one entry per finished epoch
+    history: list[Metrics] = field(default_factory=list)  # one entry per finished epoch
 
 
-class Training:
-    """A classifier on its way; call `run_epoch` until `finished`."""
+class Trainer:
+    """Trains a classifier: `fit` runs the epochs, `train_step` updates the weights once."""
 
     def __init__(
-        self,
-        model: Classifier,
-        names: Names,
-        params: TrainParams,
-        device: torch.device,
-        precision: torch.dtype,
-        group: Group | None = None,
+        self, model: Classifier, params: TrainParams, names: Names, runtime: Runtime
     ) -> None:
-        """Begin with the model as it is.
+        """Start with the model as it is.
 
         Args:
-            model: on the device.
-            names: to learn from.
-            params: how.
-            device: where.
-            precision: what products are computed in.
-            group: of processes that train together; None if this one is alone.
+            model: on the runtime's device.
+            params: how to train.
+            names: the training split.
+            runtime: device, precision and processes.
 
         Raises:
-            UserError: there are more processes than a step has batches, or the second task can
-                see what it is to foretell.
+            UserError: the states that predict the next character have already read it.
         """
-        self.model, self.names, self.params = model, names, params
-        self.device, self.precision = device, precision
-        self.group = group or Group()
-        if self.group.count > params.lengths_per_step:
+        layer = model.recurrent
+        if params.next_character and layer.bidirectional and layer.num_layers > 1:
             raise UserError(
-                f"{self.group.count} processes share a step's {params.lengths_per_step} batches; "
-                "raise train.lengths_per_step, or lower train.processes"
+                "train.next_character: with several bidirectional layers the upper ones have read "
+                "the next character; set it to 0, or model.layers to 1, or model.bidirectional to "
+                "false"
             )
-        if (
-            params.next_character
-            and model.recurrent.bidirectional
-            and model.recurrent.num_layers > 1
-        ):
-            raise UserError(
-                "train.next_character: the upper of several layers have read the name to its end; "
-                "set it to 0, model.layers to 1, or model.bidirectional to false"
-            )
+        self.model, self.params, self.names, self.runtime = model, params, names, runtime
         self.position = Position()
-        self._steps = -(-len(self._batches(1)) // params.lengths_per_step)
-        self.learned = nn.ModuleDict({"model": model})
+        self.steps = math.ceil(len(names) / params.batch_size)  # per epoch
+        # The head of the auxiliary task is trained with the model, but is no part of it.
+        self.modules = nn.ModuleDict({"model": model})
         if params.next_character:
             codes = model.characters.num_embeddings
-            self.learned["next"] = nn.Linear(model.recurrent.hidden_size, codes, device=device)
-        for parameter in self.learned.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        # A dense gradient of a table would be a fresh tensor of the table's size for each batch;
-        # a sparse one is added to what is there. (CUDA's allocator keeps such tensors at hand,
-        # and mps has no sparse ones.)
-        for table in (model.ngrams, model.wide):
-            table.sparse = device.type == "cpu"
-        wide = list(model.wide.parameters())
-        named = self.learned.named_parameters()
-        deep = [p for name, p in named if not name.startswith("model.wide.")]
+            self.modules["next"] = nn.Linear(
+                model.recurrent.hidden_size, codes, device=runtime.device
+            )
+        wide = list(model.wide.parameters()) if model.wide else []
+        named = self.modules.named_parameters()
+        deep = [parameter for name, parameter in named if not name.startswith("model.wide.")]
+        rates = [params.learning_rate, params.learning_rate * params.wide_rate]
         self.optimizer = torch.optim.AdamW(
-            [{"params": deep, "rate": 1.0}, {"params": wide, "rate": params.wide_rate}],
-            betas=(0.9, params.beta2),
+            [{"params": deep, "lr": rates[0]}, {"params": wide, "lr": rates[1]}],
             weight_decay=params.weight_decay,
-            fused=True,  # one walk over the tables per step instead of seven
+            fused=True,
         )
+        self.schedule: LRScheduler = ConstantLR(self.optimizer, factor=1.0)
+        if params.schedule == "one_cycle":
+            # Smith & Topin, Super-Convergence, 2018.
+            total = params.epochs * self.steps
+            self.schedule = OneCycleLR(
+                self.optimizer, rates, max(total, 2), final_div_factor=400, cycle_momentum=False
+            )
 
-    @property
-    def finished(self) -> bool:
-        """Whether every epoch is done."""
-        return self.position.epoch > self.params.epochs
-
-    def run_epoch(self, after_step: Callable[[int], None]) -> dict[str, float]:
-        """Train until the end of the epoch under way.
+    def fit(
+        self,
+        splits: Mapping[str, Names],
+        on_epoch: Callable[[Metrics], None],
+        checkpoints: Checkpoints | None = None,
+        stop: StopRequest | None = None,
+        batch_size: int = 1024,
+    ) -> None:
+        """Train to the last epoch, from the last checkpoint if there is one.
 
         Args:
-            after_step: called after each step with the number of its names; may raise to stop,
-                and `state` is then the place to go on from.
+            splits: name -> names to evaluate after each epoch.
+            on_epoch: called with the metrics of each epoch, those of an earlier run included.
+            checkpoints: where to save the state after each epoch, every
+                ``train.checkpoint_minutes``, and when stopped; None saves nothing.
+            stop: checked after each step.
+            batch_size: of the evaluation, in names.
 
-        Returns:
-            ``train_loss`` (nats per name) and ``train_accuracy`` over the epoch's batches, as the
-            model was when it met them, dropout included.
+        Raises:
+            Interrupted: a stop was requested; the state is saved.
+            UserError: the loss is not finite.
         """
-        here = self.position
+        if checkpoints:
+            self.resume(checkpoints)
+        for metrics in self.position.history:
+            on_epoch(metrics)
+        while (epoch := self.position.epoch) <= self.params.epochs:
+            metrics = self.train_epoch(checkpoints, stop)
+            for split, names in splits.items():
+                metrics[f"{split}_loss"], metrics[f"{split}_accuracy"] = loss_and_accuracy(
+                    self.model, names, batch_size, self.runtime
+                )
+            self.require_finite(list(metrics.values()), f"after epoch {epoch}")
+            self.position = Position(epoch + 1, history=[*self.position.history, metrics])
+            on_epoch(metrics)
+            self.save(checkpoints)
+
+    def train_epoch(self, checkpoints: Checkpoints | None, stop: StopRequest | None) -> Metrics:
+        """Train the rest of the current epoch; return its ``train_loss`` and ``train_accuracy``.
+
+        Both are means over the epoch, with dropout, of the model as it was at each step.
+        """
+        here, params = self.position, self.params
+        order = np.random.default_rng((params.seed, here.epoch)).permutation(len(self.names))
+        title = f"epoch {here.epoch}/{params.epochs}"
+        saved = started = time.monotonic()
+        with Progress(title, total=len(order) - here.names) as progress:
+            for step in range(here.step, self.steps):
+                rows = order[step * params.batch_size : (step + 1) * params.batch_size]
+                self.train_step(rows)
+                progress.advance(len(rows))
+                stopped = self.runtime.any(bool(stop and stop.reason))
+                if stopped or time.monotonic() - saved > 60 * params.checkpoint_minutes:
+                    self.save(checkpoints)
+                    saved = time.monotonic()
+                if stopped:
+                    reason = (stop and stop.reason) or "another process"
+                    raise Interrupted(f"training stopped by {reason}; run again to resume")
+            loss, accuracy = here.loss / here.names, here.correct / here.names
+            rate = progress.done / (time.monotonic() - started)
+            progress.say(f"{title}: loss {loss:.4f}, accuracy {accuracy:.4f}, {rate:,.0f} names/s")
+        return {"train_loss": loss, "train_accuracy": accuracy}
+
+    def train_step(self, rows: Rows) -> None:
+        """Update the weights once; each process computes a stride of ``rows``.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        here, runtime, params = self.position, self.runtime, self.params
+        # Dropout depends on the step alone, so a resumed training draws the same masks.
+        seeds = np.random.SeedSequence((params.seed, here.epoch, here.step, runtime.rank))
+        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         self.model.train()
-        batches, mixed = self._batches(here.epoch), self.params.lengths_per_step
-        while here.step < self._steps:
-            # A step mixes lengths: countries differ in the length of their names, so that steps
-            # on one length would pull the weights to and fro.
-            first = here.step * mixed
-            loss, hits, names = self._step(
-                [batches[n] for n in range(first, min(first + mixed, len(batches)))]
-            )
-            here.step += 1
-            here.names += names
-            here.loss += loss
-            here.hits += hits
-            after_step(names)
-        result = {"train_loss": here.loss / here.names, "train_accuracy": here.hits / here.names}
-        self.position = Position(epoch=here.epoch + 1, history=here.history)
-        return result
-
-    def _batches(self, epoch: int) -> TrainingOrder:
-        size = max(1, self.params.batch_size // self.params.lengths_per_step)
-        return TrainingOrder(self.names, size, self.params.seed, epoch)
-
-    def _step(self, batches: list[Rows]) -> tuple[float, int, int]:
-        """Move the weights once; return the loss summed over names, the hits and the names."""
-        params, here = self.params, self.position
-        for part in self.optimizer.param_groups:
-            part["lr"] = self._learning_rate() * part["rate"]
-        names = sum(map(len, batches))
-        totals = torch.zeros(2, dtype=torch.float64)  # loss, hits
-        self.optimizer.zero_grad(set_to_none=False)
-        mine = self.group.share([self._cost(rows) for rows in batches])
-        for place, batch in zip(
-            mine, load_batches(self.names, [batches[n] for n in mine], self.device), strict=True
-        ):
-            # Dropout depends on the batch alone: not on who computes it, nor on a restart.
-            seed_generator(self.device, _seed(params.seed, here.epoch, here.step, place))
-            with torch.autocast(
-                self.device.type, self.precision, enabled=self.precision != torch.float32
-            ):
-                logits, states = self.model.read(batch.codes)
-                next_loss = self._next_character_loss(states, batch.codes)
+        self.optimizer.zero_grad()
+        totals = torch.zeros(2, dtype=torch.float64)  # loss, correct names
+        mine = rows[runtime.rank :: runtime.world_size]
+        if len(mine):
+            batch = collate(self.names, mine, runtime.device)
+            with runtime.autocast():
+                logits, states = self.model.encode(batch.codes, batch.lengths)
+                next_loss = self.next_character_loss(states, batch)
             loss = cross_entropy(
-                logits.float(),
-                batch.labels,
-                label_smoothing=params.label_smoothing,
-                reduction="sum",
+                logits.float(), batch.labels, label_smoothing=params.label_smoothing
             )
-            total = (loss + params.next_character * next_loss) / names
+            total = (loss + params.next_character * next_loss) * (len(mine) / len(rows))
             total.backward()  # type: ignore[no-untyped-call]
-            hits = (logits.argmax(1) == batch.labels).sum()
-            totals += torch.stack([loss.detach(), hits]).cpu()
-        gradients = [w.grad for w in self.learned.parameters() if w.grad is not None]
-        self.group.add_up([totals, *gradients])
-        summed = float(totals[0])
-        if not math.isfinite(summed):
-            raise UserError(
-                f"the loss is {summed / names} in epoch {here.epoch}, batch "
-                f"{here.step + 1}; lower train.learning_rate, or set train.precision "
-                "to float32"
-            )
+            correct = (logits.argmax(1) == batch.labels).sum()
+            totals += torch.stack([loss.detach() * len(mine), correct]).cpu()
+        if runtime.world_size > 1:
+            for parameter in self.modules.parameters():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
+            runtime.all_reduce([totals, *gradients])
+        self.require_finite([totals[0].item()], f"in epoch {here.epoch}, batch {here.step + 1}")
         self.optimizer.step()
-        return summed, int(totals[1]), names
+        self.schedule.step()
+        here.loss += totals[0].item()
+        here.correct += int(totals[1])
+        here.names += len(rows)
+        here.step += 1
 
-    def _next_character_loss(self, states: Tensor, codes: Tensor) -> Tensor:
-        """Of foretelling each character by the states before it: nats, summed over names.
+    def next_character_loss(self, states: Tensor, batch: Batch) -> Tensor:
+        """Mean cross-entropy of each character, predicted from the states before it.
 
-        A second task that teaches the layer what names look like, whatever their country (Rei,
-        Semi-supervised Multitask Learning for Sequence Labeling, 2017). Forwards only: what reads
-        backwards has met the character before in its n-grams. And not the end mark, whose
-        n-grams are the last character's.
+        An auxiliary task that teaches the recurrent layer what names look like, whatever their
+        country (Rei, Semi-supervised Multitask Learning for Sequence Labeling, 2017). Forward
+        states only: backward ones have read the character.
         """
-        following = codes[:, 2:-1].T
-        if not self.params.next_character or not len(following):
-            return torch.zeros((), device=self.device)
-        forwards = states[:-1, :, : self.model.recurrent.hidden_size]
-        logits = self.learned["next"](self.model.dropout(forwards)).float()
-        loss = cross_entropy(logits.flatten(0, 1), following.flatten(), reduction="sum")
-        return loss / len(following)
+        places = torch.arange(2, batch.codes.shape[1] - 1)
+        real = places < (batch.lengths - 1).unsqueeze(1)
+        if not self.params.next_character or not real.any():
+            return torch.zeros((), device=batch.codes.device)
+        real = real.to(batch.codes.device)
+        forward = states[:, :-1, : self.model.recurrent.hidden_size][real]
+        logits = self.modules["next"](self.model.dropout(forward)).float()
+        return cross_entropy(logits, batch.codes[:, 2:-1][real])
 
-    def _cost(self, rows: Rows) -> int:
-        """How much work a batch is, about: each position costs something, and each name there."""
-        first = int(rows[0])
-        length = int(self.names.offsets[first + 1] - self.names.offsets[first])
-        return length * (len(rows) + 50)
+    def require_finite(self, values: list[float], where: str) -> None:
+        """Raise a `UserError` if a loss is NaN or infinite."""
+        if not all(map(math.isfinite, values)):
+            raise UserError(
+                f"the loss is {values[0]} {where}; lower train.learning_rate, "
+                "or set train.precision to float32"
+            )
 
-    def _learning_rate(self) -> float:
-        """Of the step to come.
+    def save(self, checkpoints: Checkpoints | None) -> None:
+        """Write a checkpoint."""
+        if checkpoints and self.runtime.rank == 0:
+            checkpoints.save(self.position.epoch * 10**9 + self.position.step, self.state())
 
-        One cycle (Smith & Topin, Super-Convergence, 2018): up along a cosine for 30 % of the
-        steps, then down to almost nothing.
-        """
-        peak = self.params.learning_rate
-        if self.params.schedule == "constant":
-            return peak
-        done = (self.position.epoch - 1) * self._steps + self.position.step
-        share = done / (self.params.epochs * self._steps)
-        rise = 0.3
-        if share < rise:
-            return peak * _cosine(0.04, 1.0, share / rise)
-        return peak * _cosine(1.0, 1e-4, (share - rise) / (1 - rise))
+    def resume(self, checkpoints: Checkpoints) -> None:
+        """Load the last checkpoint that is whole, if there is one."""
+        state = None
+        if self.runtime.rank == 0:
+            state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
+        if state := self.runtime.broadcast(state):
+            self.load_state(state)
+            epoch, step = self.position.epoch, self.position.step
+            if epoch <= self.params.epochs:
+                print(f"train: resuming from a checkpoint: epoch {epoch}, batch {step + 1}")
 
     def state(self) -> State:
-        """All that decides what comes next."""
-        tensors = self.learned.state_dict()
+        """Everything that decides how the training goes on."""
+        tensors = self.modules.state_dict()
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
         tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
-        return State(tensors, vars(self.position))
+        return State(
+            tensors,
+            {
+                "position": vars(self.position),
+                "schedule": self.schedule.state_dict(),
+                "groups": self.optimizer.state_dict()["param_groups"],
+            },
+        )
 
-    def restore(self, state: State) -> None:
-        """Undo everything since ``state`` was taken, in this process or an earlier one."""
-        learned: dict[str, Tensor] = {}
+    def load_state(self, state: State) -> None:
+        """Continue from ``state``, of this process or an earlier one."""
+        weights: dict[str, Tensor] = {}
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in state.tensors.items():
             if name.startswith("optimizer."):
                 _, number, slot = name.split(".")
                 slots.setdefault(int(number), {})[slot] = value
             else:
-                learned[name] = value
-        self.learned.load_state_dict(learned)
-        groups = self.optimizer.state_dict()["param_groups"]
+                weights[name] = value
+        self.modules.load_state_dict(weights)
+        groups = state.facts["groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        facts: dict[str, Any] = dict(state.facts)
-        self.position = Position(**facts)
-
-
-def begin(
-    params: Params,
-    index: Mapping[str, Any],
-    names: Names,
-    device: torch.device,
-    precision: torch.dtype,
-    group: Group | None = None,
-) -> Training:
-    """Draw the weights of a classifier that is to learn from ``names``.
-
-    Args:
-        params: of model and training, whose seed decides the weights.
-        index: configuration of the vocabulary, and the countries.
-        names: to learn from.
-        device: where.
-        precision: what products are computed in.
-        group: of processes that train together; None if this one is alone.
-    """
-    torch.manual_seed(params.train.seed)
-    codes = len(Vocabulary.from_config(index["vocabulary"]))
-    model = Classifier(params.model, codes, len(index["countries"])).to(device)
-    return Training(model, names, params.train, device, precision, group)
-
-
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def _seed(*place: int) -> int:
-    """A seed for torch's generator that no other place has."""
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+        self.schedule.load_state_dict(dict(state.facts["schedule"]))
+        self.position = Position(**state.facts["position"])

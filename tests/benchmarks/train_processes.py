@@ -26,9 +26,7 @@ from tests.conftest import set_params  # noqa: E402
 
 SETTINGS = {
     "train__epochs": 1,
-    "train__refit": "false",
     "train__batch_size": 8192,
-    "train__lengths_per_step": 16,
     "train__learning_rate": 0.01,
     "train__threads": 1,
     "train__checkpoint_minutes": 60.0,
@@ -66,8 +64,7 @@ def prepare(folder: Path, rows: int) -> Path:
     project = folder / "project"
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir(parents=True)
-    for path in ROOT.glob("*.yaml"):
-        shutil.copy(path, project)
+    shutil.copy(ROOT / "params.yaml", project)
     set_params(
         project,
         ingest__train=(corpus / "train").resolve(),

@@ -23,7 +23,7 @@ def onnx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "keep", ("CJK", "CYRILLIC", "LATIN"), tuple("ABCDEabcdefghijklmnopqrstuvwxyz'-üИов佐藤")
     )
     params = Params.load(ROOT / "params.yaml").model.model_copy(
-        update={"embedding": 8, "hidden": 8, "buckets": 64, "wide_buckets": 64}
+        update={"embedding": 8, "hidden": 8, "wide_buckets": 64}
     )
     torch.manual_seed(1)
     model = Classifier(params, len(vocabulary), len(COUNTRIES)).eval()

@@ -63,7 +63,7 @@ def test_names_come_from_standard_input_if_none_are_given(
     assert found == NAMES
 
 
-def test_bad_names_are_told_one_line_each_and_the_others_answered(
+def test_bad_names_are_reported_on_one_line_each_and_the_others_answered(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str], stdin
 ) -> None:
     ten_megabytes = b"x" * 10_000_000

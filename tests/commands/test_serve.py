@@ -96,7 +96,7 @@ def test_bad_bodies_are_refused_with_reasons(client: TestClient, path: str, body
     assert response.json()["detail"]
 
 
-def test_unusable_names_are_told_by_their_places(client: TestClient) -> None:
+def test_unusable_names_are_reported_with_their_positions(client: TestClient) -> None:
     response = client.post("/predict", json={"names": ["Abe", " ", "Bob", "x" * 50]})
     assert response.status_code == 422
     faults = [(fault["loc"], fault["msg"]) for fault in response.json()["detail"]]

@@ -9,25 +9,8 @@ from tests.conftest import ROOT, set_params
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for path in ROOT.glob("*.yaml"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     return tmp_path
-
-
-@pytest.mark.parametrize("recipe", ["params", "fast", "seed"])
-def test_the_shipped_recipes_are_valid(folder: Path, recipe: str) -> None:
-    text = (folder / "params.yaml").read_text().replace("recipe: params", f"recipe: {recipe}")
-    (folder / "params.yaml").write_text(text)
-    assert Params.load(folder / "params.yaml").recipe == recipe
-
-
-def test_a_recipe_replaces_model_and_train_and_nothing_else(folder: Path) -> None:
-    default = Params.load(folder / "params.yaml")
-    text = (folder / "params.yaml").read_text().replace("recipe: params", "recipe: seed")
-    (folder / "params.yaml").write_text(text)
-    seed = Params.load(folder / "params.yaml")
-    assert seed.model != default.model
-    assert seed.ingest == default.ingest
 
 
 @pytest.mark.parametrize(
@@ -74,25 +57,18 @@ def test_what_is_no_params_file_is_one_line(folder: Path, text: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_or_recipe_is_named(folder: Path) -> None:
+def test_a_missing_file_is_named(folder: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml: No such file"):
         Params.load(folder / "nowhere.yaml")
-    path = folder / "params.yaml"
-    path.write_text(path.read_text().replace("recipe: params", "recipe: slow"))
-    with pytest.raises(UserError, match=r"slow\.yaml: No such file"):
-        Params.load(path)
 
 
 def test_every_key_has_a_comment_behind_or_above_it() -> None:
-    for path in ROOT.glob("*.yaml"):
-        if path.name == "dvc.yaml":
-            continue
-        above = ""
-        for line in path.read_text(encoding="utf-8").splitlines():
-            is_key = line.strip() and not line.lstrip().startswith("#") and not line.endswith(":")
-            if is_key and " # " not in line:
-                assert above == "commented", f"{path.name}: {line}"
-            elif line.lstrip().startswith("#"):
-                above = "commented"  # and so are all keys until the next blank line or own comment
-            else:
-                above = ""
+    above = ""
+    for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
+        is_key = line.strip() and not line.lstrip().startswith("#") and not line.endswith(":")
+        if is_key and " # " not in line:
+            assert above == "commented", line
+        elif line.lstrip().startswith("#"):
+            above = "commented"  # and so are all keys until the next blank line or own comment
+        else:
+            above = ""

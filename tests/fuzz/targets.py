@@ -168,7 +168,7 @@ def read_params(inputs: tuple[bytes, ...]) -> str:
 
 def valid_bundle() -> tuple[dict, bytes]:
     """The config and the weights of a bundle that loads."""
-    model = PARAMS["model"] | {"embedding": 2, "hidden": 2, "buckets": 2, "wide_buckets": 2}
+    model = PARAMS["model"] | {"embedding": 2, "hidden": 2, "wide_buckets": 2}
     config = bundle.Config(
         model=model,
         vocabulary={"case": "fold", "scripts": ["LATIN"], "characters": "abc"},

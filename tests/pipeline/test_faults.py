@@ -105,13 +105,13 @@ def test_a_signal_stops_training_after_the_step_with_a_checkpoint(
     training.send_signal(number)
     _, error = training.communicate(timeout=60)
     assert training.returncode == 1
-    assert error == f"onoma: training stopped by {number.name}; run again to go on from here\n"
+    assert error == f"onoma: training stopped by {number.name}; run again to resume\n"
     assert checkpoints(project) and not trainings(project)
 
     again = start(project, "python", "-m", "stages.train")
     assert again.stdout
     again.stdout.readline()
-    assert again.stdout.readline().startswith("train: going on from a checkpoint: epoch ")
+    assert again.stdout.readline().startswith("train: resuming from a checkpoint: epoch ")
     again.terminate()
     again.communicate(timeout=60)
 
@@ -150,33 +150,6 @@ def test_a_killed_dvc_leaves_no_training_behind(
     assert checkpoints(project)
 
 
-def test_the_training_for_the_temperature_stops_and_goes_on_with_the_other(project: Path) -> None:
-    set_params(project, train__refit=True, train__epochs=30, model__wide_buckets=256)
-    kept = [project / "data/model" / name for name in ("config.json", "model.safetensors")]
-    whole = stage(project, "train")
-    assert whole.returncode == 0, whole.stderr
-    expected = [path.read_bytes() for path in kept]
-
-    beside = ".checkpoints/train/*-calibration/*.safetensors"
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for path in kept:
-            path.unlink(missing_ok=True)
-        training = start(project, "python", "-m", "stages.train")
-        before = set(project.glob(beside))
-        wait_until(lambda before=before: set(project.glob(beside)) - before)
-        processes = psutil.Process(training.pid).children(recursive=True)
-        training.send_signal(number)
-        _, error = training.communicate(timeout=60)
-        if number == signal.SIGTERM:
-            assert error.startswith("onoma: training stopped by SIGTERM"), error
-        _, alive = psutil.wait_procs(processes, timeout=10)
-        assert not alive
-
-    again = stage(project, "train")
-    assert "epoch 1/" not in again.stdout
-    assert [path.read_bytes() for path in kept] == expected
-
-
 def test_nan_stops_with_epoch_and_batch_and_keeps_the_last_good_checkpoint(project: Path) -> None:
     set_params(project, train__learning_rate=1e30, train__schedule="constant")
     set_params(project, train__checkpoint_minutes=1e-9)  # after each batch
@@ -184,7 +157,7 @@ def test_nan_stops_with_epoch_and_batch_and_keeps_the_last_good_checkpoint(proje
     first = one_line(stage(project, "train"))
     assert stopped.search(first) and checkpoints(project)
     again = stage(project, "train")
-    assert "going on from a checkpoint: epoch 1, batch " in again.stdout
+    assert "resuming from a checkpoint: epoch 1, batch " in again.stdout
     assert one_line(again) == first
 
 
@@ -202,7 +175,7 @@ def test_a_damaged_checkpoint_is_told_and_the_previous_one_used(project: Path) -
     again.terminate()
     again.communicate(timeout=60)
     assert lines[1] == f"train: {last.relative_to(project)} is damaged: removed\n"
-    assert lines[2].startswith("train: going on from a checkpoint: epoch ")
+    assert lines[2].startswith("train: resuming from a checkpoint: epoch ")
 
 
 # Disks.
@@ -319,7 +292,7 @@ def test_a_second_training_beside_dvc_is_told_at_once(project: Path) -> None:
     first = start(project, "python", "-m", "stages.train")
     wait_until(lambda: checkpoints(project))
     line = one_line(stage(project, "train"))
-    assert line == "onoma: .onoma/train.lock: held by another process at the same work; wait\n"
+    assert line == "onoma: .onoma/train.lock: another process holds it; wait for it to end\n"
     first.kill()  # the operating system frees the lock
     first.wait()
     with FileLock(project / ".onoma/train.lock", blocking=False):

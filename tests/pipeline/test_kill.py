@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.arithmetic import PORTABLE
 from tests.conftest import make_project, run
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "random"},
+            env={**os.environ, **PORTABLE, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "random"},
         )
 
     def start(self) -> int:
@@ -113,7 +114,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_project(
         tmp_path_factory.mktemp("kill") / "project",
         train=400,
-        model__buckets=20000,
+        model__wide_buckets=20000,
         model__dropout=0.3,
         train__checkpoint_minutes=0.002,
     )
@@ -167,7 +168,7 @@ def test_a_training_killed_at_20_moments_ends_in_the_same_bytes(
 
         server.start()
         assert server.end() == 0, server.log.read_text()
-        resumed += "going on from a checkpoint" in server.log.read_text()
+        resumed += "resuming from a checkpoint" in server.log.read_text()
         assert results(indexed) == expected, f"kill {kills} after {moment:.3f} s"
         assert not half_written(indexed) and not (indexed / ".checkpoints/train").exists()
     print(f"{kills} kills in {seconds:.2f} s, {cut_writes} in a write, {resumed} resumed")

@@ -13,7 +13,7 @@ from stages.core.errors import UserError
 from stages.core.params import Params
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
-from stages.serving import onnx_bundle
+from stages.serving import bundle, onnx_bundle
 from stages.serving.onnx_graph import build
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     """A bundle with random weights."""
     vocabulary = Vocabulary("keep", ("CJK", "LATIN"), tuple("abcdeü佐藤"))
     params = Params.load(ROOT / "params.yaml").model.model_copy(
-        update={"embedding": 4, "hidden": 4, "buckets": 16, "wide_buckets": 16}
+        update={"embedding": 4, "hidden": 4, "wide_buckets": 16}
     )
     torch.manual_seed(1)
     model = Classifier(params, len(vocabulary), len(COUNTRIES)).eval()
@@ -87,7 +87,7 @@ def test_impossible_config_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_or_missing_files_are_told_in_one_line(folder: Path) -> None:
+def test_damaged_or_missing_files_are_reported_in_one_line(folder: Path) -> None:
     model, config = folder / "model.onnx", folder / "config.json"
     whole = model.read_bytes()
     for content in (b"", b"no model", whole[:100], whole[: len(whole) // 2]):
@@ -106,11 +106,19 @@ def test_damaged_or_missing_files_are_told_in_one_line(folder: Path) -> None:
         onnx_bundle.load(folder)
 
 
-def test_loading_imports_neither_torch_nor_any_other_heavy_package() -> None:
+def test_either_kind_of_bundle_is_loaded_by_one_function(folder: Path, tmp_path: Path) -> None:
+    found = bundle.load(folder).predict(["Abe"])
+    assert found == onnx_bundle.load(folder).predict(["Abe"])
+    with pytest.raises(UserError, match="dvc repro export"):
+        bundle.load(tmp_path)
+
+
+def test_an_exported_model_is_loaded_without_any_slow_package(folder: Path) -> None:
     code = (
-        "import sys, stages.serving.onnx_bundle; "
-        "print(*sorted({'torch', 'pydantic', 'pandas', 'sklearn', 'dvc', 'pyarrow', 'onnx', 'rich'}"
+        "import sys; from stages.serving.bundle import load; "
+        f"print(load({str(folder)!r}).predict(['Abe'])[0].name, "
+        "*sorted({'torch', 'pydantic', 'pandas', 'sklearn', 'dvc', 'pyarrow', 'onnx', 'rich'}"
         " & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == ("", "")
+    assert (done.stdout.strip(), done.stderr) == ("Abe", "")

@@ -13,7 +13,7 @@ from stages.serving.onnx_graph import OPSET, build
 
 ROOT = Path(__file__).parents[2]
 CODES, COUNTRIES = 40, 5
-SMALL = {"embedding": 6, "hidden": 7, "buckets": 64, "wide_buckets": 50}
+SMALL = {"embedding": 6, "hidden": 7, "wide_buckets": 50}
 
 
 def classifier(**changes: object) -> tuple[Classifier, ModelParams]:
@@ -35,10 +35,10 @@ def exported(model: Classifier, params: ModelParams) -> bytes:
 @pytest.mark.parametrize(
     "shape",
     [
-        {"bidirectional": True, "layers": 2, "ngrams": 3, "wide_ngrams": 4, "attention": True},
-        {"bidirectional": False, "layers": 1, "ngrams": 1, "wide_ngrams": 0, "attention": False},
-        {"bidirectional": False, "layers": 3, "ngrams": 2, "wide_ngrams": 1, "attention": True},
-        {"bidirectional": True, "layers": 1, "ngrams": 6, "wide_ngrams": 6, "attention": False},
+        {"bidirectional": True, "layers": 2, "wide_ngrams": 4, "attention": True},
+        {"bidirectional": False, "layers": 1, "wide_ngrams": 0, "attention": False},
+        {"bidirectional": False, "layers": 3, "wide_ngrams": 1, "attention": True},
+        {"bidirectional": True, "layers": 1, "wide_ngrams": 6, "attention": False},
     ],
 )
 def test_every_kind_of_classifier_gives_torchs_logits(cell: str, shape: dict[str, object]) -> None:
@@ -53,7 +53,7 @@ def test_every_kind_of_classifier_gives_torchs_logits(cell: str, shape: dict[str
 
 
 def test_largest_codes_hash_as_in_torch() -> None:
-    model, params = classifier(ngrams=6, wide_ngrams=6)
+    model, params = classifier(wide_ngrams=6)
     big = 1_114_000  # as many codes as there are characters
     model.characters = torch.nn.Embedding(big, params.embedding)
     session = onnxruntime.InferenceSession(exported(model, params))

@@ -1,4 +1,4 @@
-"""One training step after another: what it learns beside the countries."""
+"""The trainer: what it learns, and that it resumes to the same bits."""
 
 from pathlib import Path
 
@@ -6,86 +6,133 @@ import numpy as np
 import pytest
 import torch
 
-from stages.core.errors import UserError
+from stages.core.errors import Interrupted, UserError
 from stages.core.params import Params
+from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import UNICODE, Vocabulary, codepoints
 from stages.model.classifier import Classifier
 from stages.training.checkpoint import Checkpoints
-from stages.training.trainer import Training
+from stages.training.trainer import Trainer
 from tests.conftest import ROOT
 
-CPU = torch.device("cpu")
+RUNTIME = Runtime(torch.device("cpu"))
 WORDS = ["abcabcabc", "bcabcabca", "cabcabcab", "abcabc", "bcabca", "cabcab"] * 20
+
+
+def encoded(words: list[str], labels: np.ndarray) -> Names:
+    counts = np.bincount(codepoints("".join(WORDS)), minlength=UNICODE)
+    codes, offsets = Vocabulary.from_counts(counts, "keep", 1).encode(words)
+    return Names(codes, offsets, labels, np.zeros(len(words), bool))
 
 
 @pytest.fixture
 def names() -> Names:
     """Each character says which comes next, and the labels say nothing."""
-    counts = np.bincount(codepoints("".join(WORDS)), minlength=UNICODE)
-    codes, offsets = Vocabulary.from_counts(counts, "keep", 1).encode(WORDS)
-    by_length = np.argsort(np.diff(offsets), kind="stable").astype(np.uint32)
-    labels = np.random.default_rng(1).integers(0, 3, len(WORDS))
-    return Names(codes, offsets, labels, np.zeros(len(WORDS), bool), by_length)
+    return encoded(WORDS, np.random.default_rng(1).integers(0, 3, len(WORDS)))
 
 
-def start(names: Names, model: dict | None = None, **train: object) -> Training:
-    """A training of a small model."""
+def trainer(names: Names, model: dict | None = None, **train: object) -> Trainer:
+    """A trainer of a small model."""
     torch.manual_seed(1)
     params = Params.load(Path(ROOT / "params.yaml"))
-    small = {"hidden": 8, "embedding": 8, "buckets": 64, "wide_buckets": 64, "layers": 1}
+    small = {"hidden": 8, "embedding": 8, "wide_buckets": 64, "layers": 1}
     shape = params.model.model_copy(update=small | (model or {}))
-    settings = params.train.model_copy(update={"epochs": 8, "learning_rate": 0.02} | train)
+    settings = params.train.model_copy(
+        update={"epochs": 8, "learning_rate": 0.02, "batch_size": 32} | train
+    )
     codes = int(names.codes.max()) + 1
-    return Training(Classifier(shape, codes, 3), names, settings, CPU, torch.float32)
+    return Trainer(Classifier(shape, codes, 3), settings, names, RUNTIME)
 
 
-def loss_of_next_characters(training: Training, names: Names) -> float:
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in trainer.modules.parameters()]
+
+
+def loss_of_next_characters(trainer: Trainer, names: Names) -> float:
     """Nats per character of the first name."""
     codes = torch.from_numpy(names.codes[: int(names.offsets[1])].astype(np.int64))[None]
-    training.model.eval()
+    trainer.model.eval()
     with torch.no_grad():
-        _, states = training.model.read(codes)
-        head = training.learned["next"]
-        logits = head(states[:-1, 0, : training.model.recurrent.hidden_size])
+        _, states = trainer.model.encode(codes)
+        logits = trainer.modules["next"](states[0, :-1, : trainer.model.recurrent.hidden_size])
         return float(torch.nn.functional.cross_entropy(logits, codes[0, 2:-1]))
 
 
-def test_the_second_task_learns_what_comes_next(names) -> None:
+class StopAfter:
+    """A stop request that comes after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    @property
+    def reason(self) -> str | None:
+        self.left -= 1
+        return "SIGTERM" if self.left < 0 else None
+
+
+def test_fit_learns_what_the_labels_say() -> None:
+    names = encoded(WORDS, np.array([len(word) == 9 for word in WORDS], dtype=np.int64))
+    seen = []
+    trainer(names).fit({"test": names}, seen.append)
+    assert len(seen) == 8
+    assert seen[-1]["test_accuracy"] == 1.0
+    assert seen[-1]["test_loss"] < seen[0]["test_loss"]
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
+def test_a_stopped_training_resumes_to_the_same_bits(names, tmp_path, schedule) -> None:
+    whole = trainer(names, schedule=schedule)
+    history = []
+    whole.fit({"test": names}, history.append)
+    for stop in (1, 2, 5, 11):  # an epoch has four steps
+        checkpoints = Checkpoints(tmp_path, f"run-{stop}")
+        first = trainer(names, schedule=schedule)
+        with pytest.raises(Interrupted, match="stopped by SIGTERM; run again to resume"):
+            first.fit({"test": names}, lambda _: None, checkpoints, StopAfter(stop))
+        second, again = trainer(names, schedule=schedule), []
+        second.fit({"test": names}, again.append, checkpoints)
+        assert again == history
+        for one, two in zip(weights(whole), weights(second), strict=True):
+            assert torch.equal(one, two)
+
+
+def test_the_order_of_names_depends_on_seed_and_epoch(names) -> None:
+    first, second, other = trainer(names), trainer(names), trainer(names, seed=2)
+    for each in (first, second, other):
+        each.fit({}, lambda _: None)
+    assert all(map(torch.equal, weights(first), weights(second)))
+    assert not all(map(torch.equal, weights(first), weights(other)))
+
+
+def test_an_infinite_loss_names_epoch_and_batch(names) -> None:
+    with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch \d; lower train"):
+        trainer(names, learning_rate=1e30, schedule="constant").fit({}, lambda _: None)
+
+
+def test_the_auxiliary_task_learns_which_character_comes_next(names) -> None:
     still = {"dropout": 0.0, "character_dropout": 0.0}
-    training = start(names, still, next_character=1.0, epochs=40)
+    training = trainer(names, still, next_character=1.0, epochs=40)
     before = loss_of_next_characters(training, names)
-    while not training.finished:
-        training.run_epoch(lambda done: None)
+    training.fit({}, lambda _: None)
     assert loss_of_next_characters(training, names) < before / 4
 
 
-def test_the_second_task_is_part_of_a_checkpoint_and_not_of_the_model(names, tmp_path) -> None:
-    training = start(names, next_character=1.0)
-    training.run_epoch(lambda done: None)
-    checkpoints = Checkpoints(tmp_path, "test")
-    checkpoints.save(1, training.state())
-    again = start(names, next_character=1.0)
-    again.restore(checkpoints.latest(pytest.fail))
-    for both in (training, again):
-        while not both.finished:
-            both.run_epoch(lambda done: None)
-    for one, two in zip(training.learned.parameters(), again.learned.parameters(), strict=True):
-        assert torch.equal(one, two)
+def test_the_auxiliary_head_is_part_of_a_checkpoint_and_not_of_the_model(names) -> None:
+    training = trainer(names, next_character=1.0)
+    assert any(name.startswith("next") for name in training.state().tensors)
     assert not any(name.startswith("next") for name in training.model.state_dict())
 
 
-def test_names_of_one_character_have_nothing_to_foretell(names) -> None:
-    counts = np.bincount(codepoints("".join(WORDS)), minlength=UNICODE)
-    codes, offsets = Vocabulary.from_counts(counts, "keep", 1).encode(["a", "b"])
-    by_length = np.arange(2, dtype=np.uint32)
-    short = Names(codes, offsets, np.array([0, 1]), np.zeros(2, bool), by_length)
-    training = start(short, next_character=1.0)
-    assert np.isfinite(training.run_epoch(lambda done: None)["train_loss"])
+def test_names_of_one_character_have_no_next_character() -> None:
+    seen = []
+    short = encoded(["a", "b"], np.array([0, 1]))
+    trainer(short, next_character=1.0).fit({}, seen.append)
+    assert np.isfinite(seen[-1]["train_loss"])
 
 
-def test_the_second_task_is_refused_where_it_could_look_ahead(names) -> None:
+def test_the_auxiliary_task_is_refused_where_it_could_look_ahead(names) -> None:
     with pytest.raises(UserError, match=r"train\.next_character.*model\.layers"):
-        start(names, model={"layers": 2, "bidirectional": True}, next_character=0.1)
-    start(names, model={"layers": 2, "bidirectional": False}, next_character=0.1)
-    start(names, model={"layers": 2, "bidirectional": True}, next_character=0.0)
+        trainer(names, model={"layers": 2, "bidirectional": True}, next_character=0.1)
+    trainer(names, model={"layers": 2, "bidirectional": False}, next_character=0.1)
+    trainer(names, model={"layers": 2, "bidirectional": True}, next_character=0.0)

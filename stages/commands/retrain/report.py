@@ -1,31 +1,49 @@
-"""What one retrain found, for people: report.md and report.html, each a single file."""
+"""What one retrain found: report.md, and report.html with the same text and the plots."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from ruamel.yaml import YAML
 
+from stages.commands.rendering import write_from_template
+from stages.commands.retrain import command
 from stages.commands.retrain.checkout import Checkout
 from stages.commands.retrain.drift import Profile, drift
-from stages.core.files import write_text
 
-TRAIN = "data/clean/train.parquet"
-SCORES = "metrics/evaluate.json"
+SCORES = ("metrics/evaluate.json", "metrics/baseline.json")
 WIDTH, HEIGHT = 420, 200  # of a chart, in CSS pixels
 MOST = 40  # countries in the confusion matrix
 
 Facts = dict[str, Any]
 
 
-def gather(
+def circumstances(checkout: Checkout, champion: str | None) -> Facts:
+    """The commit built on, and the commits and data since the champion's commit."""
+    log, sources = [], []
+    if champion:
+        options = ("--no-merges", "--max-count=50", "--format=%h %an: %s")
+        log = checkout.git("log", *options, f"{champion}..HEAD").splitlines()
+        old, new = _sources(checkout, champion), _sources(checkout)
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name):
+                state = "new" if name not in old else "changed" if name in new else "gone"
+                sources.append(f"{name} ({state})")
+    return {
+        "commit": checkout.git("rev-parse", "--short=10", "HEAD"),
+        "branch": checkout.branch,
+        "champion": champion and champion[:10],
+        "log": log,
+        "sources": sources,
+    }
+
+
+def results(
     checkout: Checkout, champion: str | None, old: Path | None, verdict: Mapping[str, Any]
 ) -> Facts:
-    """Collect what the report tells about a finished training.
+    """What the report says about a finished training.
 
     Args:
         checkout: holds the challenger.
@@ -34,191 +52,91 @@ def gather(
         verdict: of the gate.
     """
     folder = checkout.folder
-    epochs = {"challenger": _json(folder / "metrics/epochs.json")}
+    epochs = {"challenger": json.loads(checkout.read("metrics/epochs.json"))}
+    metrics = params = ""
     if champion:
-        epochs["champion"] = json.loads(checkout.show(champion, "metrics/epochs.json") or "{}")
+        epochs["champion"] = json.loads(checkout.read("metrics/epochs.json", champion) or "{}")
+        options = ("--md", "--precision", "4", champion[:10], "--targets", *SCORES)
+        metrics = checkout.dvc("metrics", "diff", *options)
+        params = checkout.dvc("params", "diff", "--md", champion[:10])
     return {
-        **_circumstances(checkout, champion),
         "verdict": {"promote": "promoted", "reject": "rejected"}[verdict["verdict"]],
         "reason": verdict["reason"],
         "gate": verdict,
-        "params": _changes(checkout, "params", champion),
-        "metrics": _changes(checkout, "metrics", champion, SCORES, "metrics/baseline.json"),
-        "ingest": _json(folder / "metrics/ingest.json"),
-        "drift": drift(profile(old / TRAIN), profile(folder / TRAIN)) if old else None,
-        "charts": [
-            chart(title, measure, epochs)
-            for title, measure in (("Accuracy per epoch", "accuracy"), ("Loss per epoch", "loss"))
-        ],
+        "metrics": metrics,
+        "params": params if params.count("\n") > 3 else "",  # an empty table: nothing changed
+        "ingest": json.loads(checkout.read("metrics/ingest.json")),
+        "drift": drift(_profile(old), _profile(folder)) if old else None,
+        "charts": [chart(measure, epochs) for measure in ("accuracy", "loss")],
         "confusion": confusion(pd.read_csv(folder / "metrics/evaluate/confusion.csv")),
     }
 
 
-def failure(checkout: Checkout, champion: str | None, reason: str) -> Facts:
-    """What can be told of a retrain that came to no verdict."""
-    return {**_circumstances(checkout, champion), "verdict": "failed", "reason": reason}
-
-
 def write(folder: Path, facts: Facts) -> None:
     """Write report.md and report.html."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["cell"] = _cell
-    for name in ("report.md", "report.html"):
-        write_text(folder / name, templates.get_template(name).render(facts))
+    write_from_template(folder / "report.md", "report.md", **facts)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    write_from_template(folder / "report.html", "report.html", text=text, **facts)
 
 
 def commit_message(facts: Facts) -> str:
-    """Subject with the accuracy, then the differences from the champion, then the reason."""
+    """Subject with the accuracy, the reason, and the differences from the champion."""
     scores = facts["gate"]["challenger"]
     subject = f"Retrain: accuracy {scores['accuracy']:.4f}, macro-F1 {scores['macro_f1']:.4f}"
-    lines = [
-        f"{change['name']}: {change['old']} -> {change['new']}"
-        for change in (*facts["metrics"], *facts["params"])
-        if change["old"] != "-"
-    ]
-    sources = [f"data: {source}" for source in facts["sources"]]
-    return "\n".join([subject, "", facts["reason"], "", *sources, *lines]).strip() + "\n"
+    data = [f"data: {source}" for source in facts["sources"]]
+    parts = [subject, facts["reason"], "\n".join(data), facts["metrics"], facts["params"]]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def profile(path: Path) -> Profile:
-    """Count over a table of names without holding it in memory."""
+def chart(measure: str, epochs: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """A line for each model and split as points of an SVG polyline, and the range of values."""
+    lines = {
+        f"{model}-{split}": list(curves[f"{split}_{measure}"].values())
+        for model, curves in epochs.items()
+        for split in ("train", "test")
+        if f"{split}_{measure}" in curves
+    }
+    values = [value for line in lines.values() for value in line]
+    low, high, last = min(values), max(values), max(1, max(map(len, lines.values())) - 1)
+    points = {
+        name: " ".join(
+            f"{n / last * WIDTH:.1f},{(high - value) / ((high - low) or 1) * HEIGHT:.1f}"
+            for n, value in enumerate(line)
+        )
+        for name, line in lines.items()
+    }
+    size = {"width": WIDTH, "height": HEIGHT}
+    return {"measure": measure, "points": points, "low": low, "high": high, "last": last} | size
+
+
+def confusion(pairs: pd.DataFrame) -> Facts:
+    """Rows of shares: actual country -> predicted country -> share; the largest countries only."""
+    support = pairs.groupby("actual")["rows"].sum().sort_values(ascending=False, kind="stable")
+    largest = sorted(support.index[:MOST])
+    shares = pairs.pivot(index="actual", columns="predicted", values="share")
+    shares = shares.reindex(index=largest, columns=largest).fillna(0)
+    return {"shares": shares.T.to_dict(), "left_out": len(support) - len(largest)}
+
+
+def _profile(folder: Path) -> Profile:
+    """Count over the training names without holding them in memory."""
     found = Profile()
-    with pq.ParquetFile(path) as table:
-        for batch in table.iter_batches():
+    with pq.ParquetFile(folder / command.TRAIN) as table:
+        for batch in table.iter_batches(columns=["name", "country"]):
             found.add(batch["name"].to_pylist(), batch["country"].to_pylist())
     return found
 
 
-def chart(title: str, measure: str, epochs: Mapping[str, Mapping[str, Any]]) -> Facts:
-    """A line per model and split as points of an SVG polyline, and the ends of the value axis."""
-    found = {
-        f"{model} {split}": list(epochs[model][f"{split}_{measure}"].values())
-        for model in epochs
-        for split in ("train", "test")
-        if f"{split}_{measure}" in epochs[model]
-    }
-    values = [value for series in found.values() for value in series]
-    low, high = min(values), max(values)
-    steps = max(1, max(map(len, found.values())) - 1)
-
-    def points(series: Sequence[float]) -> str:
-        scale = (high - low) or 1
-        return " ".join(
-            f"{n / steps * WIDTH:.1f},{(high - value) / scale * HEIGHT:.1f}"
-            for n, value in enumerate(series)
-        )
-
-    lines = [
-        {"name": name, "kind": name.replace(" ", "-"), "points": points(s), "last": s[-1]}
-        for name, s in found.items()
-    ]
-    size = {"width": WIDTH, "height": HEIGHT}
-    return {"title": title, "lines": lines, "low": low, "high": high, "epochs": steps + 1, **size}
-
-
-def confusion(pairs: pd.DataFrame) -> Facts:
-    """Shares of each actual country that were predicted as each; the largest countries only."""
-    support = pairs.groupby("actual")["rows"].sum()
-    countries = sorted(support.sort_values(ascending=False, kind="stable").index[:MOST])
-    place = {country: n for n, country in enumerate(countries)}
-    cells = [
-        {
-            "row": place[actual],
-            "column": place[predicted],
-            "share": share,
-            "what": f"{actual} as {predicted}: {rows} rows",
-        }
-        for actual, predicted, rows, share in pairs.itertuples(index=False)
-        if actual in place and predicted in place
-    ]
-    return {"countries": countries, "cells": cells, "left_out": len(support) - len(countries)}
-
-
-def _circumstances(checkout: Checkout, champion: str | None) -> Facts:
-    """What was built on what, and what came in between: by whom, and from which sources."""
-    head = checkout.git("rev-parse", "HEAD")
-    log: list[dict[str, str]] = []
-    if champion:
-        said = checkout.git(
-            "log", "--no-merges", "--max-count=50", "--format=%h%x00%an%x00%s", f"{champion}..HEAD"
-        )
-        keys = ("commit", "author", "subject")
-        log = [dict(zip(keys, line.split("\0"), strict=True)) for line in said.splitlines()]
+def _sources(checkout: Checkout, commit: str | None = None) -> Facts:
+    """The state of the data that no stage makes, as dvc.lock has it."""
+    stages = command.lock(checkout, commit).values()
+    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
     return {
-        "commit": head[:10],
-        "branch": checkout.branch,
-        "champion": champion[:10] if champion else None,
-        "log": log,
-        "sources": _changed_sources(checkout, champion) if champion else [],
-    }
-
-
-def _changed_sources(checkout: Checkout, champion: str) -> list[str]:
-    """Data that no stage makes, and whose content is not what the champion was trained on."""
-    path = checkout.folder / "dvc.lock"
-    texts = [checkout.show(champion, "dvc.lock"), path.read_text() if path.exists() else None]
-    old, new = (_sources(text or "") for text in texts)
-    return [
-        f"{name} ({'changed' if name in old else 'new'})"
-        for name, state in sorted(new.items())
-        if old.get(name) != state
-    ] + [f"{name} (gone)" for name in sorted(old.keys() - new.keys())]
-
-
-def _sources(text: str) -> dict[str, Any]:
-    stages = (YAML(typ="safe", pure=True).load(text) or {}).get("stages", {})
-    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
-    return {
-        dep["path"]: {key: value for key, value in dep.items() if key != "path"}
-        for stage in stages.values()
+        dep["path"]: dep
+        for stage in stages
         for dep in stage.get("deps", [])
-        # Code is told by the log of commits.
-        if dep["path"] not in made and not dep["path"].endswith((".py", ".txt"))
+        if dep["path"] not in made
+        # The log of commits covers the code.
+        and not dep["path"].startswith("stages/")
+        and not dep["path"].endswith((".py", ".txt"))
     }
-
-
-def _changes(
-    checkout: Checkout, what: str, champion: str | None, *targets: str
-) -> list[dict[str, str]]:
-    """Scalars that differ, as DVC compares them; per-country figures have a table of their own."""
-    if champion is None:
-        return []
-    said = checkout.dvc(
-        what, "diff", "--json", champion, *(("--targets", *targets) * bool(targets))
-    )
-    found = json.loads(said or "{}")
-    return [
-        {
-            "name": name if what == "params" else f"{Path(file).stem}.{name}",
-            "old": _number(change.get("old")),
-            "new": _number(change.get("new")),
-            "diff": f"{change['diff']:+.4f}" if isinstance(change.get("diff"), float) else "",
-        }
-        for file, changes in sorted(found.items())
-        for name, change in sorted(changes.items())
-        if not name.startswith("per_country.")
-    ]
-
-
-def _number(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _cell(value: object) -> str:
-    """Text that cannot leave its cell of a Markdown table, nor become HTML there."""
-    text = " ".join(str(value).split())
-    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "'")):
-        text = text.replace(mark, safe)
-    return text
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_bytes())

@@ -24,10 +24,10 @@ NO_BAR = {"accuracy": 0.0, "macro_f1": 0.0}
 ROWS = 1200
 
 
-def answers(guesses: NDArray[np.int64], countries: tuple[str, ...] = COUNTRIES) -> Answers:
-    """A model that is sure of each guess; -1 is a name that it cannot read."""
-    table = np.eye(len(countries))[guesses]
-    table[guesses < 0] = np.nan
+def answers(predictions: NDArray[np.int64], countries: tuple[str, ...] = COUNTRIES) -> Answers:
+    """A model that is sure of each prediction; -1 is an unusable name."""
+    table = np.eye(len(countries))[predictions]
+    table[predictions < 0] = np.nan
     return Answers(countries, table)
 
 
@@ -36,8 +36,8 @@ def right_with(probability: float, seed: int) -> tuple[list[str], Answers]:
     truth = np.random.default_rng(0).integers(3, size=ROWS)
     random = np.random.default_rng(seed)
     wrong = (truth + random.integers(1, 3, size=ROWS)) % 3
-    guesses = np.where(random.random(ROWS) < probability, truth, wrong)
-    return [COUNTRIES[n] for n in truth], answers(guesses)
+    predictions = np.where(random.random(ROWS) < probability, truth, wrong)
+    return [COUNTRIES[n] for n in truth], answers(predictions)
 
 
 def test_a_clearly_better_challenger_is_promoted() -> None:
@@ -115,7 +115,7 @@ def test_a_country_that_collapses_is_rejected_though_accuracy_gains() -> None:
 
 def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None:
     labels, new = right_with(0.9, 1)
-    # The champion has never heard of Cland, and knows one that is gone.
+    # The champion does not know Cland, and knows a country that is gone.
     old = answers(np.zeros(ROWS, dtype=int), ("Aland", "Bland", "Gone"))
     found = judge(labels, new, old, NO_BAR, PARAMS)
     shared = sum(label != "Cland" for label in labels)
@@ -124,7 +124,7 @@ def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None
     assert found["champion"]["accuracy"]["champion"] == labels.count("Aland") / shared
 
 
-def test_without_a_shared_country_there_is_no_blessing() -> None:
+def test_without_a_shared_country_nothing_is_promoted() -> None:
     labels, new = right_with(0.9, 1)
     found = judge(labels, new, answers(np.zeros(ROWS, dtype=int), ("Gone",)), NO_BAR, PARAMS)
     assert found["verdict"] == "reject"
@@ -159,10 +159,12 @@ def test_scores_equal_scikit_learn(rows: list[tuple[int, int, int]]) -> None:
     names = tuple("wxyz")
     labels = [names[n] for n in truth]
     found = judge(labels, answers(new, names), answers(old, names), NO_BAR, PARAMS)
-    for model, guesses in (("champion", old), ("challenger", new)):
-        assert found["champion"]["accuracy"][model] == pytest.approx(accuracy_score(truth, guesses))
-        present = sorted(set(truth) | set(guesses[guesses >= 0]))
-        expected = f1_score(truth, guesses, labels=present, average="macro", zero_division=0.0)
+    for model, predictions in (("champion", old), ("challenger", new)):
+        assert found["champion"]["accuracy"][model] == pytest.approx(
+            accuracy_score(truth, predictions)
+        )
+        present = sorted(set(truth) | set(predictions[predictions >= 0]))
+        expected = f1_score(truth, predictions, labels=present, average="macro", zero_division=0.0)
         assert found["champion"]["macro_f1"][model] == pytest.approx(expected)
 
 

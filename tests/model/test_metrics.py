@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stages.training.metrics import (
+from stages.model.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
     per_country,

@@ -1,12 +1,12 @@
-"""Draw the pictures of README.md from what the pipeline measured: python docs/draw.py."""
+"""Draw the pictures of README.md from metrics/: python tests/benchmarks/draw.py."""
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-DOCS = Path(__file__).parent
-METRICS = DOCS.parent / "metrics"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS, METRICS = ROOT / "docs", ROOT / "metrics"
 
 
 def accuracy() -> None:

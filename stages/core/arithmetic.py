@@ -1,0 +1,45 @@
+"""CPU arithmetic that gives the same bytes on every x86-64 processor with AVX2.
+
+Torch, MKL, oneDNN, OpenBLAS and NumPy choose their kernels by processor when they are loaded.
+Kernels differ in the order of additions, hence in the last digits of a result, and training
+amplifies these differences. A stage's process therefore fixes the choice before it imports them.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+PORTABLE = {
+    "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
+    "MKL_CBWR": "COMPATIBLE",  # the only mode that MKL documents as equal on all makers' processors
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",  # in NumPy and SciPy
+    "OPENBLAS_NUM_THREADS": "1",  # how a product is divided among threads changes its last digits
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
+
+
+def pin(params: Path) -> None:
+    """Set the environment for ``train.arithmetic`` of ``params``; an unreadable file is portable.
+
+    Raises:
+        RuntimeError: a library that reads the environment is loaded already.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
+        native = values["train"]["arithmetic"] == "native"
+    except Exception:  # the stage itself reports what is wrong with the file
+        native = False
+    if loaded := {"numpy", "torch"} & sys.modules.keys():
+        raise RuntimeError(f"{', '.join(sorted(loaded))} loaded before the arithmetic was pinned")
+    if not native:
+        os.environ.update(PORTABLE)
+
+
+def runs_a_stage() -> bool:
+    """Whether this process was started as ``python -m stages.MODULE``."""
+    if "-m" not in sys.orig_argv:
+        return False
+    return sys.orig_argv[sys.orig_argv.index("-m") + 1].startswith("stages.")

@@ -1,0 +1,81 @@
+"""Portable arithmetic: what every stage's process sets before it imports what computes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.core.arithmetic import PORTABLE
+from tests.conftest import ROOT, set_params
+
+STAGES = ("ingest", "index", "train", "evaluate", "baseline", "hello", "export")
+
+# Python imports this module at its start; it reports at its end.
+OBSERVER = """
+import atexit, json, os, sys
+
+def report():
+    torch = sys.modules.get("torch")
+    capability = torch.backends.cpu.get_cpu_capability() if torch else None
+    with open("seen.json", "w") as file:
+        json.dump({"environment": dict(os.environ), "capability": capability}, file)
+
+atexit.register(report)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "sitecustomize.py").write_text(OBSERVER)
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_s_process_has_the_pins_whatever_the_environment_says(
+    folder: Path, stage: str
+) -> None:
+    wrong = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Prescott"}
+    done = start(folder, "-m", f"stages.{stage}", **wrong)
+    # Without data all but hello end in one line. Torch or NumPy imported before would be a bug,
+    # with a traceback.
+    assert done.returncode == (stage != "hello") and "Traceback" not in done.stderr, done.stderr
+    seen = json.loads((folder / "seen.json").read_text())
+    assert seen["environment"].items() >= PORTABLE.items()
+    assert seen["capability"] in ("AVX2", None)
+
+
+@pytest.mark.slow
+def test_native_arithmetic_leaves_the_environment_alone(folder: Path) -> None:
+    set_params(folder, train__arithmetic="native")
+    start(folder, "-m", "stages.hello", ATEN_CPU_CAPABILITY="default")
+    seen = json.loads((folder / "seen.json").read_text())
+    assert seen["capability"] in ("DEFAULT", "NO AVX")
+    assert seen["environment"].get("MKL_CBWR") == os.environ.get("MKL_CBWR")
+
+
+def test_a_library_that_is_loaded_before_the_pins_is_a_bug(folder: Path) -> None:
+    code = "import numpy, pathlib, stages.core.arithmetic as a; a.pin(pathlib.Path('params.yaml'))"
+    done = start(folder, "-c", code)
+    assert "RuntimeError: numpy loaded before the arithmetic was pinned" in done.stderr
+
+
+def test_importing_a_module_pins_nothing(folder: Path) -> None:
+    start(folder, "-c", "import stages.core.params", ATEN_CPU_CAPABILITY="avx512")
+    seen = json.loads((folder / "seen.json").read_text())
+    assert seen["environment"]["ATEN_CPU_CAPABILITY"] == "avx512"
