@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -48,9 +49,14 @@ def results(project: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """A scheduler, and two workers that are processes of their own."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
+    # LocalCluster closes a worker that it lost so long ago, even if it is back and lost again.
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with (
+        patience,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+    ):
         yield cluster
 
 
@@ -68,11 +74,11 @@ def kill_workers(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> list
     for stage in (ingest, index):
 
         class Killing(stage.Progress):
-            done = 0
+            results = 0
 
             def advance(self, items: int) -> None:
-                self.done += 1
-                if self.done in (3, 6):
+                self.results += 1
+                if self.results in (3, 6):
                     kill_one()
                 super().advance(items)
 
