@@ -1,8 +1,8 @@
 """Stage evaluate: the trained model on the test names -> metrics, overall and per country.
 
-Reads data/model and data/index; writes metrics/evaluate.json, metrics/countries.json,
-metrics/details.json (for the model card) and the plots' metrics/evaluate/confusion.csv and
-metrics/evaluate/countries.csv.
+Reads data/model, data/index and ``evaluate.people``; writes metrics/evaluate.json,
+metrics/countries.json, metrics/details.json (for the model card) and the plots'
+metrics/evaluate/confusion.csv and metrics/evaluate/countries.csv.
 """
 
 import sys
@@ -14,14 +14,15 @@ import pandas as pd
 from anyascii import anyascii
 from scipy.special import softmax
 
-from stages.core.errors import exit_code
+from stages.core.errors import UserError, brief, exit_code
 from stages.core.files import write_csv, write_metrics
 from stages.core.params import Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
-from stages.corpus.normalize import script
+from stages.corpus.normalize import normalise, script
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.bundle import load_model
+from stages.model.bundle import Config, load_model
+from stages.model.classifier import Classifier
 from stages.model.held_out import HeldOut, prediction_sets
 from stages.model.metrics import (
     Labels,
@@ -30,6 +31,7 @@ from stages.model.metrics import (
     negative_log_likelihood,
     per_country,
     scores,
+    top_accuracy,
 )
 from stages.training.inference import all_logits
 
@@ -66,6 +68,7 @@ def main() -> None:
         metrics |= {"coverage": float(covered.mean()), "set_size": float(sets.sum(1).mean())}
         for n, values in enumerate(countries.values()):
             values["coverage"] = float(covered[labels == n].mean()) if (labels == n).any() else 1.0
+    metrics |= people_scores(Path(params.evaluate.people), model, config)
     write_metrics(METRICS, metrics)
     write_metrics(COUNTRIES, countries)
     texts = decode(names, Vocabulary.from_config(config.vocabulary.model_dump()))
@@ -77,6 +80,29 @@ def main() -> None:
     f1 = pd.DataFrame({"country": list(countries), "f1": [c["f1"] for c in countries.values()]})
     write_csv(PLOTS / "countries.csv", f1)
     print("evaluate: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, float]:
+    """``people_accuracy`` and ``people_top3`` on surnames of real people; none if none is known.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        people = pd.read_csv(path, names=["name", "country"], keep_default_na=False)
+        people = people[people["country"].isin(config.countries)]
+        spelled = [normalise(name, config.normalize, config.max_length) for name in people["name"]]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {brief(error)}; set evaluate.people") from None
+    if not spelled:
+        return {}
+    codes, offsets = Vocabulary.from_config(config.vocabulary.model_dump()).encode(spelled)
+    labels = people["country"].map(config.countries.index).to_numpy()
+    logits = all_logits(model, Names(codes, offsets, labels, np.zeros(len(labels), bool)), 1024)
+    return {
+        "people_accuracy": top_accuracy(logits, labels, 1),
+        "people_top3": top_accuracy(logits, labels, 3),
+    }
 
 
 def decode(names: Names, vocabulary: Vocabulary) -> list[str]:

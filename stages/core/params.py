@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -31,6 +32,17 @@ Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+def _ascii_compatible(encoding: str) -> str:
+    """Lines are cut and fields are separated before the text is decoded."""
+    try:
+        fits = '"\n,'.encode(encoding) == b'"\n,'
+    except (LookupError, ValueError):
+        fits = False
+    if not fits:
+        raise PydanticCustomError("encoding", "should be a text encoding that extends ASCII")
+    return encoding
+
+
 class Block(BaseModel):
     """Base of every block: no unknown keys, no silent conversions, no NaN, no changes."""
 
@@ -43,17 +55,28 @@ class CorpusParams(Block):
     description: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class Columns(Block):
+    """Which columns of a file hold the name and the country."""
+
+    name: Annotated[str, Field(min_length=1)]
+    country: Annotated[str, Field(min_length=1)]
+
+
 class IngestParams(Block):
     """What is read, and what is refused."""
 
     train: Annotated[str, Field(min_length=1)]
     test: Annotated[str, Field(min_length=1)]
     header: Literal["auto", "yes", "no"]
+    columns: Columns | None
+    separator: Annotated[str, Field(pattern=r"^[\t !#-/:-@\[-`{-~]$")]
+    encoding: Annotated[str, AfterValidator(_ascii_compatible)]
     normalize: Literal["nfc", "ascii"]
     max_length: Annotated[int, Field(ge=1, le=1000)]
     max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]
     max_rejected: Annotated[int, Field(ge=0)]
-    processes: Annotated[int, Field(ge=1, le=1024)]
+    processes: Processes
+    cluster: Annotated[str, Field(min_length=1)] | None
 
 
 class IndexParams(Block):
@@ -106,6 +129,7 @@ class EvaluateParams(Block):
 
     batch_size: Count
     ece_bins: Count
+    people: Annotated[str, Field(min_length=1)]
 
 
 class BaselineParams(Block):

@@ -55,7 +55,7 @@ class Answers(NamedTuple):
 
     Attributes:
         probabilities: (names, countries), NaN for an unusable name.
-        reasons: (names,) index into `REASONS`; `AMBIGUOUS` depends on a threshold and is not used.
+        reasons: (names,) index into `REASONS`, never `AMBIGUOUS`: that depends on a threshold.
         rejected: row and reason of each unusable name.
     """
 
@@ -102,7 +102,7 @@ class Predictor:
             config: of the bundle: ``vocabulary``, ``countries``, ``normalize``, ``max_length`` and
                 ``temperature``; ``held_out`` and ``population`` may be missing.
             threads: batches computed at a time.
-            files: of the bundle, for `model_hash`.
+            files: that `model_hash` is of.
         """
         self._logits, self._threads = logits, threads
         self._normalize, self._max_length = config["normalize"], config["max_length"]
@@ -150,8 +150,7 @@ class Predictor:
         reasons = np.zeros(len(names), dtype=np.uint8)
         if usable:
             place = {name: n for n, name in enumerate(dict.fromkeys(usable.values()))}
-            found = [place[name] for name in usable.values()]
-            rows = list(usable)
+            rows, found = list(usable), [place[name] for name in usable.values()]
             distinct, why = self._compute(list(place))
             probabilities[rows], reasons[rows] = distinct[found], why[found]
         return Answers(probabilities, reasons, rejected)
@@ -162,9 +161,9 @@ class Predictor:
         Empty for an unusable name, and for all without held-out rows. Probabilities have to be
         those of `ask`: reweighted ones have other thresholds.
         """
-        if self.held_out is None:
-            return [[] for _ in probabilities]
         found: list[list[str]] = [[] for _ in probabilities]
+        if self.held_out is None:
+            return found
         rows, places = np.nonzero(prediction_sets(probabilities, self.held_out.thresholds))
         order = np.lexsort((-probabilities[rows, places], rows))
         for row, place in zip(rows[order].tolist(), places[order].tolist(), strict=True):
@@ -187,11 +186,7 @@ class Predictor:
         return answers.probabilities
 
     def answers(
-        self,
-        names: Sequence[str],
-        top: int = 3,
-        abstain: float = 0.0,
-        full_names: bool = False,
+        self, names: Sequence[str], top: int = 3, abstain: float = 0.0, full_names: bool = False
     ) -> list[Prediction | Rejected]:
         """`predict`, with the reason in place of the answer where a name is unusable."""
         asked = self.ask(names, full_names)
@@ -202,9 +197,8 @@ class Predictor:
             if row in asked.rejected:
                 found.append(asked.rejected[row])
                 continue
-            ranked = order[row]
-            shares = asked.probabilities[row]
-            best = [(self.countries[n], float(shares[n])) for n in ranked[: max(top, 1)]]
+            shares = asked.probabilities[row].tolist()
+            best = [(self.countries[n], shares[n]) for n in order[row][: max(top, 1)]]
             country, probability = best[0]
             why = int(asked.reasons[row]) or (AMBIGUOUS if probability < abstain else NO_REASON)
             answer = UNSURE if why else country
@@ -212,11 +206,7 @@ class Predictor:
         return found
 
     def predict(
-        self,
-        names: Sequence[str],
-        top: int = 3,
-        abstain: float = 0.0,
-        full_names: bool = False,
+        self, names: Sequence[str], top: int = 3, abstain: float = 0.0, full_names: bool = False
     ) -> list[Prediction]:
         """The most probable country of each name.
 

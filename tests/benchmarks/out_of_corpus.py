@@ -3,7 +3,8 @@
     python tests/benchmarks/out_of_corpus.py [--model data/onnx]
 
 Run in a checkout with data/clean and data/onnx. Names in other scripts and of Yoruba and Sinhala
-origin are Faker's (extra ``corpus``); lists of other far countries are below.
+origin are Faker's (extra ``corpus``); lists of other far countries are below. The well-known
+people (data/raw/names_people.csv.gz) are of countries of the corpus.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def main() -> None:
     options.add_argument("--model", type=Path, default=Path("data/onnx"))
     model = load(options.parse_args().model)
     test = pd.read_parquet("data/clean/test.parquet")["name"].tolist()
+    people = pd.read_csv("data/raw/names_people.csv.gz", header=None, keep_default_na=False)[0]
     choose = random.Random(1)
     gibberish = [
         "".join(choose.choices(string.ascii_lowercase, k=choose.randint(4, 10)))
@@ -62,6 +64,7 @@ def main() -> None:
     ]
     sets = {
         "test names": test,
+        "well-known people": people.tolist(),
         "random letters": gibberish,
         "keyboard runs": KEYBOARD.split(),
         "Polynesian": POLYNESIAN.split(),
@@ -74,7 +77,7 @@ def main() -> None:
     corpus = {*test, *pd.read_parquet("data/clean/train.parquet")["name"]}
     print("| names | number | script | unfamiliar | not a surname |\n|---|---:|---:|---:|---:|")
     for title, names in sets.items():
-        if title != "test names":
+        if title not in ("test names", "well-known people"):
             names = [name for name in names if name.title() not in corpus]
         reasons = model.ask(names).reasons
         shares = (

@@ -29,6 +29,7 @@ from stages.core.files import write_json
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"
 GATE = "metrics/gate.json"
+SAME_ANSWERS = 1e-4  # largest difference of a probability that rounding explains
 REJECTED, BUSY = 3, 75  # exit statuses; 75 is EX_TEMPFAIL of sysexits.h
 AUTHOR = {"NAME": "onoma retrain", "EMAIL": "retrain@localhost"}  # if git is not configured
 
@@ -97,6 +98,14 @@ def retrain(checkout: Checkout, push: bool) -> int:
             return 0
         with champion_files(checkout, champion) as old:
             verdict = gate(checkout, old)
+            apart = verdict.get("champion", {}).get("probability_difference", 1.0)
+            if champion and apart < SAME_ANSWERS:
+                print(
+                    f"retrain: nothing to do: the answers are those of {champion.version} but for "
+                    f"the last digits (probabilities within {apart:.1e}): another processor or "
+                    "library, not another model"
+                )
+                return 0
             facts = report.circumstances(checkout, since) | report.results(
                 checkout, since, old, verdict
             )

@@ -88,6 +88,9 @@ def judge(
         shared = [country for country in countries if country in set(champion.countries)]
         found["champion"], lost, old_f1 = _compare(truth, challenger, champion, shared, params)
         faults += lost
+        if list(champion.countries) == countries:
+            apart = np.abs(champion.probabilities - challenger.probabilities)
+            found["champion"]["probability_difference"] = float(np.nan_to_num(apart).max())
         if set(champion.countries) != set(countries):
             rows = found["champion"]["rows"]
             notes.append(

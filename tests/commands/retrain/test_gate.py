@@ -77,6 +77,16 @@ def test_the_same_model_again_is_not_better() -> None:
     assert judge(labels, old, old, NO_BAR, PARAMS)["verdict"] == "reject"
 
 
+def test_the_largest_difference_of_a_probability_tells_rounding_from_another_model() -> None:
+    labels, old = right_with(0.9, 1)
+    rounded = Answers(COUNTRIES, old.probabilities + 1e-6)
+    found = judge(labels, rounded, old, NO_BAR, PARAMS)["champion"]
+    assert found["probability_difference"] == pytest.approx(1e-6)
+    _, other = right_with(0.9, 2)
+    found = judge(labels, other, old, NO_BAR, PARAMS)["champion"]
+    assert found["probability_difference"] == 1.0
+
+
 def test_a_negative_margin_puts_up_with_a_small_loss() -> None:
     labels, old = right_with(0.80, 1)
     _, new = right_with(0.79, 3)
