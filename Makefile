@@ -41,7 +41,7 @@ metrics-diff: .venv/installed
 # The experiments since the last commit, without the columns of single epochs.
 experiments: .venv/installed
 	dvc exp show --only-changed --no-pager --precision 4 \
-		--drop '^(Created|uncalibrated.*|(train|test|validation)[._].*|step|probability.*|stages/.*|data/.*)$$'
+		--drop '^(Created|uncalibrated.*|(train|test|validation)[._](loss|accuracy).*|step|probability.*|stages/.*|data/.*)$$'
 
 # Two at a time: most tests wait for processes of one thread.
 test: check

@@ -1,0 +1,123 @@
+"""What `make` shows at the end of a run, and how to go back, in a toy project."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import git, make_project, run, set_params
+
+pytestmark = pytest.mark.slow
+
+
+def make(folder: Path, *arguments: str) -> tuple[int, str]:
+    done = run(folder, "make", "--no-print-directory", *arguments)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A committed toy project after `make repro`, and what that printed."""
+    clone = make_project(tmp_path_factory.mktemp("make") / "clone")
+    (clone / ".venv").mkdir()
+    for mark in ("installed", "installed-dev"):  # by the one who runs the tests
+        (clone / ".venv" / mark).touch()
+    done = run(clone, "make", "--no-print-directory", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message=results")
+    return clone, done.stdout
+
+
+@pytest.fixture(scope="module")
+def longer(built: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after an experiment with one more epoch, not committed."""
+    clone = Path(shutil.copytree(built[0], tmp_path_factory.mktemp("longer") / "clone"))
+    done = run(clone, "dvc", "exp", "run", "-S", "train.epochs=3")
+    assert done.returncode == 0, done.stderr
+    return clone
+
+
+@pytest.fixture
+def project(longer: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(longer, tmp_path / "clone"))
+
+
+def test_a_run_ends_with_a_narrow_table_where_the_plots_are_and_what_to_try(
+    built: tuple[Path, str],
+) -> None:
+    *_, table = built[1].split("dvc metrics diff")
+    lines = table.splitlines()
+    assert max(map(len, lines)) <= 100
+    for words in ("evaluate.json  accuracy", "baseline.json  accuracy"):
+        assert words in table
+    assert [line.split(":")[0] for line in lines[-3:]] == ["Plots", "Ask it", "Change it"]
+
+
+def test_metrics_of_a_changed_epoch_count_fit_40_lines_and_the_rest_comes_on_request(
+    longer: Path,
+) -> None:
+    status, short = make(longer, "metrics-diff")
+    assert status == 0, short
+    assert len(short.splitlines()) <= 40
+    assert "| accuracy" in short or "| nll" in short
+    assert "test_accuracy.03" not in short
+    assert "test_accuracy.03" in make(longer, "metrics-diff", "ALL=1")[1]
+
+
+def test_experiments_fit_a_terminal(longer: Path) -> None:
+    status, printed = make(longer, "experiments")
+    assert status == 0, printed
+    assert "train.epochs" in printed
+    assert max(map(len, printed.splitlines()[2:])) <= 120, printed
+
+
+def test_the_page_of_plots_has_each_once_and_tables_without_a_network(longer: Path) -> None:
+    done = run(longer, "dvc", "plots", "show")
+    assert done.returncode == 0, done.stderr
+    page = (longer / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<div id = "(\w+)"', page) == [
+        "accuracy",
+        "loss",
+        "confusion",
+        "countries",
+        "hello",
+    ]
+    assert "window.vegaEmbed ??=" in page
+
+
+def test_undo_brings_back_the_committed_params_and_results(project: Path) -> None:
+    assert git(project, "status", "--porcelain")
+    status, printed = make(project, "undo")
+    assert status == 0, printed
+    assert git(project, "status", "--porcelain") == ""
+    assert "up to date" in run(project, "dvc", "status").stdout
+
+
+def test_undo_without_a_cache_names_what_is_missing_and_how_to_get_it(project: Path) -> None:
+    shutil.rmtree(project / ".dvc/cache")
+    status, printed = make(project, "undo")
+    assert status != 0
+    assert "data/model" in printed
+    assert "make them again by `dvc repro`" in printed
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_make_refuses_a_typo_before_dvc_removes_the_model(project: Path) -> None:
+    set_params(project, train__epochs=0)
+    status, printed = make(project, "repro")
+    assert status != 0
+    assert "onoma: params.yaml: train.epochs: input should be greater" in printed
+    assert (project / "data/model/model.safetensors").is_file()
+
+
+def test_a_model_that_dvc_removed_for_a_typo_is_in_the_cache(project: Path) -> None:
+    before = (project / "data/model/model.safetensors").read_bytes()
+    params = (project / "params.yaml").read_text(encoding="utf-8")
+    set_params(project, train__epochs=0)
+    assert run(project, "dvc", "repro").returncode != 0
+    assert not (project / "data/model").exists()
+    (project / "params.yaml").write_text(params, encoding="utf-8")
+    assert run(project, "dvc", "checkout").returncode == 0
+    assert (project / "data/model/model.safetensors").read_bytes() == before
