@@ -1,14 +1,13 @@
-"""Stage ingest: CSVs of ``name,country`` -> clean Parquet, and the rows that were refused.
+"""Stage ingest: rows of name and country -> clean Parquet, and the rows that were refused.
 
 Reads ``ingest.train`` and ``ingest.test``; writes data/clean and metrics/ingest.json.
 """
 
-import csv
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,9 +15,8 @@ from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
 from stages.core.progress import Progress
-from stages.corpus.reading import KEYS, Format, Reject, read
-from stages.corpus.spill import Spill, among, distinct
-from stages.corpus.workers import Workers
+from stages.corpus.reading import read, remedy
+from stages.corpus.tasks import Tasks, start_tasks
 
 CLEAN = Path("data/clean")
 METRICS = Path("metrics/ingest.json")
@@ -36,21 +34,20 @@ def main() -> None:
     params = Params.load(Path("params.yaml")).ingest
     CLEAN.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=CLEAN, prefix=".spill.") as scratch,
-        Spill(Path(scratch) / "train", KEYS) as train_keys,
-        Spill(Path(scratch) / "test", KEYS) as test_keys,
         atomic_path(CLEAN / "rejected.csv") as rejected,
         rejected.open("w", encoding="utf-8", newline="") as reject_file,
-        Workers(params.processes) as workers,
+        start_tasks(params.processes, params.cluster, CLEAN) as tasks,
     ):
-        refuse = csv.writer(reject_file, lineterminator="\n")
-        refuse.writerow(["file", "line", "reason"])
-        train, countries = ingest("train", params, workers, train_keys, refuse, None)
-        test, _ = ingest(
-            "test", params, workers, test_keys, refuse, frozenset(countries), train["rejected"]
+        reject_file.write("file,line,reason\n")
+        train, keys, countries = ingest("train", params, tasks, reject_file)
+        test, test_keys, _ = ingest(
+            "test", params, tasks, reject_file, frozenset(countries), train["rejected"]
         )
-        duplicates, overlap = repetitions(train_keys, test_keys)
-    train["duplicates"], test["duplicates"] = duplicates
+    # Test rows whose name, and whose name with its country, is in train too.
+    overlap = {
+        f"{key}s": int(test_keys["rows"][test_keys[key].isin(keys[key])].sum())
+        for key in ("name", "pair")
+    }
     write_json(METRICS, {"train": train, "test": test, "overlap": overlap})
     print(f"ingest: kept {train['kept']} training and {test['kept']} test rows")
 
@@ -58,63 +55,57 @@ def main() -> None:
 def ingest(
     split: str,
     params: IngestParams,
-    workers: Workers,
-    keys: Spill,
-    refuse: Any,
-    known: frozenset[str] | None,
+    tasks: Tasks,
+    reject_file: TextIO,
+    known: frozenset[str] | None = None,
     rejected: int = 0,
-) -> tuple[dict[str, int], set[str]]:
-    """Write one split; return its row counts and its countries.
+) -> tuple[dict[str, int], pd.DataFrame, set[str]]:
+    """Write one split; return its row counts, its distinct keys and its countries.
 
     Raises:
         UserError: no row is left, or more than ``ingest.max_rejected`` were refused so far.
     """
     source = params.train if split == "train" else params.test
-    layout = Format(params.header, params.normalize, params.max_length, params.max_row_bytes)
     counts = {"read": 0, "kept": 0, "rejected": 0}
+    keys: list[pd.DataFrame] = []
     countries: set[str] = set()
-    first: Reject | None = None
+    first = ""
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
         Progress(f"ingest {split}", unit="rows") as progress,
     ):
-        for chunk in read(source, layout, known, workers):
-            writer.write_table(pa.table([chunk.names, chunk.countries], SCHEMA))
-            refuse.writerows((bad.file, bad.line, bad.reason) for bad in chunk.rejects)
-            countries.update(chunk.countries.dictionary.to_pylist())
-            keys.add(chunk.keys)
-            first = first or next(iter(chunk.rejects), None)
-            counts["read"] += chunk.rows
-            counts["kept"] += len(chunk.names)
-            counts["rejected"] += len(chunk.rejects)
-            progress.advance(chunk.rows)
+        for rows, rejects, found in read(source, params, known, tasks):
+            writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
+            rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
+            countries.update(rows["country"].cat.categories)
+            keys.append(found)
+            if sum(map(len, keys)) > max(2**22, 2 * len(keys[0])):
+                keys = [distinct(keys)]
+            counts["kept"] += len(rows)
+            counts["rejected"] += len(rejects)
+            progress.advance(len(rows) + len(rejects))
+            if len(rejects) and not first:
+                file, line, reason = rejects.iloc[0]
+                first = f"{file}, line {line}: {reason}{remedy(reason)}"
             if first and rejected + counts["rejected"] > params.max_rejected:
                 raise UserError(
                     f"{source}: more than {params.max_rejected} rows are refused "
-                    f"(ingest.max_rejected), the first in {first.file}, line {first.line}: "
-                    f"{first.reason}"
+                    f"(ingest.max_rejected), the first in {first}"
                 )
         if not counts["kept"]:
-            why = f": {first.file}, line {first.line}: {first.reason}" if first else ""
-            raise UserError(f"{source}: holds no usable row of name,country{why}")
-    return counts, countries
+            raise UserError(
+                f"{source}: holds no usable row of name,country{first and ': ' + first}"
+            )
+    keys = [distinct(keys)]
+    counts["read"] = counts["kept"] + counts["rejected"]
+    counts["duplicates"] = counts["kept"] - len(keys[0])
+    return counts, keys[0], countries
 
 
-def repetitions(train_keys: Spill, test_keys: Spill) -> tuple[list[int], dict[str, int]]:
-    """Count rows that repeat an earlier (name, country), and test rows that stand in train.
-
-    Returns:
-        duplicates: of train and of test.
-        overlap: test rows whose name, and whose (name, country), is also in train.
-    """
-    duplicates, overlap = [0, 0], {"names": 0, "pairs": 0}
-    for train, test in zip(train_keys.partitions(), test_keys.partitions(), strict=True):
-        for n, split in enumerate((train, test)):
-            duplicates[n] += int(split["rows"].sum()) - distinct(split["pair"])
-        for what, field in (("names", "key"), ("pairs", "pair")):
-            overlap[what] += int(test["rows"][among(test[field], train[field])].sum())
-    return duplicates, overlap
+def distinct(keys: list[pd.DataFrame]) -> pd.DataFrame:
+    """Keys of chunks (see `Chunk`) as one, each pair of name and country once."""
+    return pd.concat(keys).groupby("pair", as_index=False).agg({"name": "first", "rows": "sum"})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,13 @@
 import gzip
 from pathlib import Path
 
-from stages.corpus.reading import Format, parse
+from stages.core.params import Params
+from stages.corpus.reading import parse
+from stages.corpus.sources import Block
 from tests.benchmarks.big_corpus import BAD_LINES, BAD_SHARE, CHUNK, Population, write
+from tests.conftest import ROOT
+
+PARAMS = Params.load(ROOT / "params.yaml").ingest
 
 
 def content(folder: Path) -> bytes:
@@ -28,14 +33,14 @@ def test_a_smaller_corpus_is_the_beginning_of_a_larger_one(tmp_path: Path) -> No
 
 def test_names_repeat_and_yet_there_are_always_new_ones_in_several_scripts() -> None:
     lines = Population().chunk(0, CHUNK)
-    chunk = parse(b"".join(lines.to_pylist()), "file", 2, Format())
-    few, many = (len(chunk.names[:rows].unique()) for rows in (25_000, 250_000))
+    chunk = parse(Block("file", 2, b"".join(lines.to_pylist())), PARAMS)
+    few, many = (chunk.rows["name"][:rows].nunique() for rows in (25_000, 250_000))
     assert 3 < many / few < 6  # ten times the rows
-    text = "".join(chunk.names.dictionary.to_pylist())
+    text = "".join(chunk.rows["name"].cat.categories)
     assert all(any(first <= letter <= last for letter in text) for first, last in ["ая", "αω"])
     assert abs(len(chunk.rejects) / CHUNK - BAD_SHARE) < 0.0003
 
 
 def test_each_kind_of_bad_row_is_refused() -> None:
-    chunk = parse(b"\n".join(BAD_LINES), "file", 2, Format())
-    assert len(chunk.rejects) == len(BAD_LINES) and not len(chunk.names)
+    chunk = parse(Block("file", 2, b"\n".join(BAD_LINES)), PARAMS)
+    assert len(chunk.rejects) == len(BAD_LINES) and chunk.rows.empty

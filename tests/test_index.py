@@ -1,14 +1,18 @@
 import json
+import multiprocessing
+import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest import approx
 
 from stages import index
+from stages.core.params import Params
 from stages.corpus.dataset import Names
+from stages.corpus.splits import VALIDATION, HoldOut
 from stages.corpus.vocabulary import Vocabulary
 from tests.conftest import ROOT, set_params, toy_rows
 
@@ -73,8 +77,10 @@ def test_seen_marks_the_test_names_that_stand_in_train(build) -> None:
     assert found["test"].seen.tolist() == [True, False, True]
 
 
-def test_validation_takes_whole_names_of_every_large_country_in_the_wanted_share(build) -> None:
-    train = [(f"{c}{n}", c.upper()) for c in "ab" for n in range(100)] * 2 + [("only", "C")]
+def test_validation_takes_whole_names_of_every_large_country_in_about_the_wanted_share(
+    build,
+) -> None:
+    train = [(f"{c}{n}", c.upper()) for c in "ab" for n in range(1000)] * 2 + [("only", "C")]
     found = build(train, [("a1", "A")], index__validation=0.2, index__min_count=1)
     back = [
         rows_of(found[s], found["vocabulary"], found["countries"]) for s in ("train", "validation")
@@ -82,7 +88,10 @@ def test_validation_takes_whole_names_of_every_large_country_in_the_wanted_share
     kept, held = (pd.DataFrame(rows, columns=["name", "country"]) for rows in back)
     assert not set(kept["name"]) & set(held["name"])
     assert sorted(map(tuple, pd.concat([kept, held]).to_numpy())) == sorted(train)
-    assert held["country"].value_counts().to_dict() == {"A": 40, "B": 40}
+    assert held["country"].value_counts().to_dict() == {
+        "A": approx(400, 0.15),
+        "B": approx(400, 0.15),
+    }
     assert "only" in set(kept["name"])
     assert not found["validation"].seen.any()
 
@@ -135,18 +144,67 @@ def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     assert build(train, test, chunk=7, **shares)["bytes"] == whole["bytes"]
 
 
-@given(
-    st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5), st.floats(0, 1)
-)
-def test_the_share_that_is_held_out_of_a_country_is_exact_but_for_one_name(
-    names, share, phase
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5))
+def test_a_share_of_the_names_is_held_out_and_the_same_ones_in_any_company(
+    names: list[str], share: float
 ) -> None:
-    rows = len(names)
-    records = np.zeros(rows, dtype=index.KEYS)
-    records["key"] = np.arange(rows)  # all names differ
-    records["country"] = [ord(name) for name in names]
-    held = index.hold_out(records, share, phase, {})
-    for country in set(names):
-        mine = records["country"] == ord(country)
-        assert abs(held[mine].sum() - share * (mine.sum() - 1)) <= 1 + 1e-9
-        assert held[mine].sum() < mine.sum() or not mine.any()
+    params = Params.load(ROOT / "params.yaml").index.model_copy(update={"validation": share})
+    many = pd.Series([*names, *map(str, range(5000))], dtype="category")
+    held = HoldOut(params).split(many, 0) == VALIDATION
+    assert held[-5000:].mean() == approx(share, abs=0.03)
+    few = HoldOut(params).split(pd.Series(names, dtype="category"), 7) == VALIDATION
+    assert few.tolist() == held[: len(names)].tolist()
+
+
+def test_which_names_and_rows_are_held_out_is_the_same_on_any_machine() -> None:
+    params = Params.load(ROOT / "params.yaml").index
+    params = params.model_copy(update={"validation": 0.3, "calibration": 0.3, "seed": 1})
+    names = pd.Series(
+        ["Rossi", "Müller", "Иванов", "Nguyen", "O'Neil", "王", "Smith"], dtype="category"
+    )
+    assert HoldOut(params).split(names, 0).tolist() == [0, 0, 2, 1, 0, 0, 0]
+    assert HoldOut(params).split(names, 10**12).tolist() == [0, 2, 0, 1, 0, 0, 0]
+
+
+def test_no_country_loses_all_its_training_names(build) -> None:
+    train = [
+        (f"{chr(97 + n % 26)}{'x' * k}", f"C{n:02}") for n in range(60) for k in range(n % 3 + 1)
+    ]
+    shares = {"index__validation": 0.5, "index__calibration": 0.5}
+    found = build(train, train[:1], **shares)
+    assert len(found["validation"]) and len(found["calibration"])
+    assert {*found["train"].labels} == {*range(60)}
+    assert build(train, train[:1], chunk=7, **shares)["bytes"] == found["bytes"]
+
+
+def test_an_index_that_was_killed_half_way_is_not_taken_for_whole(
+    build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = toy_rows(200, 1), toy_rows(50, 2)
+    before = build(train, test)
+    for name in ("replace", "allocate"):
+        with monkeypatch.context() as patch:
+            patch.setattr(index, name, lambda *_: os._exit(9))
+            process = multiprocessing.get_context("fork").Process(target=build, args=(test, train))
+            process.start()
+            process.join()
+        assert process.exitcode == 9
+        assert len([*Path("data/index").glob(".new.*")]) == 1
+        left = Names.load(Path("data/index/train"))
+        assert left.codes.tolist() == before["train"].codes.tolist()
+    assert build(train, test)["bytes"] == before["bytes"]
+    assert not [*Path("data/index").glob(".new.*")]
+
+
+def test_an_index_that_was_killed_while_it_took_the_old_one_s_place_has_no_vocabulary(
+    build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = toy_rows(200, 1), toy_rows(50, 2)
+    build(train, test)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: os._exit(9))
+        process = multiprocessing.get_context("fork").Process(target=build, args=(test, train))
+        process.start()
+        process.join()
+    assert process.exitcode == 9
+    assert not Path("data/index/vocabulary.json").exists()

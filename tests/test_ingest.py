@@ -1,5 +1,6 @@
 """Ingest as a stage: processes, shards and blocks do not show in what it writes."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import index, ingest
-from stages.corpus import reading as corpus
+from stages.core.errors import UserError
+from stages.corpus import sources
 from tests.benchmarks import big_corpus
-from tests.conftest import ROOT, set_params
+from tests.conftest import ROOT, run, set_params
 
 ROWS = 60_000
+MEMORY = 550 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project that reads that corpus, in blocks as small as the corpus is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 2**16)
     for path in ROOT.glob("*.yaml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     set_params(
@@ -73,7 +76,7 @@ def test_shards_and_blocks_give_the_rows_of_one_file(
     whole = project / "whole.csv"
     whole.write_bytes(b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())))
     set_params(project, ingest__train=whole)
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 2**24)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 2**24)
     assert rows_and_counts() == in_shards
 
 
@@ -86,8 +89,8 @@ def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path)
 @pytest.mark.slow
 def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Path) -> None:
     program = (
-        "import sys; from stages import ingest; from stages.core import corpus, errors\n"
-        "corpus.BLOCK_BYTES = 2**10\n"
+        "import sys; from stages import ingest; from stages.core import errors\n"
+        "from stages.corpus import sources; sources.BLOCK_BYTES = 2**10\n"
         "sys.exit(errors.exit_code(ingest.main))\n"
     )
     process = subprocess.Popen(
@@ -100,7 +103,7 @@ def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Pa
     workers: list[psutil.Process] = []
     while not workers:
         assert process.poll() is None, "ingest was over before a worker was seen"
-        workers = [child for child in me.children() if "spawn_main" in str(child.cmdline())]
+        workers = [child for child in me.children() if "popen_loky" in str(child.cmdline())]
         time.sleep(0.01)
     family = me.children(recursive=True)
     workers[0].send_signal(signal.SIGKILL)
@@ -109,3 +112,53 @@ def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Pa
     assert said.startswith("onoma: one of 2 worker processes was killed") and said.count("\n") == 1
     assert not psutil.wait_procs(family, timeout=20)[1]
     assert not results(project)
+
+
+def test_what_a_folder_of_fifty_shards_holds_is_what_one_file_holds(
+    project: Path, big: Path
+) -> None:
+    lines = b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())).splitlines(
+        True
+    )
+    (project / "shards").mkdir()
+    for n in range(50):
+        shard = gzip.compress(b"".join(lines[n * 1200 : (n + 1) * 1200]))
+        (project / f"shards/{n:02}.csv.gz").write_bytes(shard)
+    ingest.main()
+    whole = pq.read_table("data/clean/train.parquet")
+    set_params(project, ingest__train=project / "shards")
+    ingest.main()
+    assert pq.read_table("data/clean/train.parquet") == whole
+
+
+def test_reading_stops_as_soon_as_too_many_rows_are_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, taken = ingest.read, []
+    monkeypatch.setattr(ingest, "read", lambda *args: (taken.append(1) or c for c in read(*args)))
+    bad = project / "bad.csv"
+    bad.write_bytes(b"Rossi\n" * 2**18)  # 24 blocks
+    set_params(project, ingest__train=bad, ingest__max_rejected=1000)
+    with pytest.raises(
+        UserError, match=r"more than 1000 rows are refused .* line 1: 1 fields .*ingest\.separator"
+    ):
+        ingest.main()
+    assert len(taken) == 1
+    assert not results(project).keys() - {"bad.csv"}
+
+
+@pytest.mark.slow
+def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
+    rows = b"".join(b"Name%d,%s\n" % (n % 5000, b"Utopia" * 12) for n in range(100_000))
+    (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 85)  # inflates to 690 MB
+    set_params(
+        project, ingest__train=project / "large.csv.gz", ingest__test=project / "large.csv.gz"
+    )
+    program = (
+        "import resource, sys; from stages import index, ingest; from stages.core import errors\n"
+        f"resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))\n"
+        "sys.exit(errors.exit_code(ingest.main) or errors.exit_code(index.main))\n"
+    )
+    done = run(project, sys.executable, "-c", program, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert "kept 8500000 training" in done.stdout

@@ -4,10 +4,12 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 """
 
 import reprlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.errors import UserError, brief
+from stages.core.errors import UserError, brief, exit_code
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -28,6 +30,17 @@ Count = Annotated[int, Field(ge=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _ascii_compatible(encoding: str) -> str:
+    """Lines are cut and fields are separated before the text is decoded."""
+    try:
+        fits = '"\n,'.encode(encoding) == b'"\n,'
+    except (LookupError, ValueError):
+        fits = False
+    if not fits:
+        raise PydanticCustomError("encoding", "should be a text encoding that extends ASCII")
+    return encoding
 
 
 class Block(BaseModel):
@@ -42,17 +55,28 @@ class CorpusParams(Block):
     description: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class Columns(Block):
+    """Which columns of a file hold the name and the country."""
+
+    name: Annotated[str, Field(min_length=1)]
+    country: Annotated[str, Field(min_length=1)]
+
+
 class IngestParams(Block):
     """What is read, and what is refused."""
 
     train: Annotated[str, Field(min_length=1)]
     test: Annotated[str, Field(min_length=1)]
     header: Literal["auto", "yes", "no"]
+    columns: Columns | None
+    separator: Annotated[str, Field(pattern=r"^[\t !#-/:-@\[-`{-~]$")]
+    encoding: Annotated[str, AfterValidator(_ascii_compatible)]
     normalize: Literal["nfc", "ascii"]
     max_length: Annotated[int, Field(ge=1, le=1000)]
     max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]
     max_rejected: Annotated[int, Field(ge=0)]
-    processes: Annotated[int, Field(ge=1, le=1024)]
+    processes: Processes
+    cluster: Annotated[str, Field(min_length=1)] | None
 
 
 class IndexParams(Block):
@@ -210,3 +234,12 @@ def _yaml(path: Path) -> Any:
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # The last four are the parser's own slips on odd scalars such as `!!int ""`.
         raise UserError(f"{path}: not valid YAML: {brief(error, 200)}") from None
+
+
+def main() -> None:
+    """Check params.yaml: DVC removes the outputs of a stage before the stage reads it."""
+    Params.load(Path("params.yaml"))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

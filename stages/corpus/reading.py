@@ -1,409 +1,203 @@
-"""Gzip or plain CSVs of ``name,country`` as chunks of clean rows, in bounded memory.
+"""Blocks of rows as pandas frames of clean names and countries, and of the rows refused.
 
-Surnames repeat, and so do whole lines: all work on text is done once per distinct line of a
-chunk, and decoding and normalising once per distinct name. Lines of the common form (two fields,
-each bare or in one pair of quotes) are cut by numpy; only the others go through the csv module,
-line by line.
+Surnames repeat, and so do whole lines: a line is split once, and a name is cleaned once, however
+often it stands in a block. Lines of the common form (each field bare or in one pair of quotes)
+are split by one regular expression; only the others go through the csv module.
 """
 
 import csv
-import gzip
-import io
-import zlib
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, cast
+from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.core.errors import UserError
-from stages.corpus.normalize import Form, Rejected, clean, normalise
-from stages.corpus.spill import hashes, mix
-from stages.corpus.texts import flat
-from stages.corpus.workers import Workers
+from stages.core.params import IngestParams
+from stages.corpus.headers import Places
+from stages.corpus.normalize import Rejected, clean, normalise
+from stages.corpus.sources import Block, blocks, too_long
+from stages.corpus.tasks import Tasks
 
-BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
-SUFFIXES = (".csv", ".csv.gz")
-Bytes = NDArray[np.uint8]
-Places = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-# Of distinct lines: hash of the name, hash of name and country, how many rows.
-KEYS = np.dtype([("key", "<u8"), ("pair", "<u8"), ("rows", "<u4")])
-HEADERS = ({"name", "surname", "last_name", "lastname"}, {"country", "nationality", "origin"})
+FIELD = '(?:"(?P<{0}_quoted>[^"\r]*)"|(?P<{0}>[^"{1}\r]*))'
+TEXT = pa.large_string()
+OTHER = '(?:"[^"\r]*"|[^"{1}\r]*)'
 
 
-@dataclass(frozen=True)
-class Format:
-    """What the files look like and what a name must be (see ``ingest`` in params.yaml)."""
-
-    header: str = "auto"
-    form: Form = "nfc"
-    max_length: int = 100
-    max_row_bytes: int = 2**20
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row that is not used: where it stands (lines count from 1) and why."""
-
-    file: str
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Some rows of one file, in its order.
 
     Attributes:
-        names: (rows kept,) dictionary-encoded, the distinct ones in the order of their coming.
-        countries: (rows kept,) the same.
-        keys: of `KEYS`, counts to tell repetitions by.
-        rejects: the other rows.
+        rows: the rows kept: name and country, as categories.
+        rejects: the others: file, line and reason.
+        keys: of each distinct line that is kept: hashes of its name and of name and country
+            together, and how many rows it stands for.
     """
 
-    names: pa.DictionaryArray
-    countries: pa.DictionaryArray
-    keys: NDArray[np.void]
-    rejects: list[Reject]
-
-    @property
-    def rows(self) -> int:
-        """How many rows were read: kept and rejected."""
-        return len(self.names) + len(self.rejects)
-
-
-def files_of(source: str) -> list[str]:
-    """The CSV files behind a path, a folder, a glob or an fsspec URL, in a fixed order.
-
-    Raises:
-        UserError: there is none.
-    """
-    try:
-        system, path = fsspec.core.url_to_fs(source)
-        if "*" in path:
-            found = system.glob(path)
-        elif system.isdir(path):
-            found = [name for name in system.find(path) if name.endswith(SUFFIXES)]
-        else:
-            found = [path] if system.exists(path) else []
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"{source}: {error}") from None
-    if not found:
-        raise UserError(f"{source}: no such CSV file; set ingest.train and ingest.test")
-    if "://" not in source:
-        # Keep the paths as relative as they came: they are written to rejected.csv.
-        return sorted(found) if "*" in path or system.isdir(path) else [source]
-    return [system.unstrip_protocol(name) for name in sorted(found)]
+    rows: pd.DataFrame
+    rejects: pd.DataFrame
+    keys: pd.DataFrame
 
 
 def read(
     source: str,
-    layout: Format,
+    params: IngestParams,
     known: frozenset[str] | None = None,
-    workers: Workers | None = None,
+    tasks: Tasks | None = None,
 ) -> Iterator[Chunk]:
     """Read every file of ``source``, chunk by chunk.
 
     Args:
         source: path, folder, glob or fsspec URL.
-        layout: how to read them.
-        known: if given, rows of any other country are rejected.
-        workers: if given, parse there; the chunks are the same in the same order.
+        params: how to read them.
+        known: if given, rows of any other country are refused.
+        tasks: if given, parse there; the chunks are the same in the same order.
 
     Raises:
         UserError: a file is missing, unreadable, broken, or changes while it is read.
     """
-    parse_one = partial(_parse, layout=layout, known=known)
-    yield from (workers.map if workers else map)(parse_one, _pieces(source, layout))
+    work = partial(parse, params=params, known=known)
+    return (tasks.map if tasks else map)(work, blocks(source, params))
 
 
-def _pieces(source: str, layout: Format) -> Iterator[tuple[bytes, str, int]]:
-    """Blocks of all files, as `parse` takes them."""
-    for file in files_of(source):
-        before = _state(file)
-        for first_line, block in _blocks(file, layout):
-            yield block, file, first_line
-        if _state(file) != before:
-            raise UserError(f"{file}: changed while it was read; run again")
+def parse(block: Block, params: IngestParams, known: frozenset[str] | None = None) -> Chunk:
+    """Turn a block into clean rows and rejects; a pure function.
 
-
-def _parse(piece: tuple[bytes, str, int], layout: Format, known: frozenset[str] | None) -> Chunk:
-    return parse(*piece, layout, known)
-
-
-def _state(file: str) -> object:
-    """What changes with the file's content, as far as its file system tells cheaply."""
-    try:
-        system, path = fsspec.core.url_to_fs(file)
-        info = system.info(path)
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror or error}") from None
-    return [info.get(key) for key in ("size", "mtime", "ino", "ETag")]
-
-
-def _blocks(file: str, layout: Format) -> Iterator[tuple[int, bytes]]:
-    """Cut the inflated file at line ends: (number of the first line, whole lines)."""
-    line, rest, at_start = 1, b"", True
-    try:
-        with fsspec.open(file, "rb") as raw, _inflated(raw) as stream:
-            while piece := stream.read(BLOCK_BYTES):
-                if at_start:
-                    piece, at_start = _without_mark(file, piece), False
-                end = piece.rfind(b"\n") + 1
-                if len(rest) + (end or len(piece)) > layout.max_row_bytes and not end:
-                    raise _too_long(file, line, layout)
-                if end:
-                    block = rest + piece[:end]
-                    yield line, block
-                    line += int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord("\n")))
-                    rest = piece[end:]
-                else:
-                    rest += piece
-        if rest:
-            yield line, rest
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{file}: broken gzip after line {line - 1}: {error}") from None
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror or error}") from None
-
-
-def _inflated(raw: BinaryIO) -> BinaryIO:
-    """Look at the first bytes, not at the name: a plain file may be called .gz and back."""
-    buffered = io.BufferedReader(cast(io.RawIOBase, raw), BLOCK_BYTES)
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-    return buffered
-
-
-def _without_mark(file: str, start: bytes) -> bytes:
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{file}: is UTF-16; convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
-    return start.removeprefix(b"\xef\xbb\xbf")
-
-
-def _too_long(file: str, line: int, layout: Format) -> UserError:
-    return UserError(
-        f"{file}: line {line} is longer than {layout.max_row_bytes} bytes (ingest.max_row_bytes); "
-        "is this a CSV of name,country?"
-    )
-
-
-def parse(
-    block: bytes, file: str, first_line: int, layout: Format, known: frozenset[str] | None = None
-) -> Chunk:
-    """Turn whole lines into clean rows and rejects; pure, so that blocks can go in parallel."""
-    lines = _lines(block)
-    if first_line == 1:
-        skipped = _header_lines(lines, layout)
-        lines, first_line = lines[skipped:], first_line + skipped
-    encoded = lines.dictionary_encode()
-    line_of_row = encoded.indices.to_numpy()
-    text, starts, ends = _contents(encoded.dictionary)
-    if len(starts) and int((ends - starts).max()) > layout.max_row_bytes:
-        longest = line_of_row == (ends - starts).argmax()
-        raise _too_long(file, first_line + int(longest.argmax()), layout)
-
-    kept, names, countries, reasons = _clean_lines(text, starts, ends, layout, known)
-    place = np.full(len(starts), -1, dtype=np.int32)  # of a line among those that are kept
-    place[kept] = np.arange(len(kept))
-    place_of_row = place[line_of_row]
-    place_of_row = place_of_row[place_of_row >= 0]
-    names, countries = names.dictionary_encode(), countries.dictionary_encode()
-    bad = np.flatnonzero(np.isin(line_of_row, [*reasons])).tolist()
-    return Chunk(
-        _repeated(names, place_of_row),
-        _repeated(countries, place_of_row),
-        _keys(names, countries, np.bincount(place_of_row, minlength=len(names))),
-        [Reject(file, first_line + row, reasons[int(line_of_row[row])]) for row in bad],
-    )
-
-
-def _lines(block: bytes) -> pa.BinaryArray:
-    """All lines with their ends, as they lie in the block."""
-    edges = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
-    last = [] if not block or block.endswith(b"\n") else [len(block)]
-    offsets = np.concatenate([[0], edges, last]).astype(np.int32)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
-    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
-
-
-def _header_lines(lines: pa.BinaryArray, layout: Format) -> int:
-    """How many lines the header takes, with the empty ones before it."""
-    for number, line in enumerate(lines):
-        content = line.as_py().removesuffix(b"\n").removesuffix(b"\r")
-        if content:
-            return number + 1 if _is_header(content, layout) else 0
-    return 0
-
-
-def _contents(lines: pa.BinaryArray) -> tuple[Bytes, Places, Places]:
-    """The text of all lines, and where each begins and ends without its LF or CRLF."""
-    text, edges = flat(lines)
-    starts, ends = edges[:-1], edges[1:].copy()
-    for mark in b"\n\r":
-        ends -= (ends > starts) & (text[np.maximum(ends - 1, 0)] == mark)
-    return text, starts, ends
-
-
-def _clean_lines(
-    text: Bytes, starts: Places, ends: Places, layout: Format, known: frozenset[str] | None
-) -> tuple[Places, pa.StringArray, pa.StringArray, dict[int, str]]:
-    """Cut lines into clean names and countries.
-
-    Returns:
-        kept: (lines kept,) their places in ``starts``; empty lines are neither kept nor refused.
-        names: (lines kept,)
-        countries: (lines kept,)
-        reasons: place of each refused line -> why.
+    Raises:
+        UserError: a line is longer than ``params.max_row_bytes``.
     """
-    regular, commas = _regular(text, starts, ends)
-    names, countries = _cut(text, starts[regular], commas[regular], ends[regular])
-    places = np.flatnonzero(regular)
-    reasons: dict[int, str] = {}
-    extra: list[tuple[int, bytes, bytes]] = []
-    for line in np.flatnonzero(~regular & (ends > starts)).tolist():
-        try:
-            extra.append((line, *_csv_fields(text[starts[line] : ends[line]].tobytes())))
-        except Rejected as reason:
-            reasons[line] = str(reason)
-    if extra:
-        more, more_names, more_countries = zip(*extra, strict=True)
-        places = np.concatenate([places, more])
-        order = np.argsort(places)
-        places = places[order]
-        names = pa.concat_arrays([names, pa.array(more_names, pa.binary())]).take(order)
-        countries = pa.concat_arrays([countries, pa.array(more_countries, pa.binary())]).take(order)
+    if isinstance(block.content, bytes):
+        line_of_row, lines = _distinct_lines(block.content, params.encoding)
+        lengths = pc.binary_length(lines).to_numpy()
+        if lengths.max(initial=0) > params.max_row_bytes:
+            longest = int((line_of_row == lengths.argmax()).argmax())
+            raise too_long(block.file, block.first + longest, params.max_row_bytes)
+        names, countries, reasons = _split(lines, block.places, params.separator)
+    else:
+        names, countries = block.content
+        line_of_row, reasons = np.arange(len(names)), pa.nulls(len(names), TEXT)
+
+    def clean_name(text: str) -> str:
+        return normalise(text, params.normalize, params.max_length)
 
     def clean_country(text: str) -> str:
-        country = clean(text, "country", layout.max_length)
+        country = clean(text, "country", params.max_length)
         if known is not None and country not in known:
             raise Rejected("country not in the training data")
         return country
 
-    names, bad_names = _each_distinct(
-        names,
-        partial(normalise, form=layout.form, max_length=layout.max_length),
-        layout.max_length,
+    names, bad_names = _each_distinct(names, clean_name, params.encoding)
+    countries, bad_countries = _each_distinct(countries, clean_country, params.encoding)
+    good = pc.and_(names.is_valid(), countries.is_valid())
+    frame = pd.DataFrame(
+        {
+            "name": pc.if_else(good, names, None).dictionary_encode().to_pandas(),
+            "country": pc.if_else(good, countries, None).dictionary_encode().to_pandas(),
+            "reason": pc.coalesce(reasons, bad_names, bad_countries)
+            .dictionary_encode()
+            .to_pandas(),
+        }
+    )  # of distinct lines
+    rows = frame.take(line_of_row)
+    rows["file"], rows["line"] = block.file, range(block.first, block.first + len(rows))
+    kept = frame.loc[frame["name"].notna(), ["name", "country"]]
+    keys = pd.DataFrame(
+        {
+            "name": pd.util.hash_pandas_object(kept["name"], index=False),
+            "pair": pd.util.hash_pandas_object(kept, index=False),
+            "rows": np.bincount(line_of_row, minlength=len(frame))[kept.index],
+        }
     )
-    countries, bad_countries = _each_distinct(countries, clean_country)
-    bad = bad_countries | bad_names
-    reasons |= {int(places[line]): reason for line, reason in bad.items()}
-    good = np.ones(len(places), dtype=bool)
-    good[[*bad]] = False
-    return places[good], names.filter(good), countries.filter(good), reasons
-
-
-def _repeated(encoded: pa.DictionaryArray, places: NDArray[np.int32]) -> pa.DictionaryArray:
-    """``encoded.take(places)``, in a third of the time."""
-    indices = encoded.indices.to_numpy()[places]
-    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
-
-
-def _keys(
-    names: pa.DictionaryArray, countries: pa.DictionaryArray, rows: NDArray[np.int64]
-) -> NDArray[np.void]:
-    """Records of `KEYS` of lines that stand for so many rows each."""
-    name, country = (
-        hashes(column.dictionary)[column.indices.to_numpy()] for column in (names, countries)
-    )
-    keys = np.empty(len(rows), dtype=KEYS)
-    keys["key"], keys["pair"], keys["rows"] = name, mix(name, country), rows
-    return keys
-
-
-def _is_header(line: bytes, layout: Format) -> bool:
-    if layout.header != "auto":
-        return layout.header == "yes"
-    cells = [cell.strip(b' "\t').lower() for cell in line.split(b",")]
-    words = [cell.decode("utf-8", "replace") for cell in cells]
-    return len(words) == 2 and all(
-        word in known for word, known in zip(words, HEADERS, strict=True)
+    return Chunk(
+        rows.loc[rows["name"].notna(), ["name", "country"]],
+        rows.loc[rows["reason"].notna(), ["file", "line", "reason"]],
+        keys,
     )
 
 
-def _regular(text: Bytes, starts: Places, ends: Places) -> tuple[Mask, Places]:
-    """Which lines are two fields, bare or each in one pair of quotes; and their comma's place."""
-    commas, quotes = (np.flatnonzero(text == ord(mark)) for mark in ',"')
-    first = np.searchsorted(commas, starts)
-    one = np.searchsorted(commas, ends) - first == 1
-    comma = np.append(commas, 0)[np.where(one, first, -1)]
-    comma = np.where(one, comma, starts)
-    paired = _quoted(text, starts, comma).astype(int) + _quoted(text, comma + 1, ends)
-    total = np.searchsorted(quotes, ends) - np.searchsorted(quotes, starts)
-    return one & (total == 2 * paired), comma
+def _distinct_lines(content: bytes, encoding: str) -> tuple[NDArray[np.integer[Any]], pa.Array]:
+    """Place of each line among the distinct ones, and these, as UTF-8 without their line ends."""
+    if encoding.lower() not in ("utf-8", "utf8"):
+        # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.
+        content = content.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
+    text = pa.array([content.removesuffix(b"\n")], pa.large_binary())
+    lines = pc.split_pattern(text, "\n").values.dictionary_encode()
+    return lines.indices.to_numpy(), lines.dictionary
 
 
-def _quoted(text: Bytes, starts: Places, ends: Places) -> Mask:
-    last = len(text) - 1
-    opens = text[np.minimum(starts, last)] == ord('"')
-    closes = text[np.clip(ends - 1, 0, last)] == ord('"')
-    return cast(Mask, opens & closes & (ends - starts >= 2))
+def _split(lines: pa.Array, places: Places, separator: str) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Name and country of each line, or why there are none; all null for an empty line."""
+    wanted = {places.name: "name", places.country: "country"}
+    fields = [
+        (FIELD if n in wanted else OTHER).format(wanted.get(n), re.escape(separator))
+        for n in range(places.fields)
+    ]
+    found = pc.extract_regex(lines, "^" + re.escape(separator).join(fields) + "\r?$")
+    odd = found.is_null()
+    by_hand = [_odd_line(line, places, separator) for line in lines.filter(odd).to_pylist()]
+    names, countries, reasons = zip(*by_hand, strict=True) if by_hand else ((), (), ())
+    columns = []
+    for column, values in (("name", names), ("country", countries)):
+        bare, quoted = (pc.struct_field(found, column + kind) for kind in ("", "_quoted"))
+        text = pc.binary_join_element_wise(bare, quoted, pa.scalar(b"", lines.type))
+        columns.append(pc.replace_with_mask(text, odd, pa.array(values, lines.type)))
+    none = pa.nulls(len(lines), TEXT)
+    return *columns, pc.replace_with_mask(none, odd, pa.array(reasons, TEXT))
 
 
-def _cut(
-    text: Bytes, starts: Places, commas: Places, ends: Places
-) -> tuple[pa.BinaryArray, pa.BinaryArray]:
-    """Both fields of regular lines, without their quotes and without a copy per line."""
-    first = _quoted(text, starts, commas)
-    second = _quoted(text, commas + 1, ends)
-    # Name, gap, country, gap, name, ...: one array whose elements touch, as Arrow wants them.
-    edges = np.zeros(4 * len(starts) + 1, dtype=np.int32)
-    edges[0:-1:4], edges[1::4] = starts + first, commas - first
-    edges[2::4], edges[3::4] = commas + 1 + second, ends - second
-    edges[-1] = len(text)
-    buffers = [None, pa.py_buffer(edges), pa.py_buffer(text)]
-    pieces = pa.Array.from_buffers(pa.binary(), 4 * len(starts), buffers)
-    rows = np.arange(0, 4 * len(starts), 4)
-    return pieces.take(rows), pieces.take(rows + 2)
-
-
-def _csv_fields(line: bytes) -> tuple[bytes, bytes]:
+def _odd_line(
+    line: bytes, places: Places, separator: str
+) -> tuple[bytes | None, bytes | None, str | None]:
+    """Name, country and None of a line that is not of the common form; or why it is refused."""
+    line = line.removesuffix(b"\r")
+    if not line:
+        return None, None, None
     if len(line) > csv.field_size_limit():
-        raise Rejected(f"odd line longer than {csv.field_size_limit()} bytes")
+        return None, None, f"odd line longer than {csv.field_size_limit()} bytes"
     if b"\r" in line:
-        raise Rejected("carriage return within the line")
+        return None, None, "carriage return within the line"
     try:
-        (fields,) = csv.reader([line.decode("utf-8", "surrogateescape")], strict=True)
+        text = line.decode("utf-8", "surrogateescape")
+        fields = next(csv.reader([text], delimiter=separator, strict=True))
     except (csv.Error, ValueError):
-        raise Rejected("broken quotes") from None
-    if len(fields) != 2:
-        raise Rejected(f"{len(fields)} fields instead of 2")
-    name, country = (field.encode("utf-8", "surrogateescape") for field in fields)
-    return name, country
+        return None, None, "broken quotes"
+    if len(fields) != places.fields:
+        return None, None, f"{len(fields)} fields instead of {places.fields}"
+    name, country = (
+        fields[n].encode("utf-8", "surrogateescape") for n in (places.name, places.country)
+    )
+    return name, country, None
 
 
 def _each_distinct(
-    values: pa.BinaryArray, mend: Callable[[str], str], plain: int = 0
-) -> tuple[pa.StringArray, dict[int, str]]:
-    """Decode and ``mend`` each distinct value once: (null where rejected, place -> reason).
+    values: pa.Array, mend: Callable[[str], str], encoding: str
+) -> tuple[pa.Array, pa.Array]:
+    """Decode and ``mend`` each distinct value once; null and the reason where it is refused."""
 
-    Up to ``plain`` letters of ASCII need no mending; Arrow tells them faster than Python would.
-    """
-    encoded = values.dictionary_encode()
-    distinct = encoded.dictionary
-    text = distinct.view(pa.string())  # some of it is perhaps not UTF-8
-    short = pc.less_equal(pc.binary_length(distinct), plain)
-    odd = pc.invert(pc.and_(pc.ascii_is_alpha(text), short))
-    mended: list[str | None] = []
-    reasons: dict[int, str] = {}
-    for place, value in zip(
-        np.flatnonzero(odd).tolist(), distinct.filter(odd).to_pylist(), strict=True
-    ):
+    def mended(value: bytes) -> tuple[str | None, str | None]:
         try:
-            mended.append(mend(value.decode("utf-8")))
+            return mend(value.decode()), None
         except UnicodeDecodeError:
-            reasons[place] = "not UTF-8"
-            mended.append(None)
+            return None, f"not {encoding.upper()}"
         except Rejected as reason:
-            reasons[place] = str(reason)
-            mended.append(None)
-    column = pc.replace_with_mask(text, odd, pa.array(mended, pa.string())).take(encoded.indices)
-    indices = encoded.indices.to_numpy()
-    bad = np.flatnonzero(np.isin(indices, [*reasons])).tolist()
-    return column, {place: reasons[int(indices[place])] for place in bad}
+            return None, str(reason)
+
+    encoded = values.dictionary_encode()
+    found = [mended(value) for value in encoded.dictionary.to_pylist()]
+    texts, reasons = (pa.array([pair[n] for pair in found], TEXT) for n in (0, 1))
+    return texts.take(encoded.indices), reasons.take(encoded.indices)
+
+
+def remedy(reason: str) -> str:
+    """What a file with such rows may be, and which key reads it; nothing for other reasons."""
+    if reason.startswith("1 fields"):
+        return " (another separator, as Excel's ';'? set ingest.separator)"
+    if "fields instead" in reason:
+        return " (more columns, as an index of pandas? give it a header and set ingest.columns)"
+    if reason.startswith("not UTF-8"):
+        return " (from Excel, or latin-1? set ingest.encoding: cp1252)"
+    return ""

@@ -1,11 +1,14 @@
-"""How seconds and memory grow with the corpus, per stage, beside a bare pandas.read_csv.
+"""How seconds and memory grow with the corpus, per stage, compared with a bare pandas.read_csv.
 
     python tests/benchmarks/growth.py --sizes 1 5 20 --rounds 3 --json growth.json
-    python tests/benchmarks/growth.py --sizes 1 10 100 --rounds 1 --plot docs/growth.png
+    python tests/benchmarks/growth.py --rounds 3 --base ../base --plot docs/growth.png
     python tests/benchmarks/growth.py --sizes 1 5 --stages ingest index train evaluate predict
 
 Sizes are millions of rows of tests/benchmarks/big_corpus.py, which stay in --folder. Each stage is
 a process of its own in a project of its own; sizes take turns, and the median round counts.
+With --base, a checkout of another commit runs each stage right after this one does, in a project
+of its own with its own params.yaml; its stages are called "base ingest" and so on, and the last
+column is the time of this commit divided by that of the base.
 
 - seconds: from start to end of the process. CPU: of all its processes, as far as was seen.
 - peak: the highest sum over the process tree, sampled every 100 ms, of the proportional set size
@@ -13,13 +16,12 @@ a process of its own in a project of its own; sizes take turns, and the median r
 - pandas: `read_csv(FILE, header=None, names=["name", "country"], chunksize=2**18)`, told to go on
   after rows with too many fields and bytes that are not UTF-8, which ingest refuses.
 - slope: of log(seconds) over log(rows) by least squares; 1 is a constant cost per row.
-- train runs one epoch of --recipe; predict reads ingest's Parquet and asks data/onnx.
+- train runs one epoch; predict reads ingest's Parquet and asks data/onnx.
 """
 
 import argparse
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -57,27 +59,35 @@ def main() -> None:
     options.add_argument("--processes", type=int, default=2, help="ingest.processes")
     options.add_argument("--shards", type=int, default=1)
     options.add_argument("--gzip", action="store_true")
-    options.add_argument("--recipe", default="fast")
     options.add_argument("--folder", type=Path, default=Path("/tmp/onoma-growth"))
+    options.add_argument("--base", type=Path, help="a checkout to compare with")
     options.add_argument("--json", type=Path)
     options.add_argument("--plot", type=Path)
     args = options.parse_args()
     sizes = [round(size * 1e6) for size in sorted(args.sizes)]
-    projects = {rows: make_project(rows, args) for rows in sizes}
+    checkouts = {"": ROOT} | ({"base ": args.base.resolve()} if args.base else {})
+    projects = {
+        rows: {name: make_project(rows, args, root, name) for name, root in checkouts.items()}
+        for rows in sizes
+    }
     rounds: dict[tuple[str, int], list[dict[str, float]]] = {}
     for number in range(args.rounds):
-        for rows, project in projects.items():
+        for rows, of_checkout in projects.items():
             for stage in args.stages:
-                found = measure(command(stage, project), project)
-                rounds.setdefault((stage, rows), []).append(found)
-                print(f"round {number + 1}: {stage}: {rows:,}: {found}", file=sys.stderr)
+                for name, root in checkouts.items():
+                    if name and stage == "pandas":
+                        continue
+                    found = measure(
+                        command(stage, of_checkout[name], root), of_checkout[name], root
+                    )
+                    rounds.setdefault((name + stage, rows), []).append(found)
+                    print(f"round {number + 1}: {name}{stage}: {rows:,}: {found}", file=sys.stderr)
     results = [
-        {"stage": stage, "rows": rows, **median(rounds[stage, rows])}
-        for stage in args.stages
-        for rows in sizes
+        {"stage": stage, "rows": rows, **median(found)}
+        for (stage, rows), found in sorted(rounds.items(), key=lambda item: item[0])
     ]
     if {"ingest", "index"} <= {*args.stages}:
-        results += [together(results, rows) for rows in sizes]
+        results += [together(results, rows, name) for name in checkouts for rows in sizes]
     print(table(results))
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
@@ -85,44 +95,41 @@ def main() -> None:
         plot(results, args.plot)
 
 
-def make_project(rows: int, args: argparse.Namespace) -> Path:
+def make_project(rows: int, args: argparse.Namespace, root: Path, name: str) -> Path:
     """A folder with a corpus and the checkout's parameters, ready for stages."""
     kind = f"{rows}-{args.shards}{'-gzip' * args.gzip}"
     corpus = big_corpus.write(args.folder / f"corpus-{kind}", rows, args.shards, args.gzip)
-    project: Path = args.folder / f"project-{kind}"
+    project: Path = args.folder / f"{name.strip()}project-{kind}"
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir()
-    for path in ROOT.glob("*.yaml"):
-        text = path.read_text(encoding="utf-8")
-        text = re.sub(r"(?m)^recipe: \w+", f"recipe: {args.recipe}", text)
-        text = re.sub(r"(?m)^(train:\n(?:  .*\n)*?  epochs:) \d+", r"\1 1", text)
-        text = re.sub(r"(?m)^  refit: true", "  refit: false", text)  # as docs/scale.md advises
-        (project / path.name).write_text(text, encoding="utf-8")
+    for path in root.glob("*.yaml"):
+        (project / path.name).write_bytes(path.read_bytes())
     set_params(
         project,
         ingest__train=corpus / "train",
         ingest__test=corpus / "test.csv",
         ingest__max_rejected=rows,
         ingest__processes=args.processes,
+        train__epochs=1,
     )
     (project / "corpus").symlink_to(corpus.resolve())
     return project
 
 
-def command(stage: str, project: Path) -> list[str]:
+def command(stage: str, project: Path, root: Path) -> list[str]:
     if stage == "pandas":
         files = sorted(map(str, (project / "corpus/train").iterdir()))
         return [sys.executable, "-c", PANDAS, *files]
     if stage == "predict":
         words = "predict --input data/clean/train.parquet --output answers.parquet --prefix our_"
-        words += f" --model {ROOT / 'data/onnx'}"
+        words += f" --model {root / 'data/onnx'}"
         return [sys.executable, "-m", "stages.commands.cli", *words.split()]
     return [sys.executable, "-m", f"stages.{stage}"]
 
 
-def measure(command: list[str], project: Path) -> dict[str, float]:
+def measure(command: list[str], project: Path, root: Path) -> dict[str, float]:
     """Run a command; seconds, CPU seconds and peak memory in MB of all its processes."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(root)}
     pss = rss = 0.0
     cpu: dict[int, float] = {}
     start = time.perf_counter()
@@ -162,10 +169,11 @@ def median(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {key: statistics.median(found[key] for found in rounds) for key in rounds[0]}
 
 
-def together(results: list[dict], rows: int) -> dict:
+def together(results: list[dict], rows: int, name: str) -> dict:
     """Ingest and index as one: the sum of their times, the higher of their peaks."""
-    parts = [r for r in results if r["stage"] in ("ingest", "index") and r["rows"] == rows]
-    joined = {"stage": "ingest + index", "rows": rows}
+    stages = (f"{name}ingest", f"{name}index")
+    parts = [r for r in results if r["stage"] in stages and r["rows"] == rows]
+    joined = {"stage": f"{name}ingest + index", "rows": rows}
     for key in parts[0].keys() - joined.keys():
         values = [part[key] for part in parts]
         joined[key] = max(values) if key.startswith("peak") else round(sum(values), 2)
@@ -173,10 +181,10 @@ def together(results: list[dict], rows: int) -> dict:
 
 
 def table(results: list[dict]) -> str:
-    pandas = {r["rows"]: r["seconds"] for r in results if r["stage"] == "pandas"}
+    seconds_of = {(r["stage"], r["rows"]): r["seconds"] for r in results}
     lines = [
-        "| stage | rows | seconds | CPU seconds | rows/s | peak MB | of pandas | cost per row |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| stage | rows | seconds | CPU s | rows/s | peak MB | / pandas | / base | cost per row |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     slopes = []
     for stage in dict.fromkeys(result["stage"] for result in results):
@@ -184,11 +192,14 @@ def table(results: list[dict]) -> str:
         smallest = mine[0]["seconds"] / mine[0]["rows"]
         for result in mine:
             rows, seconds = result["rows"], result["seconds"]
-            ratio = f"{seconds / pandas[rows]:.2f}" if rows in pandas else ""
+            ratios = [
+                f"{seconds / seconds_of[other]:.2f}" if other in seconds_of else ""
+                for other in (("pandas", rows), (f"base {stage}", rows))
+            ]
             lines.append(
                 f"| {stage} | {rows:,} | {seconds:.1f} | {result['cpu_seconds']:.1f} "
                 f"| {rows / seconds:,.0f} | {result['peak_mb']:.0f} ({result['peak_rss_mb']:.0f}) "
-                f"| {ratio} | {seconds / rows / smallest:.2f} |"
+                f"| {' | '.join(ratios)} | {seconds / rows / smallest:.2f} |"
             )
         if len(mine) > 1:
             logs = np.log([[result["rows"], result["seconds"]] for result in mine])
@@ -202,12 +213,15 @@ def plot(results: list[dict], path: Path) -> None:
 
     figure, (above, below) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for stage in dict.fromkeys(result["stage"] for result in results):
-        if stage == "ingest + index":
+        if stage.endswith("ingest + index"):
             continue
         mine = [result for result in results if result["stage"] == stage]
         rows = [result["rows"] for result in mine]
-        above.loglog(rows, [result["seconds"] for result in mine], marker="o", label=stage)
-        below.semilogx(rows, [result["peak_mb"] for result in mine], marker="o", label=stage)
+        style = {"linestyle": "--" if stage.startswith("base") else "-"}
+        above.loglog(rows, [result["seconds"] for result in mine], marker="o", label=stage, **style)
+        below.semilogx(
+            rows, [result["peak_mb"] for result in mine], marker="o", label=stage, **style
+        )
     above.set(title="Time", xlabel="rows", ylabel="seconds")
     below.set(title="Peak memory", xlabel="rows", ylabel="MB", ylim=0)
     for axes in (above, below):

@@ -16,10 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import UserError
-from stages.corpus import reading as corpus
-from stages.corpus.reading import Format, parse, read
+from stages.core.params import IngestParams, Params
+from stages.corpus import sources
+from stages.corpus.normalize import Rejected, clean, normalise
+from stages.corpus.reading import parse, read
+from stages.corpus.sources import Block
+from tests.conftest import ROOT
 
-NFC = Format()
+NFC = Params.load(ROOT / "params.yaml").ingest
+
+
+def layout(**changes: object) -> IngestParams:
+    """The parameters of params.yaml, some of them changed."""
+    return IngestParams.model_validate(NFC.model_dump() | changes)
 
 
 class Found(NamedTuple):
@@ -27,11 +36,13 @@ class Found(NamedTuple):
     rejects: list[tuple[int, str]]
 
 
-def collect(source: Path | str, layout: Format = NFC, known: frozenset[str] | None = None) -> Found:
+def collect(
+    source: Path | str, params: IngestParams = NFC, known: frozenset[str] | None = None
+) -> Found:
     found = Found([], [])
-    for chunk in read(str(source), layout, known):
-        found.rows.extend(zip(chunk.names.to_pylist(), chunk.countries.to_pylist(), strict=True))
-        found.rejects.extend((reject.line, reject.reason) for reject in chunk.rejects)
+    for rows, rejects, _ in read(str(source), params, known):
+        found.rows.extend(rows.itertuples(index=False, name=None))
+        found.rejects.extend(rejects[["line", "reason"]].itertuples(index=False, name=None))
     return found
 
 
@@ -39,10 +50,12 @@ def collect(source: Path | str, layout: Format = NFC, known: frozenset[str] | No
 def reading(tmp_path: Path) -> Callable[..., Found]:
     """Read bytes as a file."""
 
-    def reading(content: bytes, layout: Format = NFC, known: frozenset[str] | None = None) -> Found:
+    def reading(
+        content: bytes, params: IngestParams = NFC, known: frozenset[str] | None = None
+    ) -> Found:
         path = tmp_path / "names.csv"
         path.write_bytes(content)
-        return collect(path, layout, known)
+        return collect(path, params, known)
 
     return reading
 
@@ -80,7 +93,7 @@ def test_every_spelling_of_a_csv_is_read(
 def test_the_header_is_what_params_say(
     header: str, count: int, reading: Callable[..., Found]
 ) -> None:
-    assert len(reading(b"Rossi,Italy\nWeber,Germany\n", Format(header=header)).rows) == count
+    assert len(reading(b"Rossi,Italy\nWeber,Germany\n", layout(header=header)).rows) == count
 
 
 @pytest.mark.parametrize(
@@ -139,7 +152,7 @@ def test_a_line_longer_than_the_limit_fails_and_is_named(reading: Callable[..., 
 def test_a_truncated_gzip_is_named(keep: float, reading: Callable[..., Found]) -> None:
     whole = gzip.compress(os.urandom(20_000).hex().encode() + b",x\n")
     with pytest.raises(UserError, match=r"names\.csv: broken gzip after line 0: "):
-        reading(whole[: int(len(whole) * keep)], Format(max_row_bytes=2**20))
+        reading(whole[: int(len(whole) * keep)], layout(max_row_bytes=2**20))
 
 
 def test_a_gzip_with_garbage_in_it_is_named(reading: Callable[..., Found]) -> None:
@@ -234,14 +247,13 @@ def test_regular_rows_are_cut_as_python_s_csv_module_cuts_them(
 ) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n", quoting=quoting).writerows(rows)
-    layout = Format(header="no")
     expected = []
     for name, country in csv.reader(io.StringIO(text.getvalue())):
-        with suppress(corpus.Rejected):
-            expected.append((corpus.normalise(name, "nfc", 100), corpus.clean(country, "country")))
-    found = parse(text.getvalue().encode(), "file", 1, layout)
-    assert list(zip(found.names.to_pylist(), found.countries.to_pylist(), strict=True)) == expected
-    assert found.rows == len(rows)
+        with suppress(Rejected):
+            expected.append((normalise(name, "nfc", 100), clean(country, "country")))
+    found = parse(Block("file", 1, text.getvalue().encode()), NFC)
+    assert [*found.rows.itertuples(index=False, name=None)] == expected
+    assert len(found.rows) + len(found.rejects) == len(rows)
 
 
 lines = st.lists(
@@ -270,5 +282,5 @@ def test_small_blocks_give_what_one_block_gives(
     path.write_bytes(b"\n".join(lines) + b"\n" * end)
     whole = collect(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "BLOCK_BYTES", size)
+        patch.setattr(sources, "BLOCK_BYTES", size)
         assert collect(path) == whole

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.core.errors import UserError
-from stages.core.params import Params
-from stages.corpus import reading as corpus
+from stages.core.params import IngestParams, Params
+from stages.corpus.reading import read
 from stages.model import bundle
 from stages.model.classifier import Classifier
 from stages.serving.bundle import load
@@ -122,6 +122,7 @@ ROWS = [
 CSVS = [*ROWS, *(gzip.compress(rows, mtime=0) for rows in ROWS)]
 CSV_TOKENS = [b'"', b",", b"\n", b"\r", b"\0", b'""', b"\xff\xfe", b"\xef\xbb\xbf", b"\x1f\x8b"]
 CSV_TOKENS += [b"\xc3", "\u2028".encode(), b"'", b" ", b"\t", b"\\", b"x" * 300, b'"\n"']
+INGEST = IngestParams.model_validate(PARAMS["ingest"] | {"max_row_bytes": 256})
 zipped = st.lists(st.sampled_from([*CSV_TOKENS, *ROWS]), max_size=8).map(b"".join)
 
 
@@ -132,11 +133,10 @@ def read_csv(inputs: tuple[bytes, ...]) -> str:
     path.write_bytes(content)
 
     def work() -> None:
-        for chunk in corpus.read(str(path), corpus.Format(max_row_bytes=256)):
-            assert len(chunk.names) == len(chunk.countries)
-            assert chunk.names.null_count == chunk.countries.null_count == 0
-            assert all(reject.line >= 1 and reject.reason for reject in chunk.rejects)
-            for name in chunk.names.to_pylist():
+        for rows, rejects, _ in read(str(path), INGEST):
+            assert not rows.isna().any(axis=None) and not rejects.isna().any(axis=None)
+            assert (rejects["line"] >= 1).all()
+            for name in rows["name"].unique():
                 assert name and name == name.strip() and not set(name) & set("\n\r\0")
 
     return outcome(work)

@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 
 import psutil
 import pytest
 
 from stages.core.errors import UserError
-from stages.corpus.workers import FEW, Workers
+from stages.corpus.tasks import FEW, Tasks, start_tasks
 from tests.conftest import ROOT
+
+
+def workers(processes: int) -> AbstractContextManager[Tasks]:
+    return start_tasks(processes, None, ROOT)
 
 
 def square(number: int) -> int:
@@ -37,34 +42,34 @@ def die(number: int) -> int:
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_results_come_in_order_and_once(processes: int) -> None:
-    with Workers(processes) as workers:
+    with workers(processes) as tasks:
         for count in (0, 1, FEW, FEW + 1, 20):  # the processes serve more than one call
-            assert [*workers.map(square, range(count))] == [n * n for n in range(count)]
+            assert [*tasks.map(square, range(count))] == [n * n for n in range(count)]
 
 
 def test_little_work_is_done_here_and_much_elsewhere() -> None:
-    with Workers(2) as workers:
-        assert {*workers.map(process_of, range(FEW))} == {os.getpid()}
-        assert os.getpid() not in {*workers.map(process_of, range(FEW + 1))}
+    with workers(2) as tasks:
+        assert {*tasks.map(process_of, range(FEW))} == {os.getpid()}
+        assert os.getpid() not in {*tasks.map(process_of, range(FEW + 1))}
 
 
 def test_items_are_taken_only_as_they_are_worked_on() -> None:
     taken = []
-    with Workers(2) as workers:
-        results = workers.map(square, (taken.append(n) or n for n in range(1000)))
+    with workers(2) as tasks:
+        results = tasks.map(square, (taken.append(n) or n for n in range(1000)))
         next(results)
         assert len(taken) < 10
 
 
 def test_an_error_keeps_its_words_and_ends_the_work() -> None:
-    with pytest.raises(UserError, match=r"^names\.csv: line 5 is odd$"), Workers(2) as workers:
-        list(workers.map(refuse, range(1000)))
+    with pytest.raises(UserError, match=r"^names\.csv: line 5 is odd$"), workers(2) as tasks:
+        list(tasks.map(refuse, range(1000)))
 
 
 def test_a_killed_process_is_told_in_one_line() -> None:
     killed = pytest.raises(UserError, match="one of 2 worker processes was killed")
-    with killed as caught, Workers(2) as workers:
-        list(workers.map(die, range(1000)))
+    with killed as caught, workers(2) as tasks:
+        list(tasks.map(die, range(1000)))
     assert "\n" not in str(caught.value)
 
 
@@ -72,9 +77,9 @@ def test_a_killed_process_is_told_in_one_line() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     program = (
-        "from stages.corpus.workers import Workers; from tests.core.test_workers import square\n"
-        "with Workers(2) as workers:\n"
-        "    for n in workers.map(square, range(10**9)): print(n, flush=True)\n"
+        "from tests.corpus.test_tasks import square, workers\n"
+        "with workers(2) as tasks:\n"
+        "    for n in tasks.map(square, range(10**9)): print(n, flush=True)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program],

@@ -1,0 +1,148 @@
+"""Tasks in other processes, of this machine (loky) or of a Dask cluster; results in order.
+
+Both are used through `submit` and futures. `joblib.Parallel(return_as="generator")` is not: it
+takes new items whether or not its results are read, so that memory has no bound.
+"""
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor
+
+from stages.core.errors import UserError, brief
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+FEW = 6  # items that this process has done before others have started
+CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Processes to work on many items.
+
+    Attributes:
+        submit: starts a task: what `Executor.submit` and Dask's `Client.submit` do.
+        processes: how many there are.
+        cluster: the address of their scheduler; None on this machine.
+    """
+
+    submit: Callable[..., Any]
+    processes: int
+    cluster: str | None = None
+
+    def map(
+        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT]
+    ) -> Iterator[ResultT]:
+        """``map(function, items)``, with at most one item waiting for each process.
+
+        This process does what is little. A cluster repeats the task of a worker that is lost: to
+        run it twice must do no harm. Function and items are pickled.
+
+        Raises:
+            UserError: a process was killed, or the cluster is lost.
+        """
+        items, first = iter(items), []
+        if not self.cluster:
+            first = list(islice(items, FEW + 1)) if self.processes > 1 else []
+            if len(first) <= FEW:
+                yield from map(function, chain(first, items))
+                return
+        running: deque[Any] = deque()
+        try:
+            while first or (first := list(islice(items, 1))):
+                running.append(self.submit(function, first.pop(0)))
+                if len(running) >= 2 * self.processes:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"one of {self.processes} worker processes was killed (by hand, or for want of "
+                "memory: then run fewer)"
+            ) from None
+        except CancelledError:
+            raise UserError(f"{self.cluster}: the Dask scheduler is lost; run again") from None
+        except Exception as error:
+            if type(error).__name__ != "KilledWorker":  # whose module is there with Dask only
+                raise
+            raise UserError(f"{self.cluster}: {brief(error, 200)}") from None
+        finally:
+            for future in running:
+                future.cancel()
+
+
+@contextmanager
+def start_tasks(processes: int, cluster: str | None, folder: Path) -> Iterator[Tasks]:
+    """Give `Tasks`, whose processes end with the context.
+
+    Args:
+        processes: on this machine; 1 works in this process.
+        cluster: address of a Dask scheduler, whose workers are used instead. Without one, that
+            of the environment's DASK_SCHEDULER_ADDRESS, if it is set.
+        folder: what the workers of a cluster must share with this process.
+
+    Raises:
+        UserError: there is no such scheduler, or its workers do not share folder and package.
+    """
+    with ExitStack() as stack:
+        if address := cluster or os.environ.get("DASK_SCHEDULER_ADDRESS"):
+            yield Tasks(*_connect(address, folder.absolute(), stack), address)
+        else:
+            local = ProcessPoolExecutor(
+                processes, initializer=_end_with_parent, initargs=(os.getpid(),)
+            )
+            stack.callback(local.shutdown, kill_workers=True)
+            yield Tasks(local.submit, processes)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker when its parent ends, however it does; Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _connect(address: str, folder: Path, stack: ExitStack) -> tuple[Callable[..., Any], int]:
+    """What submits a task to the cluster, and how many it runs at once."""
+    try:
+        from distributed import Client
+
+        client = stack.enter_context(Client(address, timeout=CONNECT_SECONDS, set_as_default=False))
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except ImportError:
+        raise UserError(f"{address}: Dask is missing: pip install 'onoma[cluster]'") from None
+    except TimeoutError:
+        raise UserError(f"{address}: the Dask scheduler has no workers; start some") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{address}: no Dask scheduler: {brief(error, 200)}") from None
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared.") as token:
+        for worker, found in client.run(is_file, token.name, on_error="return").items():
+            if isinstance(found, Exception):
+                raise UserError(f"{worker}: cannot load onoma; install it there: {brief(found)}")
+            if not found:
+                raise UserError(f"{worker}: cannot see {folder}; use storage that workers share")
+    return partial(client.submit, pure=False), sum(client.nthreads().values())
+
+
+def is_file(path: str) -> bool:
+    """Whether a worker sees a file; one without this package cannot say."""
+    return Path(path).is_file()

@@ -1,0 +1,192 @@
+"""Ingest and index on a Dask cluster of real processes: the bytes of one machine, or one line."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+
+from stages import index, ingest
+from stages.corpus import sources
+from tests.benchmarks import big_corpus
+from tests.conftest import ROOT, run, set_params
+
+ROWS = 40_000
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with a corpus of its own, to be read in blocks that are small."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 2**16)
+    for path in ROOT.glob("*.yaml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    big_corpus.write(tmp_path / "corpus", ROWS)
+    set_params(
+        tmp_path,
+        ingest__train=tmp_path / "corpus/train",
+        ingest__test=tmp_path / "corpus/train",
+        ingest__max_rejected=ROWS,
+        ingest__processes=1,
+    )
+    return tmp_path
+
+
+def results(project: Path) -> dict[str, bytes]:
+    files = sorted(path for path in project.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in files
+        if path.parent.name in ("clean", "index", "metrics", "train", "test", "calibration")
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """A scheduler, and two workers that are processes of their own."""
+    # LocalCluster closes a worker that it lost so long ago, even if it is back and lost again.
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with (
+        patience,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def kill_workers(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Kill a worker after the 3rd and after the 6th result of each stage; the list tells whom."""
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        with Client(cluster.scheduler_address, set_as_default=False) as client:
+            pid = min(client.run(os.getpid).values())
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+    for stage in (ingest, index):
+
+        class Killing(stage.Progress):
+            results = 0
+
+            def advance(self, items: int) -> None:
+                self.results += 1
+                if self.results in (3, 6):
+                    kill_one()
+                super().advance(items)
+
+        monkeypatch.setattr(stage, "Progress", Killing)
+    return killed
+
+
+@pytest.mark.slow
+def test_a_cluster_changes_no_byte(project: Path, cluster: LocalCluster) -> None:
+    ingest.main()
+    index.main()
+    here = results(project)
+    set_params(project, ingest__cluster=cluster.scheduler_address)
+    ingest.main()
+    index.main()
+    assert results(project) == here
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_that_are_killed_change_no_byte(
+    project: Path,
+    cluster: LocalCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    ingest.main()
+    index.main()
+    here = results(project)
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+    killed = request.getfixturevalue("kill_workers")
+    ingest.main()
+    assert len(killed) == 4  # two while train is read, two for test
+    index.main()
+    assert len(killed) == len({*killed}) == 6
+    assert results(project) == here
+
+
+# What a worker does before it starts: it has no onoma, or it sees no file of the project.
+NO_PACKAGE = "import sys; sys.modules['stages'] = None"
+NO_STORAGE = """
+import os
+stat = os.stat
+def blind(path, **options):
+    if "/.shared." in str(path):
+        raise FileNotFoundError(2, "no such file", path)
+    return stat(path, **options)
+os.stat = blind
+"""
+
+
+@pytest.fixture
+def start_worker() -> Iterator[Callable[[str, str], None]]:
+    """Give a function that starts a worker of a cluster in a process of its own."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_worker(address: str, prepare: str) -> None:
+        program = f"{prepare}\nfrom distributed.cli.dask_worker import main\nmain()"
+        options = ["--no-nanny", "--no-dashboard", "--nthreads", "1"]
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", program, address, *options],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+
+    yield start_worker
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def refusals(project: Path, address: str) -> list[str]:
+    """What each stage prints with that cluster; it must fail in one line and write nothing."""
+    set_params(project, ingest__cluster=address)
+    before, said = results(project), []
+    for stage in ("ingest", "index"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = run(project, sys.executable, "-m", f"stages.{stage}", env=environment)
+        assert done.returncode == 1
+        assert done.stderr.startswith("onoma: ") and done.stderr.count("\n") == 1, done.stderr
+        said.append(done.stderr)
+    assert results(project) == before
+    return said
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_not_there_is_named(project: Path) -> None:
+    ingest.main()
+    for line in refusals(project, "tcp://127.0.0.1:1"):
+        assert line.startswith("onoma: tcp://127.0.0.1:1: no Dask scheduler: ")
+
+
+@pytest.mark.slow
+def test_workers_that_do_not_fit_are_named(
+    project: Path, start_worker: Callable[[str, str], None]
+) -> None:
+    ingest.main()
+    with LocalCluster(n_workers=0, dashboard_address=":0") as empty:
+        for line in refusals(project, empty.scheduler_address):
+            assert "the Dask scheduler has no workers; start some" in line
+        start_worker(empty.scheduler_address, NO_PACKAGE)
+        for line in refusals(project, empty.scheduler_address):
+            assert "cannot load onoma; install it there: " in line
+    with LocalCluster(n_workers=0, dashboard_address=":0") as empty:
+        start_worker(empty.scheduler_address, NO_STORAGE)
+        for stage, line in zip(
+            ("clean", "index"), refusals(project, empty.scheduler_address), strict=True
+        ):
+            assert f"cannot see {project}/data/{stage}; use storage that workers share" in line
