@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 HEADLINE := metrics/evaluate.json metrics/baseline.json
 METRICS := $(HEADLINE) metrics/ingest.json metrics/train/metrics.json metrics/export.json
 
-.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check fuzz clean
+.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check wheel fuzz clean
 
 # DVC removes a stage's outputs before the stage can refuse a typo in params.yaml: check it first.
 repro: .venv/installed
@@ -76,9 +76,13 @@ check: .venv/installed-dev
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
+# The package: dist/onoma-VERSION-py3-none-any.whl.
+wheel: .venv/installed
+	pip wheel --quiet --no-deps --wheel-dir dist .
+
 # A long search for inputs that break the readers; tests/fuzz runs a short one.
 fuzz: .venv/installed-dev
 	python -m tests.fuzz 200000
 
 clean:
-	rm -rf .venv .checkpoints
+	rm -rf .venv .checkpoints build dist dvc_plots
