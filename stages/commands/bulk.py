@@ -1,8 +1,11 @@
 """`onoma predict --input`: a table with a column of names -> the same table with countries."""
 
-import argparse
+import os
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ from stages.commands.tables import Source, create, kind
 from stages.core.errors import Interrupted, UserError, brief
 from stages.core.interrupt import StopRequest
 from stages.core.progress import Progress
+from stages.serving.bundle import load
 from stages.serving.predictor import UNSURE, Predictor
 
 REMEMBERED = 2**18  # names whose answers are kept
@@ -20,50 +24,98 @@ DECIMALS = 4  # of a probability
 Answers = NDArray[np.void]
 
 
-def predict_file(args: argparse.Namespace, model: Predictor) -> None:
-    """Write ``args.output``."""
-    target: Path = args.output
+@dataclass(frozen=True)
+class Options:
+    """What is predicted: the options of the command of the same names."""
+
+    model: Path
+    column: str
+    prefix: str
+    top: int
+    abstain: float
+
+
+@dataclass
+class Counts:
+    """Rows written, names computed, rows with an unusable name, rows of the input left out."""
+
+    rows: int = 0
+    computed: int = 0
+    unusable: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(add, astuple(self), astuple(other)))
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped:,} rows left out (too few or many fields)"
+        return (
+            f"{self.rows:,} rows, {self.computed:,} names computed, {self.unusable:,} rows with an "
+            f"unusable name and no answer{skipped if self.skipped else ''}"
+        )
+
+
+def predict_file(path: Path, target: Path, options: Options) -> None:
+    """Write ``target``, a table as ``path`` is, with all processors."""
+    model, source = load(options.model, threads=os.cpu_count() or 1), Source(path)
+    with StopRequest() as stop, Progress("predict", source.rows, "rows") as progress:
+
+        def advance(rows: int) -> None:
+            progress.advance(rows)
+            if stop.reason:
+                raise Interrupted(f"stopped by {stop.reason}; {target} is unchanged")
+
+        counts = add_countries(source, target, model, options, advance)
+    print(f"predict: {counts}; wrote {target}")
+
+
+def add_countries(
+    source: Source,
+    target: Path,
+    model: Predictor,
+    options: Options,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> Counts:
+    """Write a table with the columns of the answers to ``target``, which appears when it is whole.
+
+    Args:
+        source: the table.
+        target: .csv, .csv.gz or .parquet.
+        model: answers.
+        options: the column of names, and which columns are added.
+        advance: called with the number of rows just written.
+
+    Raises:
+        UserError: the input cannot be read or is the output, or the columns do not fit.
+    """
     kind(target)
-    source = Source(args.input)
     if target.exists() and target.samefile(source.path):
         raise UserError(f"{target}: is also the input; choose another --output")
-    source.check_text(args.column)
-    answer = Answerer(model, args.top)
-    added = answer.columns(answer(pa.array([], pa.string())), args.abstain, args.prefix)
-    for name in added:
+    source.check_text(options.column)
+    answer = Answerer(model, options.top)
+    schema, counts = source.schema, Counts()
+    new = answer.columns(answer(pa.array([], pa.string())), options.abstain, options.prefix)
+    for name, values in new.items():
         if name in source.schema.names:
             raise UserError(
                 f"{source.path}: already has a column {brief(name, 60)!r}; "
                 "give a --prefix for the new columns"
             )
-    schema = source.schema
-    for name, values in added.items():
         schema = schema.append(pa.field(name, values.type))
-
-    rows = unusable = 0
-    with (
-        create(target, schema) as write,
-        Progress("predict", total=source.rows, unit="rows") as progress,
-        StopRequest() as stop,
-    ):
+    with create(target, schema) as write:
         for batch in source.batches():
-            answers = answer(batch.column(args.column))
-            rows += len(answers)
-            unusable += int(np.isnan(answers["probability"][:, 0]).sum())
-            added = answer.columns(answers, args.abstain, args.prefix)
+            answers = answer(batch.column(options.column))
+            counts.rows += len(answers)
+            counts.unusable += int(np.isnan(answers["probability"][:, 0]).sum())
+            added = answer.columns(answers, options.abstain, options.prefix)
             columns = [
                 column.cast(field.type)
                 for column, field in zip([*batch.columns, *added.values()], schema, strict=True)
             ]
             write(pa.record_batch(columns, schema=schema))
-            progress.advance(len(batch))
-            if stop.reason:
-                raise Interrupted(f"stopped by {stop.reason}; {target} is unchanged")
-    skipped = f", {source.skipped:,} rows left out (too few or many fields)"
-    print(
-        f"predict: {rows:,} rows, {answer.computed:,} names computed, {unusable:,} rows with an "
-        f"unusable name and no answer{skipped if source.skipped else ''}; wrote {target}"
-    )
+            advance(len(batch))
+    counts.computed, counts.skipped = answer.computed, source.skipped
+    return counts
 
 
 class Answerer:
