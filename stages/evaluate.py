@@ -1,33 +1,43 @@
 """Stage evaluate: the trained model on the test names -> metrics, overall and per country.
 
-Reads data/model and data/index; writes metrics/evaluate.json, metrics/countries.json and the plots'
+Reads data/model, data/index and ``evaluate.people``; writes metrics/evaluate.json,
+metrics/countries.json, metrics/details.json (for the model card) and the plots'
 metrics/evaluate/confusion.csv and metrics/evaluate/countries.csv.
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from anyascii import anyascii
 from scipy.special import softmax
 
-from stages.core.errors import exit_code
+from stages.core.errors import UserError, brief, exit_code
 from stages.core.files import write_csv, write_metrics
 from stages.core.params import Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
-from stages.model.bundle import load_model
+from stages.corpus.normalize import normalise, script
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.bundle import Config, load_model
+from stages.model.classifier import Classifier
+from stages.model.held_out import HeldOut, prediction_sets
 from stages.model.metrics import (
     Labels,
+    details,
     expected_calibration_error,
     negative_log_likelihood,
     per_country,
     scores,
+    top_accuracy,
 )
 from stages.training.inference import all_logits
 
 INDEX, MODEL = Path("data/index"), Path("data/model")
 METRICS, COUNTRIES = Path("metrics/evaluate.json"), Path("metrics/countries.json")
+DETAILS = Path("metrics/details.json")
 PLOTS = Path("metrics/evaluate")
 
 
@@ -48,12 +58,65 @@ def main() -> None:
         "ece": expected_calibration_error(raw, labels, bins),
     }
     countries = per_country(labels, predictions, config.countries)
-    write_metrics(METRICS, {**metrics, "uncalibrated": uncalibrated})
+    for n, values in enumerate(countries.values()):
+        own = labels == n
+        values["confidence"] = float(probabilities[own].max(axis=1).mean()) if own.any() else 0.0
+    if config.held_out:
+        known = HeldOut.from_config(config.held_out, len(config.countries))
+        sets = prediction_sets(probabilities, known.thresholds)
+        covered = sets[np.arange(len(labels)), labels]
+        metrics |= {"coverage": float(covered.mean()), "set_size": float(sets.sum(1).mean())}
+        for n, values in enumerate(countries.values()):
+            values["coverage"] = float(covered[labels == n].mean()) if (labels == n).any() else 1.0
+    metrics |= people_scores(Path(params.evaluate.people), model, config)
+    write_metrics(METRICS, metrics)
     write_metrics(COUNTRIES, countries)
+    texts = decode(names, Vocabulary.from_config(config.vocabulary.model_dump()))
+    groups = np.array([anyascii(text).lower() for text in texts])
+    scripts = np.array([written_in(text) for text in texts])
+    found = details(probabilities, labels, scripts, groups, bins)
+    write_metrics(DETAILS, {**found, "uncalibrated": uncalibrated})
     write_csv(PLOTS / "confusion.csv", confusion(labels, predictions, config.countries))
     f1 = pd.DataFrame({"country": list(countries), "f1": [c["f1"] for c in countries.values()]})
     write_csv(PLOTS / "countries.csv", f1)
     print("evaluate: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, float]:
+    """``people_accuracy`` and ``people_top3`` on surnames of real people; none if none is known.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        people = pd.read_csv(path, names=["name", "country"], keep_default_na=False)
+        people = people[people["country"].isin(config.countries)]
+        spelled = [normalise(name, config.normalize, config.max_length) for name in people["name"]]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {brief(error)}; set evaluate.people") from None
+    if not spelled:
+        return {}
+    codes, offsets = Vocabulary.from_config(config.vocabulary.model_dump()).encode(spelled)
+    labels = people["country"].map(config.countries.index).to_numpy()
+    logits = all_logits(model, Names(codes, offsets, labels, np.zeros(len(labels), bool)), 1024)
+    return {
+        "people_accuracy": top_accuracy(logits, labels, 1),
+        "people_top3": top_accuracy(logits, labels, 3),
+    }
+
+
+def decode(names: Names, vocabulary: Vocabulary) -> list[str]:
+    """The names as texts; rare characters, which share a code, are lost."""
+    first = len(vocabulary) - len(vocabulary.characters)
+    characters = np.array(["", "", *["\ufffd"] * (first - 2), *vocabulary.characters])
+    letters, offsets = characters[np.asarray(names.codes)], names.offsets
+    return ["".join(letters[start:end]) for start, end in pairwise(offsets.tolist())]
+
+
+def written_in(name: str) -> str:
+    """``ascii``, ``accented`` (other Latin letters), or the script of the first letter."""
+    first = next((script(c).lower() for c in name if c.isalpha()), "other")
+    return first if first != "latin" else "ascii" if name.isascii() else "accented"
 
 
 def confusion(labels: Labels, predictions: Labels, countries: list[str]) -> pd.DataFrame:

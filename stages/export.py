@@ -35,15 +35,14 @@ def main() -> None:
     model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     graph = build(config.model, weights).SerializeToString(deterministic=True)
-    facts = config.model_dump(
-        include={"vocabulary", "countries", "normalize", "max_length", "temperature"}
-    )
+    facts = config.model_dump(exclude={"format", "model", "provenance"})
     onnx_bundle.save(ONNX, facts, graph)
 
     found = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_names())
     metrics = {
         "names": found.names,
         "same_top1": found.same / found.names,
+        "same_reason_and_set": found.same_reason_and_set / found.names,
         "probability_difference_below": power_of_ten_above(found.difference),
         "opset": OPSET,
         "bytes": len(graph),
@@ -82,6 +81,7 @@ class Comparison:
     names: int = 0
     same: int = 0  # with the same most probable country
     changed: int = 0  # with another one that is not tied
+    same_reason_and_set: int = 0
     difference: float = 0.0  # the largest of a probability
 
 
@@ -89,7 +89,10 @@ def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> C
     """Compare the answers of both models to all names."""
     found = Comparison()
     for names in chunks:
-        ours, theirs = left.probabilities(names), right.probabilities(names)
+        (ours, reasons, _), (theirs, others, _) = left.ask(names), right.ask(names)
+        pairs = zip(left.sets(ours), right.sets(theirs), strict=True)
+        sets = np.array([one == other for one, other in pairs])
+        found.same_reason_and_set += int((sets & (reasons == others)).sum())
         rows, chosen = np.arange(len(names)), theirs.argmax(axis=1)
         found.names += len(names)
         found.same += int((ours.argmax(axis=1) == chosen).sum())

@@ -23,6 +23,7 @@ from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model import bundle
 from stages.model.classifier import Classifier
+from stages.model.statistics import measure
 from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
 from stages.training.distributed import is_rank_0, launch, process_group
@@ -64,8 +65,8 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
             "the processes differ in code, params.yaml, data/index, kind of device or torch; "
             "make these the same on every machine"
         )
-    codes = len(Vocabulary.from_config(index["vocabulary"]))
-    model = Classifier(params.model, codes, len(index["countries"])).to(runtime.device)
+    vocabulary = Vocabulary.from_config(index["vocabulary"])
+    model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(runtime.device)
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"train: {weights:,} weights, {len(names):,} names, {runtime.device}, {precision}")
@@ -80,10 +81,12 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
         trainer.fit(evaluated, lambda metrics: log(live, metrics), checkpoints, stop, size)
     if not is_rank_0():
         return
-    temperature = 1.0
-    if held_out := splits.get("calibration"):
-        temperature = fit_temperature(all_logits(model, held_out, size), held_out.labels)
-        print(f"train: temperature {temperature:.3f}, from {len(held_out)} held-out rows")
+    temperature, held_out = 1.0, None
+    if rows := splits.get("calibration"):
+        logits = all_logits(model, rows, size)
+        temperature = fit_temperature(logits, rows.labels)
+        held_out = measure(vocabulary, names, rows, logits, temperature).to_config()
+        print(f"train: temperature {temperature:.3f}, from {len(rows)} held-out rows")
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
     config = bundle.Config(
         model=params.model,
@@ -92,6 +95,8 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
         temperature=temperature,
+        population=params.corpus.description,
+        held_out=held_out,
         provenance={
             "torch": torch.__version__,
             "device": str(runtime.device),

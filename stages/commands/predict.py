@@ -21,6 +21,7 @@ from stages.serving.predictor import UNSURE, Prediction
 MODEL = Path("data/onnx")
 MAX_LINE_BYTES = 2**16  # of standard input; no usable name is longer
 NAMES_AT_ONCE = 1024
+SHOWN = 4  # countries of a set in the table
 
 
 def number(kind: type, low: float, high: float = float("inf")) -> Callable[[str], float]:
@@ -51,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"answer `{UNSURE}` below this probability (0)",
     )
     parser.add_argument(
+        "--full-names", action="store_true", help="find the surname in each name first"
+    )
+    parser.add_argument(
         "--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})"
     )
     files = parser.add_argument_group("whole files")
@@ -68,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument("--column", default="name", help="with the names (name)")
     files.add_argument("--prefix", default="", help="for the names of the new columns")
+    files.add_argument(
+        "--reweight",
+        action="store_true",
+        help="estimate the shares of the countries in the file, and take them into account",
+    )
     parser.set_defaults(wrong_usage=parser.error)
 
 
@@ -81,21 +90,34 @@ def run(args: argparse.Namespace) -> int:
         from stages.commands.bulk import Options, predict_file
         from stages.commands.shards import predict_shards
 
-        options = Options(args.model.absolute(), args.column, args.prefix, args.top, args.abstain)
+        options = Options(
+            args.model.absolute(),
+            args.column,
+            args.full_names,
+            args.prefix,
+            args.top,
+            args.abstain,
+        )
         if args.input.is_dir() or args.output.is_dir() or not args.output.suffix:
+            if args.reweight:
+                args.wrong_usage("--reweight needs one file as --input and as --output")
             processes = args.processes or os.cpu_count() or 1
             predict_shards(args.input, args.output, options, processes, args.cluster)
         elif args.cluster or args.processes:
             args.wrong_usage("--processes and --cluster need a folder as --output")
         else:
-            predict_file(args.input, args.output, options)
+            predict_file(args.input, args.output, options, args.reweight)
         return 0
 
+    if args.reweight:
+        args.wrong_usage("--reweight goes with --input")
     model = load(args.model)
+    if args.json:
+        print(json.dumps({"model": model.model_hash, "population": model.population}))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     bad = 0
     for names in [args.names] if args.names else _portions(sys.stdin.buffer):
-        answers = model.answers(names, args.top, args.abstain)
+        answers = model.answers(names, args.top, args.abstain, args.full_names)
         rejected = {row: a for row, a in enumerate(answers) if isinstance(a, Rejected)}
         bad += len(rejected)
         if args.json:
@@ -119,16 +141,21 @@ def as_json(name: str, answer: Prediction | Rejected) -> dict[str, object]:
 
 
 def table(answers: list[Prediction]) -> Iterator[str]:
-    """Lines with name, country, probability, and the next most probable countries."""
-    rows = [("name", "country", "probability", "next")]
-    for name, country, probability, top in answers:
-        others = top if country == UNSURE else top[1:]
-        listed = ", ".join(f"{other} {share:.1%}" for other, share in others)
-        rows.append((name, country, f"{probability:.1%}", listed))
+    """Lines with name, country, probability, reason, set, and the most probable countries."""
+    rows = [("name", "country", "probability", "reason", "set", "top")]
+    for answer in answers:
+        listed = ", ".join(f"{country} {share:.1%}" for country, share in answer.top)
+        sure = (answer.name, answer.country, f"{answer.probability:.1%}", answer.reason or "")
+        rows.append((*sure, _brief_set(answer.set), listed))
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows if answers else []:
         cells = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]
         yield "  ".join(cells).rstrip()
+
+
+def _brief_set(countries: list[str]) -> str:
+    listed = ", ".join(countries[:SHOWN])
+    return f"{listed} and {len(countries) - SHOWN} more" if countries[SHOWN:] else listed
 
 
 def _width(text: str) -> int:

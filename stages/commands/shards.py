@@ -1,11 +1,10 @@
 """`onoma predict --input ... --output FOLDER`: every table is a task, here or on a cluster."""
 
-import hashlib
 import json
 from functools import partial
 from pathlib import Path
 
-from stages.commands.bulk import Counts, Options, add_countries
+from stages.commands.bulk import Counts, Options, add_answers
 from stages.commands.tables import SUFFIXES, Source
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
@@ -64,11 +63,8 @@ def find_shards(source: Path, folder: Path) -> list[Shard]:
 
 def check_done_by(folder: Path, options: Options) -> None:
     """Note in the folder what its tables are made with, or compare with the note that is there."""
-    load(options.model)  # raises if it is no model
-    model = hashlib.md5(usedforsecurity=False)
-    for path in sorted(path for path in options.model.iterdir() if path.is_file()):
-        model.update(path.read_bytes())
-    note, path = vars(options) | {"model": model.hexdigest()}, folder / DONE_BY
+    note = vars(options) | {"model": load(options.model).model_hash}
+    path = folder / DONE_BY
     if not path.exists():
         write_json(path, note)
     elif json.loads(path.read_text(encoding="utf-8")) != note:
@@ -84,4 +80,4 @@ def is_done(path: Path, target: Path) -> bool:
 
 def predict_shard(shard: Shard, options: Options) -> Counts:
     """Write one table; on one thread, so that the number of processes changes no byte."""
-    return add_countries(Source(shard[0]), shard[1], load(options.model), options)
+    return add_answers(Source(shard[0]), shard[1], load(options.model), options)

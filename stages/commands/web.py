@@ -15,11 +15,14 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.commands.predict import as_json
+from stages.commands.shares import Population, summary
+from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
-from stages.serving.predictor import UNSURE, Predictor
+from stages.serving.predictor import REASONS, UNSURE, Predictor
 
 MAX_BODY_BYTES = 2**17
-MAX_NAMES = 256
+MAX_NAMES = 256  # of /predict
+MAX_POPULATION = 5000  # names of /shares
 # The page may run its own script and ask this server; nothing is loaded from elsewhere.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -43,6 +46,7 @@ class PredictRequest(Body):
     abstain: Annotated[
         float, Field(ge=0, le=1, strict=False, description=f"answer `{UNSURE}` below this")
     ] = 0.0
+    full_names: Annotated[bool, Field(description="find the surname in each name first")] = False
 
 
 class Share(Body):
@@ -53,16 +57,50 @@ class Share(Body):
 
 
 class Answer(Share):
-    """The most probable country of a name (or `unsure`) and the most probable few."""
+    """The answer to one name: its country or `unsure`, why, its set, and the most probable few."""
 
     name: str
+    reason: Literal[REASONS] = Field(description="why the country is `unsure`")  # type: ignore[valid-type]
+    set: list[str] = Field(description="countries that contain the true one with 90 % probability")
     top: list[Share]
 
 
 class PredictResponse(Body):
-    """One answer per name, in their order."""
+    """One answer per name, in their order; which model answered, and for what population."""
 
+    model: str
+    population: str
     predictions: list[Answer]
+
+
+class SharesRequest(Body):
+    """Names of a population."""
+
+    names: Annotated[list[Name], Field(min_length=1, max_length=MAX_POPULATION)]
+    full_names: Annotated[bool, Field(description="find the surname in each name first")] = False
+
+
+class CountryShare(Body):
+    """The share of a country, its 95 % interval, and the mean of the probabilities."""
+
+    country: str
+    share: float
+    lower: float
+    upper: float
+    plain: float
+
+
+class SharesResponse(Body):
+    """What `onoma shares --json` writes."""
+
+    model: str
+    population: str
+    names: int
+    unsure: dict[str, int]
+    effective_names: int
+    method: Literal["em", "mean", "prior"]
+    notes: list[str]
+    shares: list[CountryShare]
 
 
 class ExplainRequest(Body):
@@ -131,7 +169,7 @@ def create_app(model: Predictor) -> FastAPI:
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
     def predict(asked: PredictRequest) -> Any:
         """Predict the country of each name."""
-        answers = model.answers(asked.names, asked.top, asked.abstain)
+        answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
         faults = [
             (("body", "names", row), str(answer), "unusable_name")
             for row, answer in enumerate(answers)
@@ -139,7 +177,22 @@ def create_app(model: Predictor) -> FastAPI:
         ]
         if faults:
             return refusal(faults)
-        return {"predictions": list(map(as_json, asked.names, answers))}
+        return {
+            "model": model.model_hash,
+            "population": model.population,
+            "predictions": list(map(as_json, asked.names, answers)),
+        }
+
+    @app.post("/shares", responses=REFUSALS, response_model=SharesResponse)
+    def shares(asked: SharesRequest) -> Any:
+        """Estimate the shares of the countries in a population."""
+        people = Population(len(model.countries), seed=1)
+        people.add(*model.ask(asked.names, asked.full_names)[:2])
+        about = {"model": model.model_hash, "population": model.population}
+        try:
+            return {**about, **summary(model, people, None)}
+        except UserError as error:
+            return refusal([(("body",), str(error), "no_held_out_rows")])
 
     @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
     def explain(asked: ExplainRequest) -> Any:

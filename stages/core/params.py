@@ -48,6 +48,12 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class CorpusParams(Block):
+    """What the corpus is."""
+
+    description: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 class Columns(Block):
     """Which columns of a file hold the name and the country."""
 
@@ -122,6 +128,7 @@ class EvaluateParams(Block):
 
     batch_size: Count
     ece_bins: Count
+    people: Annotated[str, Field(min_length=1)]
 
 
 class BaselineParams(Block):
@@ -172,11 +179,13 @@ class GateParams(Block):
     floor_support: Count
     floor_f1: Annotated[float, Field(ge=0, le=1)]
     floor_drop: Annotated[float, Field(ge=0, le=1)]
+    floor_coverage: Annotated[float, Field(ge=0, le=1)]
 
 
 class Params(Block):
     """All of params.yaml."""
 
+    corpus: CorpusParams
     ingest: IngestParams
     index: IndexParams
     model: ModelParams

@@ -13,6 +13,9 @@ Form = Literal["nfc", "ascii"]
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
+_PUNCTUATION = str.maketrans(dict.fromkeys("’ʼʻ‘`´′＇ʹ", "'") | dict.fromkeys("‐‑‒–—−", "-"))
+
+
 class Rejected(ValueError):
     """This text is no usable name (or country); the message is the reason, in a few words."""
 
@@ -41,7 +44,11 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
 
 
 def normalise(text: str, form: Form, max_length: int) -> str:
-    """`clean` a name and, for ``ascii``, write it in Latin letters: "Иванов" -> "Ivanov".
+    """`clean` a name and spell it the common way.
+
+    Apostrophes and hyphens become ``'`` and ``-``, and a name in upper or lower case throughout
+    gets capitals: MÜLLER and müller become Müller. For ``ascii``, it is written in Latin letters:
+    "Иванов" -> "Ivanov".
 
     Raises:
         Rejected: as `clean`; also if no Latin letter stands for any of its characters.
@@ -49,7 +56,11 @@ def normalise(text: str, form: Form, max_length: int) -> str:
     name = clean(text, max_length=max_length)
     if form == "ascii" and not name.isascii():
         name = clean(anyascii(name), max_length=max_length)
-    return name
+    if name.isupper() or name.islower():
+        # The lower case of İ is i and a combining dot.
+        capitals = unicodedata.normalize("NFC", name.title().replace("i\u0307", "i"))
+        name = capitals if len(capitals) <= max_length else name
+    return name if name.isascii() else name.translate(_PUNCTUATION)
 
 
 def script(character: str) -> str:

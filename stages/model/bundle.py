@@ -16,6 +16,7 @@ from stages.core.files import atomic_path, write_json
 from stages.core.params import Block, ModelParams
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
+from stages.model.held_out import HeldOut
 
 FORMAT: Final = 1
 MAX_CONFIG_BYTES = 64 * 2**20
@@ -39,6 +40,10 @@ class Config(Block):
     normalize: Literal["nfc", "ascii"]
     max_length: Annotated[int, Field(ge=1, le=1000)]
     temperature: Annotated[float, Field(gt=0)]
+    # What the training names are a sample of, in words.
+    population: str = ""
+    # `HeldOut.to_config`; None if no rows were held out.
+    held_out: dict[str, str] | None = None
     # Where it was made: for people, not for programs.
     provenance: dict[str, str | int]
 
@@ -47,6 +52,8 @@ class Config(Block):
         for part in (self.countries, self.vocabulary.characters, self.vocabulary.scripts):
             if len(set(part)) != len(part):
                 raise ValueError("a country, script or character is listed twice")
+        if self.held_out is not None:
+            HeldOut.from_config(self.held_out, len(self.countries))
         return self
 
 

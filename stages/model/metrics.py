@@ -82,3 +82,65 @@ def per_country(
         country: dict(zip(names, (value.item() for value in row), strict=True))
         for country, *row in zip(countries, *columns, strict=True)
     }
+
+
+def accuracy_interval(correct: NDArray[np.bool_], groups: NDArray[Any]) -> tuple[float, float]:
+    """95 % interval of accuracy; rows of one group (spellings of one name) count as one draw.
+
+    The ratio estimator of cluster sampling: Cochran, Sampling Techniques, 1977, section 9.
+    """
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    mean = correct.mean()
+    residuals = np.bincount(place, correct) - mean * sizes
+    half = 1.96 * np.sqrt((residuals**2).sum()) / len(correct)
+    return float(max(mean - half, 0)), float(min(mean + half, 1))
+
+
+def details(
+    probabilities: Probabilities,
+    labels: Labels,
+    scripts: NDArray[Any],
+    groups: NDArray[Any],
+    bins: int,
+) -> dict[str, Any]:
+    """What the model card says beyond `scores`.
+
+    Args:
+        probabilities: (rows, countries).
+        labels: (rows,) true countries.
+        scripts: (rows,) what each name is written in.
+        groups: (rows,) the same for the spellings of one name.
+        bins: of the calibration error.
+
+    Returns:
+        ``interval`` of the accuracy, ``scripts`` (support, accuracy, its interval, ece) and
+        ``thresholds``: share answered and share of these that is right.
+    """
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+
+    def interval(rows: NDArray[np.bool_]) -> dict[str, float]:
+        lower, upper = accuracy_interval(correct[rows], groups[rows])
+        return {"lower": lower, "upper": upper}
+
+    found: dict[str, Any] = {"interval": interval(np.ones(len(labels), dtype=bool))}
+    found["scripts"] = {
+        str(script): {
+            "support": int((scripts == script).sum()),
+            "accuracy": float(correct[scripts == script].mean()),
+            **interval(scripts == script),
+            "ece": expected_calibration_error(
+                probabilities[scripts == script], labels[scripts == script], bins
+            ),
+        }
+        for script in np.unique(scripts)
+    }
+    found["thresholds"] = {
+        f"{threshold:.1f}": {
+            "answered": float((confidence >= threshold).mean()),
+            "right": float(correct[confidence >= threshold].mean())
+            if (confidence >= threshold).any()
+            else 1.0,
+        }
+        for threshold in np.arange(0.0, 1.0, 0.1)
+    }
+    return found

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.corpus.vocabulary import Vocabulary
 from stages.serving import onnx_bundle
 from stages.serving.predictor import Predictor
+
+WEIGHTS = "model.safetensors"
 
 
 def load(folder: str | Path, threads: int = 1, device: str = "cpu") -> Predictor:
@@ -22,7 +23,7 @@ def load(folder: str | Path, threads: int = 1, device: str = "cpu") -> Predictor
         UserError: the folder holds no bundle, or its parts disagree.
     """
     folder = Path(folder)
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     if weights.exists() and not (folder / onnx_bundle.MODEL).exists():
         return _load_torch(folder, threads, device)
     return onnx_bundle.load(folder, threads)
@@ -40,10 +41,5 @@ def _load_torch(folder: Path, threads: int, device: str) -> Predictor:
         return np.asarray(model(torch.from_numpy(codes).to(device)).float().cpu().numpy())
 
     return Predictor(
-        logits,
-        Vocabulary.from_config(config.vocabulary.model_dump()),
-        config.countries,
-        {"normalize": config.normalize, "max_length": config.max_length},
-        config.temperature,
-        threads,
+        logits, config.model_dump(), threads, [folder / "config.json", folder / WEIGHTS]
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path, write_json
 from stages.corpus.vocabulary import Vocabulary
+from stages.model.held_out import HeldOut
 from stages.serving.predictor import Predictor
 
 FORMAT: Final = 1
@@ -29,11 +30,10 @@ def save(folder: Path, config: Mapping[str, Any], model: bytes) -> None:
 
     Args:
         folder: created if it does not exist.
-        config: ``vocabulary`` (`Vocabulary.to_config`), ``countries``, ``normalize``,
-            ``max_length`` and ``temperature``.
+        config: as `Predictor` takes it, as JSON values.
         model: serialised ONNX.
     """
-    content = {"format": FORMAT, **config}
+    content = {"format": FORMAT, "population": "", "held_out": None, **config}
     _check(content)
     with atomic_path(folder / MODEL) as temporary:
         temporary.write_bytes(model)
@@ -52,24 +52,17 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
     """
     folder = Path(folder)
     config = _read(folder / CONFIG)
-    vocabulary = Vocabulary.from_config(config["vocabulary"])
+    size = len(Vocabulary.from_config(config["vocabulary"]))
     session = _session(folder / MODEL)
     codes = session.get_modelmeta().custom_metadata_map.get("codes")
     shape = [output.shape for output in session.get_outputs()]
-    if codes != str(len(vocabulary)) or shape != [["batch", len(config["countries"])]]:
+    if codes != str(size) or shape != [["batch", len(config["countries"])]]:
         raise UserError(f"{folder}: {MODEL} and {CONFIG} disagree; run dvc repro export")
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {"codes": codes})[0])
 
-    return Predictor(
-        logits,
-        vocabulary,
-        config["countries"],
-        {"normalize": config["normalize"], "max_length": config["max_length"]},
-        config["temperature"],
-        threads,
-    )
+    return Predictor(logits, config, threads, [folder / CONFIG, folder / MODEL])
 
 
 def _session(path: Path) -> Any:
@@ -120,6 +113,11 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "normalize": lambda value: value in ("nfc", "ascii"),
     "max_length": lambda value: type(value) is int and 1 <= value <= 1000,
     "temperature": lambda value: type(value) is float and 0 < value < float("inf"),
+    "population": lambda value: isinstance(value, str),
+    "held_out": lambda value: (
+        value is None
+        or (isinstance(value, dict) and all(isinstance(text, str) for text in value.values()))
+    ),
 }
 
 
@@ -132,3 +130,5 @@ def _check(config: Any) -> None:
     for key, allowed in _RULES.items():
         if not allowed(config[key]):
             raise ValueError(f"{key} has a value that is not allowed")
+    if config["held_out"]:
+        HeldOut.from_config(config["held_out"], len(config["countries"]))

@@ -1,10 +1,11 @@
 """The page of `onoma serve` in a real Chromium: time per answer, keyboard alone, screenshot.
 
-    python tests/benchmarks/serve_page.py --screenshot docs/serve.png
+    python tests/benchmarks/serve_page.py --screenshot docs/serve.png --many docs/serve-many.png
 
 Needs `chromium` (Debian: apt-get install chromium) and the model in data/onnx. Types a name key
-by key and measures from each key to the changed page; walks to the slider by Tab and moves it by
-arrow keys; notes every request, none of which may leave this machine. Exits with 1 if not so.
+by key and measures from each key to the changed page; moves to the slider by Tab and changes it by
+arrow keys; answers a list of names; looks at the page in dark colours, 390 pixels wide; records
+every request, none of which may leave this machine. Exits with 1 if any of this fails.
 """
 
 import argparse
@@ -22,6 +23,9 @@ from typing import Any
 import aiohttp
 
 NAME = "Papadopoulos"
+LIST = "\n".join(
+    ["Müller", "MÜLLER", "Ivanova", "Ιωαννίδης", "Xqzvkk", "თბილისი", "Rossi", "A. Merkel"] * 40
+)
 ANSWERED = "document.getElementById('answer').textContent"
 BEST = "document.querySelector('#bars td.number').textContent"
 TILES = "document.querySelectorAll('#characters li').length"
@@ -61,6 +65,15 @@ class Browser:
         )
         await self.do("Input.dispatchKeyEvent", type="keyUp", **common)
 
+    async def resize(self, width: int, height: int) -> None:
+        await self.do(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
     async def until(self, expression: str) -> None:
         end = time.perf_counter() + 10
         while not await self.value(expression):
@@ -69,7 +82,7 @@ class Browser:
             await asyncio.sleep(0.002)
 
 
-async def visit(address: str, port: int, screenshot: Path | None) -> None:
+async def visit(address: str, port: int, screenshot: Path | None, many: Path | None) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as response:
             tab = (await response.json())["webSocketDebuggerUrl"]
@@ -91,6 +104,7 @@ async def visit(address: str, port: int, screenshot: Path | None) -> None:
             answer = await browser.value(ANSWERED)
             assert await browser.value("document.querySelectorAll('#bars tr').length") > 1, answer
             if screenshot:
+                await browser.resize(760, 1210)
                 await shoot(browser, screenshot)
 
             await browser.key("Tab")
@@ -100,6 +114,23 @@ async def visit(address: str, port: int, screenshot: Path | None) -> None:
             await browser.until("document.getElementById('threshold').value === '95%'")
             sure = await browser.value(f"parseFloat({BEST}) >= 95")
             await browser.until(f"{ANSWERED}.startsWith('Unsure') !== {str(sure).lower()}")
+
+            await browser.value("document.getElementById('abstain').value = 0")
+            await browser.value(f"document.getElementById('many').value = {LIST!r}")
+            await browser.value("document.getElementById('go').click()")
+            await browser.until("!document.getElementById('list').hidden")
+            rows = "document.querySelectorAll('#rows tbody tr').length"
+            assert await browser.value(rows) == 200  # of a longer list
+            assert await browser.value("document.querySelectorAll('#shares tr').length") > 1
+            await browser.resize(390, 2100)
+            await browser.do(
+                "Emulation.setEmulatedMedia",
+                features=[{"name": "prefers-color-scheme", "value": "dark"}],
+            )
+            width = await browser.value("document.documentElement.scrollWidth")
+            assert width <= 390, f"{width} pixels wide on a screen of 390"
+            if many:
+                await shoot(browser, many)
 
             elsewhere = [url for url in browser.requests if not url.startswith((address, "data:"))]
             assert not elsewhere, elsewhere
@@ -114,13 +145,6 @@ async def visit(address: str, port: int, screenshot: Path | None) -> None:
 
 
 async def shoot(browser: Browser, path: Path) -> None:
-    await browser.do(
-        "Emulation.setDeviceMetricsOverride",
-        width=760,
-        height=870,
-        deviceScaleFactor=1,
-        mobile=False,
-    )
     await browser.do("Emulation.setScrollbarsHidden", hidden=True)
     image = await browser.do("Page.captureScreenshot", format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +155,7 @@ async def shoot(browser: Browser, path: Path) -> None:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--screenshot", type=Path)
+    options.add_argument("--many", type=Path, help="screenshot of a list, narrow and dark")
     options.add_argument("--chromium", default="chromium")
     args = options.parse_args()
     serve = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
@@ -149,7 +174,7 @@ def main() -> None:
             while not (opened.exists() and opened.read_text()):
                 time.sleep(0.05)
             port = int(opened.read_text().split()[0])
-            asyncio.run(visit(address, port, args.screenshot))
+            asyncio.run(visit(address, port, args.screenshot, args.many))
         finally:
             chromium.terminate()
             server.terminate()

@@ -2,17 +2,36 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from stages.core.params import Params
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
+from stages.model.held_out import HeldOut, Letters, NgramSet
 from stages.serving import onnx_bundle
 from stages.serving.onnx_graph import build
 from tests.conftest import ROOT
 
 COUNTRIES = ["Austria", "Belgium", "Chad", "Denmark"]
+
+
+def held_out(vocabulary: Vocabulary) -> HeldOut:
+    """As if rows had been held out: energies like those of random weights, most n-grams known."""
+    random = np.random.default_rng(1)
+    labels = random.integers(len(COUNTRIES), size=400)
+    ngrams = NgramSet(Letters(vocabulary))
+    ngrams.add(vocabulary.encode(["Abe", "Müller", "Nguyen", "O'Brien", "Bob", "Cab"])[0])
+    return HeldOut(
+        prior=np.full(len(COUNTRIES), 1 / len(COUNTRIES)),
+        thresholds=np.array([0.1, 0.2, 0.3, 0.05]),
+        labels=labels,
+        probabilities=random.dirichlet(np.ones(len(COUNTRIES)), size=400),
+        scripts=np.full(400, vocabulary.scripts.index("LATIN")),
+        measures=np.stack([random.uniform(0.5, 1, 400), random.normal(5, 3, 400)], axis=1),
+        ngrams=ngrams.bits,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +56,8 @@ def onnx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "normalize": "nfc",
             "max_length": 40,
             "temperature": 1.5,
+            "population": "made-up names",
+            "held_out": held_out(vocabulary).to_config(),
         },
         build(
             params, {name: value.numpy() for name, value in model.state_dict().items()}

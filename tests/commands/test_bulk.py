@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,16 @@ from stages.serving.onnx_bundle import load
 from tests.conftest import ROOT
 
 NAMES = ["Abe", "Müller", "Abe", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
-NEW = ["country", "probability", "country_1", "probability_1", "country_2", "probability_2"]
+NEW = [
+    "country",
+    "probability",
+    "reason",
+    "set",
+    "country_1",
+    "probability_1",
+    "country_2",
+    "probability_2",
+]
 
 
 @pytest.fixture
@@ -58,8 +68,10 @@ def test_table_comes_back_with_the_apis_answers(
     wanted = load(onnx_folder).frame([NAMES[row] for row in usable], top=2)
     for column in NEW:
         values = found[column].iloc[usable]
-        if column.startswith("country"):
-            assert values.tolist() == wanted[column].tolist()
+        if column == "set":
+            assert values.tolist() == ["|".join(countries) for countries in wanted[column]]
+        elif not column.startswith("probability"):
+            assert values.fillna("").tolist() == wanted[column].fillna("").tolist()
         else:
             assert values.astype(float).to_numpy() == pytest.approx(wanted[column], abs=6e-5)
     for row in set(range(len(NAMES))) - set(usable):
@@ -81,6 +93,7 @@ def test_below_the_threshold_the_answer_is_unsure(predict, people: Path, tmp_pat
     predict("--input", people, "--output", target, "--column", "surname", "--abstain", 1)
     found = read(target)
     assert set(found["country"].dropna()) == {"unsure"}
+    assert "ambiguous" in set(found["reason"])
     assert "unsure" not in set(found["country_1"])
 
 
@@ -137,7 +150,7 @@ def test_columns_in_the_way_need_a_prefix(predict, tmp_path: Path, capsys) -> No
     assert predict("--input", source, "--output", target) == 1
     assert "--prefix" in capsys.readouterr().err
     assert predict("--input", source, "--output", target, "--prefix", "our_", "--top", 1) == 0
-    ours = ["country", "probability", "country_1", "probability_1"]
+    ours = ["country", "probability", "reason", "set", "country_1", "probability_1"]
     assert list(read(target)) == ["name", "country", *(f"our_{name}" for name in ours)]
 
 
@@ -168,20 +181,21 @@ def test_names_of_a_wrong_encoding_are_unusable_but_kept(predict, tmp_path: Path
 
 
 def test_each_name_is_computed_once_within_and_across_chunks(onnx_folder: Path) -> None:
-    answer = Answerer(load(onnx_folder), 2)
+    answer = Answerer(load(onnx_folder))
     first = answer(pa.array(["Abe", "Bob", "Abe", None, "Abe"]))
     assert answer.computed == 2
     second = answer(pa.array(["Bob", "Abe", "Cab"]))
     assert answer.computed == 3
-    assert second[1] == first[0] and second[0] == first[1]
+    assert second[1] == first[0] == first[2] and second[0] == first[1]
+    assert np.isnan(answer.probabilities[first[3]]).all()
 
 
 def test_remembered_answers_are_bounded(onnx_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "REMEMBERED", 10)
-    answer = Answerer(load(onnx_folder), 2)
+    answer = Answerer(load(onnx_folder))
     for start in range(0, 100, 5):
         answer(pa.array([f"a{n:b}" for n in range(start, start + 5)]))
-        assert len(answer._known) <= 15
+        assert len(answer.probabilities) <= 15
 
 
 @pytest.mark.slow

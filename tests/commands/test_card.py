@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages.commands import cli
 from tests.conftest import ROOT
@@ -16,11 +17,25 @@ METRICS = {
     },
     "evaluate": {
         **{"accuracy": 0.81234, "macro_f1": 0.7, "top3_accuracy": 0.9, "unseen_accuracy": 0.8},
-        **{"nll": 0.6, "ece": 0.0123, "uncalibrated": {"nll": 0.61, "ece": 0.0345}},
-        "per_country": {
-            "Freedonia": {"precision": 0.5, "recall": 0.25, "f1": 0.333, "support": 100},
-            "Sylvania": {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 400},
+        **{"nll": 0.6, "ece": 0.0123, "coverage": 0.91, "set_size": 1.8},
+    },
+    "countries": {
+        "Freedonia": {
+            **{"precision": 0.5, "recall": 0.25, "f1": 0.333, "support": 100},
+            **{"coverage": 0.87, "confidence": 0.66},
         },
+        "Sylvania": {
+            **{"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 400},
+            **{"coverage": 0.92, "confidence": 0.88},
+        },
+    },
+    "details": {
+        "interval": {"lower": 0.79, "upper": 0.83},
+        "scripts": {
+            "ascii": {"support": 300, "accuracy": 0.77, "lower": 0.72, "upper": 0.81, "ece": 0.02}
+        },
+        "thresholds": {"0.5": {"answered": 0.9, "right": 0.95}},
+        "uncalibrated": {"nll": 0.61, "ece": 0.0345},
     },
     "baseline": {"accuracy": 0.79, "macro_f1": 0.65},
     "export": {
@@ -38,6 +53,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "metrics").mkdir()
     for name, values in METRICS.items():
         (tmp_path / f"metrics/{name}.json").write_text(json.dumps(values))
+    (tmp_path / "metrics/evaluate").mkdir()
+    (tmp_path / "metrics/evaluate/confusion.csv").write_text(
+        "actual,predicted,rows,share\nFreedonia,Freedonia,25,0.25\nFreedonia,Sylvania,75,0.75\n"
+    )
     return tmp_path
 
 
@@ -46,9 +65,27 @@ def test_card_says_what_the_metrics_say(project: Path) -> None:
     text = (project / "docs/model-card.md").read_text()
     for said in ("| accuracy | 0.8123 | 0.7900 |", "0.000001", "ECE is 0.0123 with it and 0.0345"):
         assert said in text
+    for said in (
+        "| Freedonia | 100 | 0.500 | 0.250 | 0.333 | 0.870 | 0.660 |",
+        "| ascii | 300 | 0.770 | 0.720 to 0.810 | 0.020 |",
+        "| 0.5 | 0.900 | 0.950 |",
+        "75 % of the Freedonia names (75) are predicted to be Sylvania",
+    ):
+        assert said in text
     assert text.index("| Sylvania | 400 |") < text.index("| Freedonia | 100 |")
     assert "weakest on Freedonia" in text
     assert "not a nationality" in text
+
+
+def test_metadata_is_yaml_that_model_hubs_read(project: Path) -> None:
+    cli.main(["card"])
+    _, front, _ = (project / "docs/model-card.md").read_text().split("---\n", 2)
+    metadata = YAML(typ="safe").load(front)
+    (result,) = metadata["model-index"][0]["results"]
+    values = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    assert values["accuracy"] == METRICS["evaluate"]["accuracy"]
+    assert values["coverage"] == METRICS["evaluate"]["coverage"]
+    assert metadata["pipeline_tag"] == "text-classification"
 
 
 def test_card_is_a_function_of_its_inputs(project: Path) -> None:

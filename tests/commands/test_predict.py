@@ -26,7 +26,7 @@ def test_table_has_a_line_for_each_name(
 ) -> None:
     assert cli.main(["predict", "--model", str(onnx_folder), *NAMES]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "country", "probability", "next"]
+    assert head.split() == ["name", "country", "probability", "reason", "set", "top"]
     wanted = load(onnx_folder).predict(NAMES)
     assert [line.split()[:3] for line in lines] == [
         [answer.name, answer.country, f"{answer.probability:.1%}"] for answer in wanted
@@ -37,10 +37,13 @@ def test_json_says_the_same_as_the_api(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["predict", "--json", "--top", "2", "--model", str(onnx_folder), *NAMES]) == 0
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    about, *found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    model = load(onnx_folder)
+    assert about == {"model": model.model_hash, "population": "made-up names"}
     for answer, wanted in zip(found, load(onnx_folder).predict(NAMES, top=2), strict=True):
         assert (answer["name"], answer["country"]) == wanted[:2]
         assert answer["probability"] == pytest.approx(wanted.probability)
+        assert (answer["reason"], answer["set"]) == (wanted.reason, wanted.set)
         assert [entry["country"] for entry in answer["top"]] == [
             country for country, _ in wanted.top
         ]
@@ -50,8 +53,9 @@ def test_abstains_below_the_threshold(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli.main(["predict", "--abstain", "1", "--json", "--model", str(onnx_folder), "Abe"])
-    answer = json.loads(capsys.readouterr().out)
+    answer = json.loads(capsys.readouterr().out.splitlines()[1])
     assert answer["country"] == "unsure" and answer["probability"] < 1
+    assert answer["reason"] in ("ambiguous", "unfamiliar")
 
 
 def test_names_come_from_standard_input_if_none_are_given(
@@ -59,7 +63,7 @@ def test_names_come_from_standard_input_if_none_are_given(
 ) -> None:
     stdin("\n".join(NAMES).encode())
     assert cli.main(["predict", "--json", "--model", str(onnx_folder)]) == 0
-    found = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    found = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()[1:]]
     assert found == NAMES
 
 
@@ -81,7 +85,7 @@ def test_bad_names_are_objects_with_an_error_in_json(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["predict", "--json", "--model", str(onnx_folder), "", "Abe"]) == 1
-    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    _, first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first == {"name": "", "error": "empty name"}
     assert second["name"] == "Abe"
 
@@ -100,9 +104,22 @@ def test_missing_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         ["--input", "a.csv"],
         ["--output", "a.csv"],
         ["--input", "a.csv", "--output", "b.csv", "Abe"],
+        ["--reweight", "Abe"],
     ],
 )
 def test_impossible_options_are_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["predict", *arguments])
     assert stop.value.code == 2
+
+
+def test_full_names_are_answered_by_their_surnames(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = ["predict", "--json", "--model", str(onnx_folder)]
+    cli.main([*program, "--full-names", "Angela Abe", "Abe, Dr. Angela"])
+    _, first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    cli.main([*program, "Abe", "Abe, Dr. Angela"])
+    _, alone, comma = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["top"] == second["top"] == alone["top"]
+    assert (comma["country"], comma["reason"]) == ("unsure", "not a surname")

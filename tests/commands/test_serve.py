@@ -33,11 +33,14 @@ def test_answers_are_the_apis(client: TestClient, onnx_folder: Path) -> None:
     names = ["Müller", "佐藤", "O'Brien"]
     response = client.post("/predict", json={"names": names, "top": 2})
     assert response.status_code == 200
+    assert response.json()["model"] == load(onnx_folder).model_hash
+    assert response.json()["population"] == "made-up names"
     for found, wanted in zip(
         response.json()["predictions"], load(onnx_folder).predict(names, top=2), strict=True
     ):
         assert (found["name"], found["country"]) == wanted[:2]
         assert found["probability"] == pytest.approx(wanted.probability, abs=1e-6)
+        assert (found["reason"], found["set"]) == (wanted.reason, wanted.set)
         assert [share["country"] for share in found["top"]] == [
             country for country, _ in wanted.top
         ]
@@ -106,6 +109,33 @@ def test_unusable_names_are_reported_with_their_positions(client: TestClient) ->
     ]
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"names": []}, {"names": [1]}, {"names": ["Abe"] * (web.MAX_POPULATION + 1)}]
+)
+def test_bad_populations_are_refused_with_reasons(
+    client: TestClient, body: dict[str, object]
+) -> None:
+    response = client.post("/shares", json=body)
+    assert response.status_code == 422
+    assert response.json()["detail"]
+
+
+def test_shares_are_those_of_the_command(
+    client: TestClient, onnx_folder: Path, tmp_path: Path
+) -> None:
+    names = ["Abe", "Bob", "Cab", "तिवारी", ""] * 30
+    found = client.post("/shares", json={"names": names}).json()
+    (tmp_path / "in.csv").write_text("name\n" + "".join(f'"{name}"\n' for name in names))
+    arguments = [str(tmp_path / "in.csv"), "--model", str(onnx_folder)]
+    assert cli.main(["shares", *arguments, "--json", str(tmp_path / "out.json")]) == 0
+    wanted = json.loads((tmp_path / "out.json").read_text())
+    assert found.keys() == wanted.keys()
+    assert (found["names"], found["unsure"]) == (wanted["names"], wanted["unsure"])
+    assert {row["country"] for row in found["shares"]} == {
+        row["country"] for row in wanted["shares"]
+    }
+
+
 def test_large_bodies_are_refused_whether_announced_or_not(client: TestClient) -> None:
     def pieces():
         for _ in range(100):
@@ -132,7 +162,7 @@ def test_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     assert "src=" not in response.text.replace("default-src", "")
 
 
-@pytest.mark.parametrize("path", ["/predict", "/explain"])
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/shares"])
 def test_api_keeps_to_its_openapi(app, path: str) -> None:
     operation = schemathesis.openapi.from_asgi("/openapi.json", app)[path]["POST"]
 

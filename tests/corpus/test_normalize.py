@@ -73,3 +73,30 @@ def test_ascii_gives_ascii_or_refuses(text: str) -> None:
 )
 def test_a_character_knows_its_script(character: str, name: str) -> None:
     assert script(character) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Müller", "O'Brien", "Иванов", "Παπαδόπουλος", "García-López", "佐藤"]
+)
+def test_a_name_written_otherwise_becomes_the_same(name: str) -> None:
+    forms = [name.upper(), name.lower(), unicodedata.normalize("NFD", name), f"  {name} "]
+    forms += [name.replace("'", "’"), name.replace("'", "ʼ"), name.replace("-", "‐")]
+    assert {normalise(form, "nfc", 100) for form in forms} == {name}
+
+
+@pytest.mark.parametrize("name", ["McDonald", "van der Berg", "de Vries", "Ó Briain"])
+def test_capitals_within_a_name_stay(name: str) -> None:
+    assert normalise(name, "nfc", 100) == name
+
+
+def test_turkish_capitals_leave_no_combining_dot() -> None:
+    assert normalise("ALİ", "nfc", 100) == "Ali"
+
+
+@given(st.text(max_size=30), st.sampled_from(["nfc", "ascii"]))
+def test_a_normalised_name_is_normalised(text: str, form: str) -> None:
+    try:
+        name = normalise(text, form, 100)  # type: ignore[arg-type]
+    except Rejected:
+        return
+    assert normalise(name, form, 100) == name  # type: ignore[arg-type]

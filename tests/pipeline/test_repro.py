@@ -44,6 +44,7 @@ def test_the_metrics_have_every_promised_key(built: Path) -> None:
     scalars = {"accuracy", "macro_f1", "top3_accuracy", "nll", "ece", "unseen_accuracy"}
     assert scalars < evaluation.keys()
     assert all(isinstance(evaluation[name], float) for name in scalars)
+    assert 0.5 < evaluation["people_accuracy"] <= evaluation["people_top3"] == 1.0
     for country in read(built / "metrics/countries.json").values():
         assert country.keys() == {"precision", "recall", "f1", "support"}
     assert read(built / "metrics/baseline.json").keys() == {"accuracy", "macro_f1"}

@@ -27,7 +27,12 @@ TRAIN = "data/raw/names_train.csv.gz"
 def project(make_clone: Callable[..., Path]) -> Path:
     """A toy project whose gate has no bar but the champion, and no stage that it can do without."""
     clone = make_clone(
-        train=60, test=400, gate__baseline_margin=-1.0, gate__floor_f1=0.0, train__epochs=4
+        train=60,
+        test=400,
+        gate__baseline_margin=-1.0,
+        gate__floor_f1=0.0,
+        gate__floor_coverage=0.0,
+        train__epochs=4,
     )
     path = clone / "dvc.yaml"
     pipeline = YAML().load(path.read_text(encoding="utf-8"))
@@ -271,6 +276,19 @@ def test_without_thresholds_nothing_is_blessed(project: Path) -> None:
     assert done.returncode == 1
     assert complaint(done).endswith("params.yaml: gate.accuracy_margin: the key is missing")
     assert champions(project) == []
+
+
+def test_other_last_digits_are_not_mistaken_for_another_model(project: Path) -> None:
+    set_params(project, gate__floor_coverage=0.0)
+    git(project, "commit", "--quiet", "--all", "--message=no floor")
+    assert retrain(project).returncode == 0
+    (first,) = champions(project)
+    set_params(project, train__arithmetic="native")
+    git(project, "commit", "--quiet", "--all", "--message=the processor's own kernels")
+    done = retrain(project)
+    assert done.returncode == 0, done.stderr
+    assert "retrain: nothing to do: the answers are those of" in done.stdout
+    assert champions(project) == [first]
 
 
 def test_stopped_by_sigterm_it_stops_what_it_started(project: Path) -> None:

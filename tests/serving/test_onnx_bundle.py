@@ -38,6 +38,8 @@ def folder(tmp_path: Path) -> Path:
             "normalize": "nfc",
             "max_length": 20,
             "temperature": 1.5,
+            "population": "made-up names",
+            "held_out": None,
         },
         build(params, weights).SerializeToString(),
     )
@@ -75,6 +77,9 @@ def test_temperature_flattens_the_probabilities(folder: Path) -> None:
         ({"normalize": "nfd"}, "normalize"),
         ({"max_length": True}, "max_length"),
         ({"temperature": 0.0}, "temperature"),
+        ({"population": 3}, "population"),
+        ({"held_out": {"prior": 3}}, "held_out"),
+        ({"held_out": {"prior": "AAAA"}}, "held_out"),
         ({"surprise": 1}, "surprise"),
     ],
 )

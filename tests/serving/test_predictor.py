@@ -8,7 +8,7 @@ from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving.predictor import BATCH_CODES, UNSURE, Predictor
 
-VOCABULARY = Vocabulary("keep", ("LATIN",), tuple("abc"))
+VOCABULARY = Vocabulary("fold", ("LATIN",), tuple("abc"))
 A = VOCABULARY.code("a")
 
 
@@ -18,11 +18,19 @@ def counting_a(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.stack([count, np.ones_like(count)], axis=1).astype(np.float32)
 
 
+def config(countries: list[str], max_length: int, temperature: float) -> dict[str, object]:
+    return {
+        "vocabulary": VOCABULARY.to_config(),
+        "countries": countries,
+        "normalize": "nfc",
+        "max_length": max_length,
+        "temperature": temperature,
+    }
+
+
 @pytest.fixture
 def model() -> Predictor:
-    return Predictor(
-        counting_a, VOCABULARY, ["Aland", "Other"], {"normalize": "nfc", "max_length": 9}, 0.5
-    )
+    return Predictor(counting_a, config(["Aland", "Other"], 9, 0.5))
 
 
 def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
@@ -61,7 +69,7 @@ def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
         seen.append(codes.shape)
         return counting_a(codes)
 
-    model = Predictor(logits, VOCABULARY, ["A", "B"], {"normalize": "nfc", "max_length": 999}, 1.0)
+    model = Predictor(logits, config(["A", "B"], 999, 1.0))
     return model, seen
 
 
@@ -86,7 +94,7 @@ def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> N
 def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
     frame = model.frame(["aaa", "a"], top=2, abstain=0.6)
     assert list(frame) == [
-        *("name", "country", "probability"),
+        *("name", "country", "probability", "reason", "set"),
         *("country_1", "probability_1", "country_2", "probability_2"),
     ]
     assert frame["country"].tolist() == ["Aland", UNSURE]
@@ -95,7 +103,7 @@ def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
 
 def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
     name, country, effects = model.occlusion(" aab ")
-    assert (name, country) == ("aab", "Aland")
+    assert (name, country) == ("Aab", "Aland")
     assert effects.shape == (3,)
     assert effects[0] == effects[1] > 0
     assert effects[2] == pytest.approx(0)
@@ -104,3 +112,22 @@ def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor
 def test_occlusion_of_a_single_character_compares_with_knowing_nothing(model: Predictor) -> None:
     (effect,) = model.occlusion("b").effects
     assert effect == pytest.approx(model.probabilities(["b"]).max() - 1 / len(model.countries))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("ab", None), ("Ж", "script"), ("a, b", "not a surname"), ("a1", "not a surname")],
+)
+def test_a_reason_makes_the_answer_unsure(model: Predictor, name: str, reason: str | None) -> None:
+    (answer,) = model.predict([name])
+    assert answer.reason == reason
+    assert (answer.country == UNSURE) == (reason is not None)
+
+
+def test_without_held_out_rows_sets_are_empty_and_nothing_is_unfamiliar(model: Predictor) -> None:
+    assert [(a.set, a.reason) for a in model.predict(["ab", "cccc"])] == [([], None)] * 2
+
+
+def test_a_name_written_otherwise_gets_the_same_answer(model: Predictor) -> None:
+    first, *others = model.predict(["Cab", "CAB", "cab", " Cab "])
+    assert all(other[1:] == first[1:] for other in others)

@@ -29,6 +29,7 @@ from stages.core.files import write_json
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"
 GATE = "metrics/gate.json"
+SAME_ANSWERS = 1e-4  # largest difference of a probability that rounding explains
 REJECTED, BUSY = 3, 75  # exit statuses; 75 is EX_TEMPFAIL of sysexits.h
 AUTHOR = {"NAME": "onoma retrain", "EMAIL": "retrain@localhost"}  # if git is not configured
 
@@ -97,6 +98,14 @@ def retrain(checkout: Checkout, push: bool) -> int:
             return 0
         with champion_files(checkout, champion) as old:
             verdict = gate(checkout, old)
+            apart = verdict.get("champion", {}).get("probability_difference", 1.0)
+            if champion and apart < SAME_ANSWERS:
+                print(
+                    f"retrain: nothing to do: the answers are those of {champion.version} but for "
+                    f"the last digits (probabilities within {apart:.1e}): another processor or "
+                    "library, not another model"
+                )
+                return 0
             facts = report.circumstances(checkout, since) | report.results(
                 checkout, since, old, verdict
             )
@@ -204,7 +213,12 @@ def gate(checkout: Checkout, old: Path | None) -> dict[str, Any]:
     labels = pd.read_parquet(test, columns=["country"])["country"].tolist()
     baseline = json.loads(checkout.read("metrics/baseline.json"))
     challenger = answers(checkout.folder)
-    verdict = judge(labels, challenger, answers(old) if old else None, baseline, params)
+    countries = json.loads(checkout.read("metrics/countries.json"))
+    coverage = {
+        name: values["coverage"] for name, values in countries.items() if "coverage" in values
+    }
+    champion = answers(old) if old else None
+    verdict = judge(labels, challenger, champion, baseline, params, coverage)
     write_json(checkout.folder / GATE, verdict)
     return verdict
 

@@ -49,6 +49,7 @@ def judge(
     champion: Answers | None,
     baseline: Mapping[str, float],
     params: GateParams,
+    coverage: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The verdict, as it is written to metrics/gate.json.
 
@@ -59,6 +60,7 @@ def judge(
             floors and the baseline count.
         baseline: ``accuracy`` and ``macro_f1`` of the linear baseline on the same rows.
         params: the thresholds.
+        coverage: country -> share of its test names whose prediction set contains it.
 
     Returns:
         ``verdict`` ("promote" or "reject"), ``reason`` in words, and every number behind it:
@@ -86,6 +88,9 @@ def judge(
         shared = [country for country in countries if country in set(champion.countries)]
         found["champion"], lost, old_f1 = _compare(truth, challenger, champion, shared, params)
         faults += lost
+        if list(champion.countries) == countries:
+            apart = np.abs(champion.probabilities - challenger.probabilities)
+            found["champion"]["probability_difference"] = float(np.nan_to_num(apart).max())
         if set(champion.countries) != set(countries):
             rows = found["champion"]["rows"]
             notes.append(
@@ -101,6 +106,11 @@ def judge(
         found["per_country"][country] = {"support": rows, "f1": value, "floor": floor}
         if value < floor:
             faults.append(f"F1 of {country} {value:.4f} is below its floor of {floor:.4f}")
+        covered = (coverage or {}).get(country, 1.0)
+        if covered < params.floor_coverage:
+            faults.append(
+                f"coverage of {country} {covered:.4f} is below {params.floor_coverage:.4f}"
+            )
 
     bars = "above the baseline and the floors"
     good = f"better than the champion, {bars}" if champion else bars

@@ -19,6 +19,7 @@ PARAMS = GateParams(
     floor_support=50,
     floor_f1=0.2,
     floor_drop=0.15,
+    floor_coverage=0.7,
 )
 NO_BAR = {"accuracy": 0.0, "macro_f1": 0.0}
 ROWS = 1200
@@ -76,6 +77,16 @@ def test_the_same_model_again_is_not_better() -> None:
     assert judge(labels, old, old, NO_BAR, PARAMS)["verdict"] == "reject"
 
 
+def test_the_largest_difference_of_a_probability_tells_rounding_from_another_model() -> None:
+    labels, old = right_with(0.9, 1)
+    rounded = Answers(COUNTRIES, old.probabilities + 1e-6)
+    found = judge(labels, rounded, old, NO_BAR, PARAMS)["champion"]
+    assert found["probability_difference"] == pytest.approx(1e-6)
+    _, other = right_with(0.9, 2)
+    found = judge(labels, other, old, NO_BAR, PARAMS)["champion"]
+    assert found["probability_difference"] == 1.0
+
+
 def test_a_negative_margin_puts_up_with_a_small_loss() -> None:
     labels, old = right_with(0.80, 1)
     _, new = right_with(0.79, 3)
@@ -111,6 +122,15 @@ def test_a_country_that_collapses_is_rejected_though_accuracy_gains() -> None:
     assert "F1 of Cland 0.0000 is below its floor" in found["reason"]
     few = PARAMS.model_copy(update={"macro_f1_margin": -1.0, "floor_support": 61})
     assert judge(labels, answers(new), answers(old), NO_BAR, few)["verdict"] == "promote"
+
+
+def test_a_country_that_prediction_sets_seldom_cover_is_rejected() -> None:
+    labels, new = right_with(0.9, 1)
+    good = {"Aland": 0.9, "Bland": 0.88, "Cland": 0.71}
+    assert judge(labels, new, None, NO_BAR, PARAMS, good)["verdict"] == "promote"
+    found = judge(labels, new, None, NO_BAR, PARAMS, {**good, "Bland": 0.6})
+    assert found["verdict"] == "reject"
+    assert "coverage of Bland 0.6000 is below 0.7000" in found["reason"]
 
 
 def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None:

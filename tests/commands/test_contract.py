@@ -1,0 +1,63 @@
+"""Every front end gives the same fields with the same values."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+
+from stages.commands import cli, web
+from stages.serving.bundle import load
+
+NAMES = ["Abe", "Müller", "Xqzzvk", "तिवारी", "Merkel, Angela", "佐藤", "ABE"]
+FIELDS = ("name", "country", "probability", "reason", "set", "top")
+
+
+def test_command_line_files_python_and_http_agree(
+    onnx_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load(onnx_folder)
+    python = [answer._asdict() for answer in model.predict(NAMES, top=2, abstain=0.5)]
+    assert all(tuple(answer) == FIELDS for answer in python)
+    assert {answer["reason"] for answer in python} >= {"script", "not a surname"}
+    for answer in python:
+        assert (answer["country"] == "unsure") == (answer["reason"] is not None)
+        assert answer["set"][0] == answer["top"][0][0]
+        answer["probability"] = round(answer["probability"], 4)
+        answer["top"] = [(country, round(share, 4)) for country, share in answer["top"]]
+
+    options = ["--top", "2", "--abstain", "0.5"]
+    program = ["predict", "--model", str(onnx_folder), *options]
+    cli.main([*program, "--json", *NAMES])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()][1:]
+
+    request = {"names": NAMES, "top": 2, "abstain": 0.5}
+    http = TestClient(web.create_app(model)).post("/predict", json=request).json()["predictions"]
+    for found in (lines, http):
+        for answer in found:
+            assert set(answer) == set(FIELDS)
+            answer["probability"] = round(answer["probability"], 4)
+            answer["top"] = [(t["country"], round(t["probability"], 4)) for t in answer["top"]]
+        assert found == python
+
+    source, target = tmp_path / "in.csv", tmp_path / "out.parquet"
+    pd.DataFrame({"name": NAMES}).to_csv(source, index=False)
+    cli.main([*program, "--input", str(source), "--output", str(target)])
+    for answer, row in zip(python, pd.read_parquet(target).to_dict("records"), strict=True):
+        for field in ("name", "country"):
+            assert row[field] == answer[field]
+        assert row["probability"] == pytest.approx(answer["probability"], abs=1e-6)
+        assert (row["reason"] if isinstance(row["reason"], str) else None) == answer["reason"]
+        assert row["set"].split("|") == answer["set"]
+        for rank, (country, share) in enumerate(answer["top"], start=1):
+            assert row[f"country_{rank}"] == country
+            assert row[f"probability_{rank}"] == pytest.approx(share, abs=1e-6)
+
+    capsys.readouterr()
+    cli.main([*program, *NAMES])
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == list(FIELDS)
+    for answer, line in zip(python, table[1:], strict=True):
+        assert line.startswith(answer["name"]) and answer["country"] in line
+        assert (answer["reason"] or "") in line and ", ".join(answer["set"]) in line

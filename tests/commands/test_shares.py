@@ -1,0 +1,164 @@
+"""`onoma shares`: files in, shares with intervals out, and a note where they cannot be trusted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.commands import cli, shares
+from stages.commands.shares import Population, read_populations
+from stages.serving.bundle import load
+from tests.commands.conftest import COUNTRIES
+
+NAMES = ["Abe", "Müller", "Nguyen", "Bob", "Cab", "Dad", "Bea"] * 40
+UNSURE = ["तिवारी", "Merkel, Angela", ""]
+
+
+@pytest.fixture
+def estimate(onnx_folder: Path):
+    def run(*arguments: object) -> int:
+        return cli.main(["shares", "--model", str(onnx_folder), *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    cities = ["A", "B"] * 140 + ["A"] * 3
+    frame = pd.DataFrame({"surname": [*NAMES, *UNSURE], "city": cities})
+    frame.to_csv(path, index=False, quoting=1)
+    return path
+
+
+def prior(folder: Path, *values: float) -> Path:
+    path = folder / "prior.csv"
+    rows = [f"{country},{share}" for country, share in zip(COUNTRIES, values, strict=False)]
+    path.write_text("\n".join(["country,share", *rows]) + "\n")
+    return path
+
+
+def test_json_has_the_names_the_unsure_and_the_shares(
+    estimate, people: Path, tmp_path: Path, onnx_folder: Path, capsys
+) -> None:
+    out, table = tmp_path / "out.json", tmp_path / "out.csv"
+    assert estimate(people, "--column", "surname", "--json", out, "--csv", table) == 0
+    found = json.loads(out.read_text())
+    assert found["names"] == 283
+    assert found["unsure"]["script"] == found["unsure"]["not a surname"] == 1
+    assert found["unsure"]["unusable"] == 1
+    assert found["model"] == load(onnx_folder).model_hash
+    assert found["population"] == "made-up names"
+    assert {row["country"] for row in found["shares"]} == set(COUNTRIES)
+    assert sum(row["share"] for row in found["shares"]) == pytest.approx(1, abs=1e-4)
+    assert sum(row["plain"] for row in found["shares"]) == pytest.approx(1, abs=1e-4)
+    assert all(row["lower"] <= row["share"] <= row["upper"] for row in found["shares"])
+    assert pd.read_csv(table)["country"].tolist() == [row["country"] for row in found["shares"]]
+    printed = capsys.readouterr().out
+    assert "283 names" in printed and "█" in printed and "made-up names" in printed
+
+
+def test_plain_is_the_mean_of_the_probabilities(
+    estimate, tmp_path: Path, onnx_folder: Path
+) -> None:
+    model = load(onnx_folder)
+    usable = [name for name in set(NAMES) if not model.predict([name])[0].reason]
+    pd.DataFrame({"name": usable}).to_csv(tmp_path / "in.csv", index=False)
+    estimate(tmp_path / "in.csv", "--json", tmp_path / "out.json")
+    wanted = dict(zip(COUNTRIES, model.probabilities(usable).mean(axis=0), strict=True))
+    for row in json.loads((tmp_path / "out.json").read_text())["shares"]:
+        assert row["plain"] == pytest.approx(wanted[row["country"]], abs=1e-5)
+
+
+def test_groups_are_estimated_one_by_one(estimate, people: Path, tmp_path: Path) -> None:
+    out, table = tmp_path / "out.json", tmp_path / "out.csv"
+    arguments = ["--column", "surname", "--by", "city", "--json", out, "--csv", table]
+    assert estimate(people, *arguments) == 0
+    found = json.loads(out.read_text())
+    assert [(part["group"], part["names"]) for part in found["groups"]] == [("A", 143), ("B", 140)]
+    assert pd.read_csv(table)["city"].value_counts().to_dict() == {"A": 4, "B": 4}
+
+
+def test_a_prior_replaces_the_estimate(estimate, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    certain = prior(tmp_path, 0.0, 1.0, 0.0, 0.0)
+    assert estimate(people, "--column", "surname", "--prior", certain, "--json", out) == 0
+    first = json.loads(out.read_text())["shares"][0]
+    assert (first["country"], first["share"]) == (COUNTRIES[1], pytest.approx(1))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ((0.5, 0.5), "has no share of 'Chad'"),
+        ((0.5, 0.5, 0.5, 0.5), "sum to 1"),
+        ((1.5, -0.5, 0, 0), "0 or more"),
+    ],
+)
+def test_an_impossible_prior_is_one_line(
+    estimate, people: Path, tmp_path: Path, capsys, values: tuple[float, ...], says: str
+) -> None:
+    path = prior(tmp_path, *values)
+    assert estimate(people, "--column", "surname", "--prior", path) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and says in err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("name\n", "has no names"), ("", "is empty"), ("other\nx\n", "no column")],
+)
+def test_a_file_without_names_is_one_line(
+    estimate, tmp_path: Path, capsys, content: str, says: str
+) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    assert estimate(tmp_path / "in.csv") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and says in err
+
+
+def test_few_or_unsure_names_are_noted(estimate, tmp_path: Path, capsys) -> None:
+    (tmp_path / "one.csv").write_text("name\nAbe\n")
+    assert estimate(tmp_path / "one.csv") == 0
+    assert "note: few names" in capsys.readouterr().out
+    (tmp_path / "unsure.csv").write_text("name\nतिवारी\n123\n")
+    assert estimate(tmp_path / "unsure.csv", "--json", tmp_path / "out.json") == 0
+    assert "no name can be used" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["shares"] == []
+
+
+def test_too_many_groups_are_one_line(
+    estimate, people: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "MOST_GROUPS", 1)
+    assert estimate(people, "--column", "surname", "--by", "city") == 1
+    assert "has over 1 values" in capsys.readouterr().err
+
+
+def test_the_sample_is_bounded_and_fair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "SAMPLE_CELLS", 2000)
+    population = Population(2, seed=1)
+    for start in range(0, 100_000, 10_000):
+        column = np.arange(start, start + 10_000, dtype=np.float32) / 100_000
+        table = np.stack([column, 1 - column], axis=1)
+        population.add(table, np.zeros(len(table), dtype=np.uint8))
+        assert len(population.sample) <= 1000
+    assert population.total[0] / population.used == pytest.approx(0.5, abs=1e-4)
+    assert population.sample[:, 0].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_predict_takes_the_estimated_shares_into_account(
+    people: Path, tmp_path: Path, onnx_folder: Path
+) -> None:
+    program = ["predict", "--model", str(onnx_folder), "--input", str(people), "--column"]
+    for name, flags in (("plain", []), ("reweighted", ["--reweight"])):
+        cli.main([*program, "surname", "--output", str(tmp_path / f"{name}.parquet"), *flags])
+    plain, new = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("plain", "reweighted"))
+    model = load(onnx_folder)
+    (population,) = read_populations(model, people, "surname").values()
+    estimated = population.estimate(model, None)
+    moved = (plain["probability"] - new["probability"]).abs().max()
+    assert (moved > 1e-3) == (np.abs(estimated.shares - 0.25).max() > 1e-3)
+    assert plain["set"].equals(new["set"])

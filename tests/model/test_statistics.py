@@ -1,0 +1,144 @@
+"""Prediction sets cover, unfamiliar names are found, shares of a population come out right."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from stages.model import statistics
+from stages.model.held_out import prediction_sets, reweight
+from stages.model.statistics import (
+    estimate_shares,
+    population_shares,
+    set_thresholds,
+)
+from tests.conftest import ROOT
+
+COUNTRIES = 4
+PRIOR = np.array([0.5, 0.3, 0.15, 0.05])
+# Names are points around their country's mean: Bayes' rule then gives exact probabilities.
+MEANS = 2.0 * np.eye(COUNTRIES)
+
+
+def population(shares: NDArray[np.float64], names: int, seed: int):
+    """Probabilities that hold under `PRIOR`, and the true countries, of names with these shares."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(COUNTRIES, names, p=shares)
+    points = MEANS[labels] + random.normal(size=(names, COUNTRIES))
+    distances = ((points[:, None] - MEANS) ** 2).sum(axis=2)
+    return softmax(np.log(PRIOR) - distances / 2, axis=1), labels
+
+
+def distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    return float(np.abs(one - other).sum() / 2)
+
+
+def test_each_country_is_covered_also_the_small_one() -> None:
+    thresholds = set_thresholds(*population(PRIOR, 4000, 1))
+    probabilities, labels = population(PRIOR, 20_000, 2)
+    covered = prediction_sets(probabilities, thresholds)[np.arange(len(labels)), labels]
+    for country in range(COUNTRIES):
+        assert covered[labels == country].mean() > statistics.COVERAGE - 0.02
+
+
+def test_a_country_with_few_held_out_rows_is_covered_if_the_model_is_calibrated() -> None:
+    probabilities, labels = population(PRIOR, 3000, 1)
+    few = np.where(labels == 3, 4, labels)  # as if no row were labelled with the last country
+    thresholds = set_thresholds(probabilities, few)
+    probabilities, labels = population(PRIOR, 20_000, 2)
+    covered = prediction_sets(probabilities, thresholds)[labels == 3, 3]
+    assert covered.mean() > statistics.COVERAGE - 0.02
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=9))
+def test_no_set_is_empty_and_none_lacks_the_most_probable_country(rows: list[list[float]]) -> None:
+    table = np.array(rows)
+    sets = prediction_sets(table, np.array([0.9, 1.0, 0.5]))
+    assert sets[np.arange(len(table)), table.argmax(axis=1)].all()
+
+
+def test_em_finds_shares_that_the_mean_of_probabilities_misses() -> None:
+    truth = np.array([0.1, 0.1, 0.2, 0.6])
+    probabilities, _ = population(truth, 5000, 1)
+    assert distance(probabilities.mean(axis=0), truth) > 0.15
+    assert distance(estimate_shares(probabilities, PRIOR), truth) < 0.03
+
+
+def test_weights_count_as_repeated_names() -> None:
+    probabilities, _ = population(PRIOR, 50, 1)
+    counts = np.arange(50) % 3
+    repeated = estimate_shares(np.repeat(probabilities, counts, axis=0), PRIOR)
+    assert estimate_shares(probabilities, PRIOR, counts) == pytest.approx(repeated, abs=1e-9)
+
+
+@given(
+    st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=1, max_size=9),
+    st.lists(st.floats(0.05, 1), min_size=3, max_size=3),
+)
+def test_shares_sum_to_one_and_reweighted_rows_too(
+    rows: list[list[float]], raw: list[float]
+) -> None:
+    table = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    prior = np.array(raw) / np.sum(raw)
+    shares = estimate_shares(table, prior)
+    assert shares.sum() == pytest.approx(1) and (shares >= 0).all()
+    assert reweight(table, prior, shares).sum(axis=1) == pytest.approx(1)
+    assert reweight(table, prior, prior) == pytest.approx(table)
+
+
+def test_reweighted_answers_are_right_more_often() -> None:
+    truth = np.array([0.05, 0.05, 0.2, 0.7])
+    probabilities, labels = population(truth, 5000, 1)
+    better = reweight(probabilities, PRIOR, estimate_shares(probabilities, PRIOR))
+    before, after = ((p.argmax(axis=1) == labels).mean() for p in (probabilities, better))
+    assert after > before + 0.05
+
+
+@pytest.mark.parametrize("truth", [PRIOR, np.array([0.1, 0.1, 0.2, 0.6])])
+def test_intervals_cover_the_truth(truth: NDArray[np.float64]) -> None:
+    covered = []
+    for seed in range(20):
+        held_out, labels = population(PRIOR, 300, 1000 + seed)
+        probabilities, _ = population(truth, 400, seed)
+        found = population_shares(
+            probabilities, probabilities.mean(axis=0), PRIOR, held_out, labels, 30, seed
+        )
+        covered.append((found.lower <= truth) & (truth <= found.upper))
+    assert np.mean(covered) >= 0.85
+
+
+def test_without_a_shift_the_shares_are_the_mean_of_the_probabilities() -> None:
+    held_out, labels = population(PRIOR, 300, 1)
+    probabilities, _ = population(PRIOR, 400, 2)
+    mean = probabilities.mean(axis=0)
+    found = population_shares(probabilities, mean, PRIOR, held_out, labels)
+    assert not found.shifted
+    assert found.shares == pytest.approx(mean)
+
+
+def test_same_input_gives_the_same_intervals() -> None:
+    held_out, labels = population(PRIOR, 100, 1)
+    probabilities, _ = population(PRIOR[::-1], 100, 2)
+    arguments = (probabilities, probabilities.mean(axis=0), PRIOR, held_out, labels, 20)
+    one, other = population_shares(*arguments), population_shares(*arguments)
+    np.testing.assert_array_equal(one.lower, other.lower)
+
+
+def test_a_country_without_held_out_rows_has_no_narrow_interval() -> None:
+    held_out, labels = population(PRIOR, 300, 1)
+    few = labels != 3
+    probabilities, _ = population(PRIOR[::-1], 400, 2)
+    mean = probabilities.mean(axis=0)
+    found = population_shares(probabilities, mean, PRIOR, held_out[few], labels[few], 20)
+    assert (found.lower[3], found.upper[3]) == (0, 1)
+
+
+def test_importing_needs_no_torch() -> None:
+    code = "import sys, stages.model.statistics; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
