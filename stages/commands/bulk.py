@@ -91,7 +91,7 @@ def add_answers(
     target: Path,
     model: Predictor,
     options: Options,
-    shares: NDArray[np.float64] | None = None,
+    shares: NDArray[np.floating[Any]] | None = None,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> Counts:
     """Write a table with the columns of the answers to ``target``, which appears when it is whole.
