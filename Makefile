@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 HEADLINE := metrics/evaluate.json metrics/baseline.json
 METRICS := $(HEADLINE) metrics/ingest.json metrics/train/metrics.json metrics/export.json
 
-.PHONY: repro undo retrain metrics-diff experiments test test-fast test-versions check wheel fuzz clean
+.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check wheel fuzz clean
 
 # DVC removes a stage's outputs before the stage can refuse a typo in params.yaml: check it first.
 repro: .venv/installed
@@ -22,6 +22,10 @@ repro: .venv/installed
 	@echo "Plots:      $(BIN)/dvc plots show, then open dvc_plots/index.html"
 	@echo "Ask it:     $(BIN)/onoma predict Müller Иванов 佐藤"
 	@echo "Change it:  $(BIN)/dvc exp run -S train.epochs=3, make metrics-diff; make undo goes back"
+
+# The pipeline in a clean clone: are its results those that are committed, byte for byte?
+verify: .venv/installed
+	onoma verify
 
 # Back to the last commit's params.yaml and results; code stays as it is.
 undo: .venv/installed

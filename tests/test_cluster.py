@@ -1,19 +1,18 @@
 """Ingest and index on a Dask cluster of real processes: the bytes of one machine, or one line."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import LocalCluster
 
 from stages import index, ingest
 from stages.corpus import sources
 from tests.benchmarks import big_corpus
+from tests.clusters import kill_workers, two_workers
 from tests.conftest import ROOT, run, set_params
 
 ROWS = 40_000
@@ -48,42 +47,8 @@ def results(project: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """A scheduler, and two workers that are processes of their own."""
-    # LocalCluster closes a worker that it lost so long ago, even if it is back and lost again.
-    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
-    with (
-        patience,
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as cluster,
-    ):
+    with two_workers() as cluster:
         yield cluster
-
-
-@pytest.fixture
-def kill_workers(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Kill a worker after the 3rd and after the 6th result of each stage; the list tells whom."""
-    killed: list[int] = []
-
-    def kill_one() -> None:
-        with Client(cluster.scheduler_address, set_as_default=False) as client:
-            pid = min(client.run(os.getpid).values())
-        os.kill(pid, signal.SIGKILL)
-        killed.append(pid)
-
-    for stage in (ingest, index):
-
-        class Killing(stage.Progress):
-            results = 0
-
-            def advance(self, items: int) -> None:
-                self.results += 1
-                if self.results in (3, 6):
-                    kill_one()
-                super().advance(items)
-
-        monkeypatch.setattr(stage, "Progress", Killing)
-    return killed
 
 
 @pytest.mark.slow
@@ -99,16 +64,13 @@ def test_a_cluster_changes_no_byte(project: Path, cluster: LocalCluster) -> None
 
 @pytest.mark.slow
 def test_workers_of_a_cluster_that_are_killed_change_no_byte(
-    project: Path,
-    cluster: LocalCluster,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    project: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest.main()
     index.main()
     here = results(project)
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-    killed = request.getfixturevalue("kill_workers")
+    killed = kill_workers(cluster, monkeypatch, ingest, index)
     ingest.main()
     assert len(killed) == 4  # two while train is read, two for test
     index.main()

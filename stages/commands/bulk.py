@@ -1,8 +1,11 @@
 """`onoma predict --input`: a table with a column of names -> the same table with answers."""
 
-import argparse
+import os
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,7 @@ from stages.core.errors import Interrupted, UserError, brief
 from stages.core.interrupt import StopRequest
 from stages.core.progress import Progress
 from stages.model.held_out import reweight
+from stages.serving.bundle import load
 from stages.serving.predictor import AMBIGUOUS, NO_REASON, REASONS, UNSURE, Predictor
 
 REMEMBERED, CELLS = 2**18, 2**23  # names whose answers are kept, and their probabilities, at most
@@ -20,56 +24,117 @@ DECIMALS = 4  # of a probability
 SEPARATOR = "|"  # of the countries of a set
 
 
-def predict_file(args: argparse.Namespace, model: Predictor) -> None:
-    """Write ``args.output``."""
-    target: Path = args.output
-    kind(target)
-    source = Source(args.input)
-    if target.exists() and target.samefile(source.path):
-        raise UserError(f"{target}: is also the input; choose another --output")
-    source.check_text(args.column)
+@dataclass(frozen=True)
+class Options:
+    """What is predicted: the options of the command of the same names."""
+
+    model: Path
+    column: str
+    full_names: bool
+    prefix: str
+    top: int
+    abstain: float
+
+
+@dataclass
+class Counts:
+    """Rows written, names computed, rows with an unusable name, rows of the input left out."""
+
+    rows: int = 0
+    computed: int = 0
+    unusable: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(add, astuple(self), astuple(other)))
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped:,} rows left out (too few or many fields)"
+        return (
+            f"{self.rows:,} rows, {self.computed:,} names computed, {self.unusable:,} rows with an "
+            f"unusable name and no answer{skipped if self.skipped else ''}"
+        )
+
+
+def predict_file(path: Path, target: Path, options: Options, adapt: bool = False) -> None:
+    """Write ``target``, a table as ``path`` is, with all processors.
+
+    Args:
+        path: the table.
+        target: the table with answers.
+        options: see `add_answers`.
+        adapt: reweight the answers by the shares of the countries in this table.
+    """
+    model, source = load(options.model, threads=os.cpu_count() or 1), Source(path)
+    source.check_text(options.column)
     shares = None
-    if args.reweight:
+    if adapt:
         from stages.commands.shares import read_populations
 
-        (population,) = read_populations(model, args.input, args.column, args.full_names).values()
+        populations = read_populations(model, path, options.column, options.full_names)
+        (population,) = populations.values()
         shares = population.estimate(model, None).shares
-    answer = Answerer(model, args.full_names)
-    layout = (args.top, args.abstain, args.prefix, shares)
-    schema = source.schema
+    with StopRequest() as stop, Progress("predict", source.rows, "rows") as progress:
+
+        def advance(rows: int) -> None:
+            progress.advance(rows)
+            if stop.reason:
+                raise Interrupted(f"stopped by {stop.reason}; {target} is unchanged")
+
+        counts = add_answers(source, target, model, options, shares, advance)
+    print(f"predict: {counts}; wrote {target}")
+    print(f"model {model.model_hash}, population: {model.population}")
+
+
+def add_answers(
+    source: Source,
+    target: Path,
+    model: Predictor,
+    options: Options,
+    shares: NDArray[np.floating[Any]] | None = None,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> Counts:
+    """Write a table with the columns of the answers to ``target``, which appears when it is whole.
+
+    Args:
+        source: the table.
+        target: .csv, .csv.gz or .parquet.
+        model: answers.
+        options: the column of names, and which columns are added.
+        shares: (countries,) reweight the answers by these.
+        advance: called with the number of rows just written.
+
+    Raises:
+        UserError: the input cannot be read or is the output, or the columns do not fit.
+    """
+    kind(target)
+    if target.exists() and target.samefile(source.path):
+        raise UserError(f"{target}: is also the input; choose another --output")
+    source.check_text(options.column)
+    answer = Answerer(model, options.full_names)
+    layout = (options.top, options.abstain, options.prefix, shares)
+    schema, counts = source.schema, Counts()
     for name, values in answer.columns(answer(pa.array([], pa.string())), *layout).items():
-        if name in schema.names:
+        if name in source.schema.names:
             raise UserError(
                 f"{source.path}: already has a column {brief(name, 60)!r}; "
                 "give a --prefix for the new columns"
             )
         schema = schema.append(pa.field(name, values.type))
-
-    rows = unusable = 0
-    with (
-        create(target, schema) as write,
-        Progress("predict", total=source.rows, unit="rows") as progress,
-        StopRequest() as stop,
-    ):
+    with create(target, schema) as write:
         for batch in source.batches():
-            places = answer(batch.column(args.column))
-            rows += len(places)
-            unusable += int(np.isnan(answer.probabilities[places, 0]).sum())
+            places = answer(batch.column(options.column))
+            counts.rows += len(places)
+            counts.unusable += int(np.isnan(answer.probabilities[places, 0]).sum())
             added = answer.columns(places, *layout)
             columns = [
                 column.cast(field.type)
                 for column, field in zip([*batch.columns, *added.values()], schema, strict=True)
             ]
             write(pa.record_batch(columns, schema=schema))
-            progress.advance(len(batch))
-            if stop.reason:
-                raise Interrupted(f"stopped by {stop.reason}; {target} is unchanged")
-    skipped = f", {source.skipped:,} rows left out (too few or many fields)"
-    print(
-        f"predict: {rows:,} rows, {answer.computed:,} names computed, {unusable:,} rows with an "
-        f"unusable name and no answer{skipped if source.skipped else ''}; wrote {target}\n"
-        f"model {model.model_hash}, population: {model.population}"
-    )
+            advance(len(batch))
+    counts.computed, counts.skipped = answer.computed, source.skipped
+    return counts
 
 
 class Answerer:

@@ -58,8 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})"
     )
     files = parser.add_argument_group("whole files")
-    files.add_argument("--input", type=Path, metavar="FILE", help=".csv, .csv.gz or .parquet")
-    files.add_argument("--output", type=Path, metavar="FILE", help="the same three")
+    files.add_argument(
+        "--input", type=Path, metavar="PATH", help=".csv, .csv.gz or .parquet, or a folder of these"
+    )
+    files.add_argument(
+        "--output", type=Path, metavar="PATH", help="the same three, or a folder: one file for each"
+    )
+    files.add_argument(
+        "--processes", type=number(int, 1, 1024), metavar="N", help="for a folder (all processors)"
+    )
+    files.add_argument(
+        "--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786"
+    )
     files.add_argument("--column", default="name", help="with the names (name)")
     files.add_argument("--prefix", default="", help="for the names of the new columns")
     files.add_argument(
@@ -77,9 +87,26 @@ def run(args: argparse.Namespace) -> int:
             args.wrong_usage("--input does not go with names or --json")
         if not (args.input and args.output):
             args.wrong_usage("--input and --output go together")
-        from stages.commands.bulk import predict_file
+        from stages.commands.bulk import Options, predict_file
+        from stages.commands.shards import predict_shards
 
-        predict_file(args, load(args.model, threads=os.cpu_count() or 1))
+        options = Options(
+            args.model.absolute(),
+            args.column,
+            args.full_names,
+            args.prefix,
+            args.top,
+            args.abstain,
+        )
+        if args.input.is_dir() or args.output.is_dir() or not args.output.suffix:
+            if args.reweight:
+                args.wrong_usage("--reweight needs one file as --input and as --output")
+            processes = args.processes or os.cpu_count() or 1
+            predict_shards(args.input, args.output, options, processes, args.cluster)
+        elif args.cluster or args.processes:
+            args.wrong_usage("--processes and --cluster need a folder as --output")
+        else:
+            predict_file(args.input, args.output, options, args.reweight)
         return 0
 
     if args.reweight:

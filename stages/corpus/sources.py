@@ -74,14 +74,11 @@ def blocks(source: str, params: IngestParams) -> Iterator[Block]:
         before = _state(file)
         try:
             with fsspec.open(file, "rb") as raw:
-                start = raw.read(4)
+                kind = raw.read(4)
                 raw.seek(0)
-                if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise UserError(f"{file}: is UTF-16; convert it to UTF-8 (iconv -f utf-16)")
-                if start == b"PK\x03\x04":
+                if kind == b"PK\x03\x04":
                     raise UserError(f"{file}: is an Excel workbook or a zip; save it as CSV")
-                read = _parquet if start == b"PAR1" else _csv
-                yield from read(file, raw, params)
+                yield from (_parquet if kind == b"PAR1" else _csv)(file, raw, params)
         except OSError as error:
             raise UserError(f"{file}: {error.strerror or brief(error, 200)}") from None
         if _state(file) != before:
@@ -132,12 +129,10 @@ def _cut(file: str, raw: BinaryIO, longest: int) -> Iterator[tuple[int, bytes]]:
             end = piece.rfind(b"\n") + 1
             if not end and len(rest) + len(piece) > longest:
                 raise too_long(file, line, longest)
-            if end:
-                yield line, rest + piece[:end]
-                line += (rest + piece[:end]).count(b"\n")
-                rest = piece[end:]
-            else:
-                rest += piece
+            lines, rest = (rest + piece[:end], piece[end:]) if end else (b"", rest + piece)
+            if lines:
+                yield line, lines
+                line += lines.count(b"\n")
         if rest:
             yield line, rest
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

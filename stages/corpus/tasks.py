@@ -45,20 +45,21 @@ class Tasks:
     cluster: str | None = None
 
     def map(
-        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT]
+        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], few: int = FEW
     ) -> Iterator[ResultT]:
         """``map(function, items)``, with at most one item waiting for each process.
 
-        This process does what is little. A cluster repeats the task of a worker that is lost: to
-        run it twice must do no harm. Function and items are pickled.
+        Up to ``few`` items are worked on in this process, but for a cluster. A cluster repeats the
+        task of a worker that is lost: to run it twice must do no harm. Function and items are
+        pickled.
 
         Raises:
             UserError: a process was killed, or the cluster is lost.
         """
         items, first = iter(items), []
         if not self.cluster:
-            first = list(islice(items, FEW + 1)) if self.processes > 1 else []
-            if len(first) <= FEW:
+            first = list(islice(items, few + 1)) if self.processes > 1 else []
+            if len(first) <= few:
                 yield from map(function, chain(first, items))
                 return
         running: deque[Any] = deque()

@@ -79,6 +79,7 @@ TWO = [("Rossi", "Italy"), ("Müller", "Germany")]
         ('"de ""Vries""",Netherlands\n', [('de "Vries"', "Netherlands")]),
         ('"Smith, Jr",England\n', [("Smith, Jr", "England")]),
         ("O'Neil,Ireland\n", [("O'Neil", "Ireland")]),
+        ("Ro\ufffdssi,Italy\nMüller,Germany\n", [("Ro\ufffdssi", "Italy"), TWO[1]]),
         ("=cmd(),Chad\n@x,+y\n", [("=Cmd()", "Chad"), ("@X", "+y")]),  # text, never run
     ],
 )
@@ -109,6 +110,9 @@ def test_the_header_is_what_params_say(
         (b"Rossi,It\xc3", "not UTF-8"),
         (b'"M\xfcller ""x""",Germany', "not UTF-8"),
         (b"Ro\0ssi,Italy", "control character in name"),
+        (b"\x1b,Italy", "control character in name"),
+        (b"\x85,Italy", "not UTF-8"),
+        (b"\xc2\x85,Italy", "control character in name"),
         (b"Rossi,It\x1baly", "control character in country"),
         ("Ro\u2028ssi,Italy".encode(), "control character in name"),
         (b"x" * 101 + b",Italy", "name longer than 100 characters"),
