@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 HEADLINE := metrics/evaluate.json metrics/baseline.json
 METRICS := $(HEADLINE) metrics/ingest.json metrics/train/metrics.json metrics/export.json
 
-.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check wheel fuzz clean
+.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check notebook wheel fuzz clean
 
 # DVC removes a stage's outputs before the stage can refuse a typo in params.yaml: check it first.
 repro: .venv/installed
@@ -75,6 +75,10 @@ check: .venv/installed-dev
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
+
+# Run docs/first-steps.ipynb and keep its outputs, without times.
+notebook: .venv/installed-dev
+	python -m tests.test_first_steps
 
 # The package: dist/onoma-VERSION-py3-none-any.whl.
 wheel: .venv/installed
