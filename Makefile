@@ -1,25 +1,51 @@
 # Everything a newcomer needs: `make repro` (the pipeline) and `make test` (all checks).
 PYTHON ?= python3
+# Versions to install; CI also runs the fast tests with constraints-lowest.txt.
+CONSTRAINTS ?= constraints.txt
+# What `make metrics-diff` compares with.
+BASE ?= HEAD
 BIN := .venv/bin
 # Threads that wait do not spin: on a shared machine they would starve those that work.
 export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+HEADLINE := metrics/evaluate.json metrics/baseline.json
+METRICS := $(HEADLINE) metrics/ingest.json metrics/train/metrics.json metrics/export.json
 
-.PHONY: repro test test-fast check fuzz clean retrain metrics-diff
+.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check wheel fuzz clean
 
+# DVC removes a stage's outputs before the stage can refuse a typo in params.yaml: check it first.
 repro: .venv/installed
+	python -m stages.core.params
 	dvc repro
-	dvc metrics show metrics/evaluate.json metrics/baseline.json
+	@echo
+	dvc metrics diff --all --targets $(HEADLINE)
+	@echo "Plots:      $(BIN)/dvc plots show, then open dvc_plots/index.html"
+	@echo "Ask it:     $(BIN)/onoma predict Müller Иванов 佐藤"
+	@echo "Change it:  $(BIN)/dvc exp run -S train.epochs=3, make metrics-diff; make undo goes back"
+
+# The pipeline in a clean clone: are its results those that are committed, byte for byte?
+verify: .venv/installed
+	onoma verify
+
+# Back to the last commit's params.yaml and results; code stays as it is.
+undo: .venv/installed
+	git checkout HEAD -- params.yaml dvc.lock metrics
+	@dvc checkout || { echo "undo: not in this clone's cache: make them again by \`dvc repro\`," \
+		"or fetch them by \`dvc pull\` if there is a remote"; exit 1; }
 
 # One nightly retraining, as a scheduler runs it (docs/retraining.md).
 retrain: .venv/installed-dev
 	onoma retrain --push
 
-# What the metrics have become since BASE, as Markdown.
-BASE ?= HEAD
+# What the metrics have become since BASE, as Markdown; ALL=1 adds each epoch.
 metrics-diff: .venv/installed
 	mkdir -p .onoma
-	dvc metrics diff --md $(BASE) | tee .onoma/metrics.md
+	dvc metrics diff --md $(BASE) $(if $(ALL),,--targets $(METRICS)) | tee .onoma/metrics.md
+
+# The experiments since the last commit, without the columns of single epochs.
+experiments: .venv/installed
+	dvc exp show --only-changed --no-pager --precision 4 \
+		--drop '^(Created|uncalibrated.*|(train|test|validation)[._].*|step|probability.*|stages/.*|data/.*)$$'
 
 # Two at a time: most tests wait for processes of one thread.
 test: check
@@ -28,26 +54,35 @@ test: check
 test-fast: check
 	pytest -m "not slow"
 
+# The fast tests alone: the tools of `check` are pinned, and judge code by the pinned versions.
+test-versions: .venv/installed-dev
+	pytest -m "not slow"
+
 check: .venv/installed-dev
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 	actionlint
+	zizmor --offline --quiet .github
 
 # -e: the stages are run from the checkout, and `onoma` with them.
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[pipeline]'
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
+
+# The package: dist/onoma-VERSION-py3-none-any.whl.
+wheel: .venv/installed
+	pip wheel --quiet --no-deps --wheel-dir dist .
 
 # A long search for inputs that break the readers; tests/fuzz runs a short one.
 fuzz: .venv/installed-dev
 	python -m tests.fuzz 200000
 
 clean:
-	rm -rf .venv .checkpoints
+	rm -rf .venv .checkpoints build dist dvc_plots

@@ -98,4 +98,11 @@ def test_nothing_switches_the_run_cache_off() -> None:
     for stage in STAGES.values():
         assert "always_changed" not in stage
         for out in stage.get("outs", []):
-            assert isinstance(out, str), f"{out}: persist or cache: false"
+            if isinstance(out, dict):  # small and committed: declared here, not under plots
+                ((path, options),) = out.items()
+                assert path.startswith("metrics/"), f"{path}: persist or cache: false"
+                assert options == {"cache": False}, path
+
+
+def test_the_files_of_plots_are_under_no_stage_s_plots_where_they_would_be_drawn_twice() -> None:
+    assert not any("plots" in stage for stage in STAGES.values())

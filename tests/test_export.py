@@ -112,7 +112,7 @@ def test_bounds_are_powers_of_ten() -> None:
 
 def test_artifacts_in_dvc_yaml_are_what_stages_write() -> None:
     config = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))
-    outs = {out for stage in config["stages"].values() for out in stage.get("outs", [])}
+    outs = [out for stage in config["stages"].values() for out in stage.get("outs", [])]
     models = config["artifacts"].values()
     assert {model["path"] for model in models} == {"data/model", "data/onnx"} <= outs
     assert all(model["type"] == "model" and model["desc"] and model["labels"] for model in models)

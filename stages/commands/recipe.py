@@ -65,6 +65,9 @@ def apply(text: str, values: dict[str, dict[str, Any]]) -> str:
     """The YAML ``text`` with other values; comments and order stay."""
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 2**16
+    yaml.representer.add_representer(
+        type(None), lambda it, _: it.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     document = yaml.load(text)
     for block, changes in values.items():
         for key, value in changes.items():

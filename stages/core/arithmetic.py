@@ -9,8 +9,6 @@ import os
 import sys
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 PORTABLE = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
     "MKL_CBWR": "COMPATIBLE",  # the only mode that MKL documents as equal on all makers' processors
@@ -27,6 +25,8 @@ def pin(params: Path) -> None:
     Raises:
         RuntimeError: a library that reads the environment is loaded already.
     """
+    from ruamel.yaml import YAML  # here: `import onoma` pins nothing
+
     try:
         values = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
         native = values["train"]["arithmetic"] == "native"

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 
 class UserError(Exception):
     """An error of the input, the parameters or the machine; names the cause and the remedy."""
@@ -35,6 +33,8 @@ def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
         lock: a file that one process holds at a time; a second one fails at once. The operating
             system releases it when the process ends, however it ends.
     """
+    from filelock import FileLock, Timeout  # here: `import onoma` takes no lock
+
     try:
         with FileLock(lock, blocking=False) if lock else nullcontext():
             return main() or 0

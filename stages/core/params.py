@@ -4,6 +4,7 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 """
 
 import reprlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.errors import UserError, brief
+from stages.core.errors import UserError, brief, exit_code
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -233,3 +234,12 @@ def _yaml(path: Path) -> Any:
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # The last four are the parser's own slips on odd scalars such as `!!int ""`.
         raise UserError(f"{path}: not valid YAML: {brief(error, 200)}") from None
+
+
+def main() -> None:
+    """Check params.yaml: DVC removes the outputs of a stage before the stage reads it."""
+    Params.load(Path("params.yaml"))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

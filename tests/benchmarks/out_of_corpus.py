@@ -36,13 +36,12 @@ KEYBOARD = """asdfgh qwerty zxcvbn qwertyuiop asdfghjkl sdfghj dfghjk fghjkl wer
 tyuiop xcvbnm asdf jkl qazwsx wsxedc edcrfv rfvtgb tgbyhn yhnujm qweasd asdqwe zxcasd lkjhgf"""
 SCRIPTS = {
     "Hebrew": "he_IL",
-    "Armenian": "hy_AM",
-    "Georgian": "ka_GE",
     "Thai": "th_TH",
     "Devanagari": "hi_IN",
     "Bengali": "bn_BD",
     "Tamil": "ta_IN",
     "Odia": "or_IN",
+    "Sinhala": "si_LK",
 }
 
 
