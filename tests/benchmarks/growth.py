@@ -1,7 +1,7 @@
 """How seconds and memory grow with the corpus, per stage, compared with a bare pandas.read_csv.
 
     python tests/benchmarks/growth.py --sizes 1 5 20 --rounds 3 --json growth.json
-    python tests/benchmarks/growth.py --rounds 3 --base ../base --plot docs/growth.png
+    python tests/benchmarks/growth.py --rounds 3 --base ../base --plot growth.png
     python tests/benchmarks/growth.py --sizes 1 5 --stages ingest index train evaluate predict
 
 Sizes are millions of rows of tests/benchmarks/big_corpus.py, which stay in --folder. Each stage is

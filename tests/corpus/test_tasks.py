@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from stages.core.errors import UserError
 from stages.corpus.tasks import FEW, Tasks, start_tasks
+from tests.clusters import two_workers
 from tests.conftest import ROOT
 
 
@@ -95,3 +97,36 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     parent.stdout.close()
     assert parent.wait(timeout=20)
     assert not psutil.wait_procs(family, timeout=20)[1]
+
+
+@pytest.mark.slow
+def test_a_cluster_keeps_order_and_errors_and_takes_items_only_as_they_are_worked_on() -> None:
+    taken = []
+    with two_workers() as cluster, start_tasks(1, cluster.scheduler_address, ROOT) as tasks:
+        assert [*tasks.map(square, range(20))] == [n * n for n in range(20)]
+        next(tasks.map(square, (taken.append(n) or n for n in range(1000))))
+        assert len(taken) < 10
+        with pytest.raises(UserError, match=r"^names\.csv: line 5 is odd$"):
+            list(tasks.map(refuse, range(1000)))
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_every_worker_is_told_in_one_line() -> None:
+    with two_workers() as cluster, start_tasks(1, cluster.scheduler_address, ROOT) as tasks:
+        with pytest.raises(UserError, match=r"^tcp://.*workers") as caught:
+            list(tasks.map(die, range(4, 7)))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_is_told_in_one_line() -> None:
+    with (
+        LocalCluster(n_workers=1, dashboard_address=":0") as cluster,
+        start_tasks(1, cluster.scheduler_address, ROOT) as tasks,
+    ):
+        results = tasks.map(square, range(10**6))
+        next(results)
+        cluster.close()
+        with pytest.raises(UserError, match=r"^tcp://.* is lost; run again") as caught:
+            list(results)
+    assert "\n" not in str(caught.value)
