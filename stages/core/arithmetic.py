@@ -11,7 +11,9 @@ from pathlib import Path
 
 PORTABLE = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
-    "MKL_CBWR": "COMPATIBLE",  # the only mode that MKL documents as equal on all makers' processors
+    # COMPATIBLE is the mode that MKL documents as equal on all makers' processors, but it makes a
+    # training step 1.6 times as long (docs/performance.md).
+    "MKL_CBWR": "AVX2,STRICT",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",  # in NumPy and SciPy
     "OPENBLAS_NUM_THREADS": "1",  # how a product is divided among threads changes its last digits
