@@ -52,7 +52,12 @@ def allocate(folder: Path, names: int, codes: int, code_type: type[Any]) -> None
     sizes = {"codes": codes, "offsets": names + 1, "labels": names, "seen": names}
     types = {"codes": code_type, "offsets": np.int64, "labels": LABEL, "seen": np.bool_}
     for array, size in sizes.items():
-        open_memmap(folder / f"{array}.npy", "w+", types[array], (size,))
+        path = folder / f"{array}.npy"
+        try:
+            open_memmap(path, "w+", types[array], (size,))
+        except OSError as error:
+            error.filename = str(path)  # NumPy names no file when the disk is full
+            raise
 
 
 def write_slice(folder: Path, slices: Mapping[str, tuple[int, NDArray[Any]]]) -> None:

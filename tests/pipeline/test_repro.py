@@ -46,7 +46,9 @@ def test_the_metrics_have_every_promised_key(built: Path) -> None:
     assert all(isinstance(evaluation[name], float) for name in scalars)
     assert 0.5 < evaluation["people_accuracy"] <= evaluation["people_top3"] == 1.0
     for country in read(built / "metrics/countries.json").values():
-        assert country.keys() == {"precision", "recall", "f1", "support"}
+        assert country.keys() == {
+            *("precision", "recall", "f1", "support", "confidence", "coverage")
+        }
     assert read(built / "metrics/baseline.json").keys() == {"accuracy", "macro_f1"}
     epochs = read(built / "metrics/epochs.json")
     assert epochs.keys() == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
@@ -174,7 +176,7 @@ def test_a_missing_file_is_named(project: Path) -> None:
     set_params(project, ingest__train="data/raw/nowhere.csv.gz")
     done = run(project, "python", "-m", "stages.ingest")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "data/raw/nowhere.csv.gz: no such CSV file" in done.stderr
+    assert "data/raw/nowhere.csv.gz: no such CSV or Parquet" in done.stderr
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the reference corpus is not here")

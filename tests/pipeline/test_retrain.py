@@ -279,8 +279,6 @@ def test_without_thresholds_nothing_is_blessed(project: Path) -> None:
 
 
 def test_other_last_digits_are_not_mistaken_for_another_model(project: Path) -> None:
-    set_params(project, gate__floor_coverage=0.0)
-    git(project, "commit", "--quiet", "--all", "--message=no floor")
     assert retrain(project).returncode == 0
     (first,) = champions(project)
     set_params(project, train__arithmetic="native")

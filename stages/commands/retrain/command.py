@@ -25,6 +25,7 @@ from ruamel.yaml import YAML
 from stages.commands.retrain.checkout import BRANCH, HOME, Checkout, git
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
+from stages.core.params import Params
 
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"
@@ -70,6 +71,7 @@ class Champion:
 def retrain(checkout: Checkout, push: bool) -> int:
     """Retrain once."""
     checkout.prepare()
+    Params.load(checkout.folder / "params.yaml")  # before DVC removes outputs of the stages
     champion = find_champion(checkout)
     refresh_imports(checkout)
 
@@ -195,7 +197,6 @@ def gate(checkout: Checkout, old: Path | None) -> dict[str, Any]:
     import pandas as pd
 
     from stages.commands.retrain.gate import Answers, judge
-    from stages.core.params import Params
 
     test = checkout.folder / TEST
 
