@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from stages.commands.retrain.checkout import BRANCH, HOME, Checkout, git
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
-from stages.core.params import Params
+from stages.core.params import GateParams, Params
 
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"
@@ -71,7 +71,8 @@ class Champion:
 def retrain(checkout: Checkout, push: bool) -> int:
     """Retrain once."""
     checkout.prepare()
-    Params.load(checkout.folder / "params.yaml")  # before DVC removes outputs of the stages
+    # Checked before DVC removes outputs of the stages.
+    params = Params.load(checkout.folder / "params.yaml")
     champion = find_champion(checkout)
     refresh_imports(checkout)
 
@@ -99,7 +100,7 @@ def retrain(checkout: Checkout, push: bool) -> int:
             print(f"retrain: nothing to do: the model is that of {champion.version}")
             return 0
         with champion_files(checkout, champion) as old:
-            verdict = gate(checkout, old)
+            verdict = gate(checkout, old, params.gate)
             apart = verdict.get("champion", {}).get("probability_difference", 1.0)
             if champion and apart < SAME_ANSWERS:
                 print(
@@ -191,7 +192,7 @@ def champion_files(checkout: Checkout, champion: Champion | None) -> Iterator[Pa
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def gate(checkout: Checkout, old: Path | None) -> dict[str, Any]:
+def gate(checkout: Checkout, old: Path | None, params: GateParams) -> dict[str, Any]:
     """Compare the new model with the champion on today's test rows; write the verdict."""
     import numpy as np
     import pandas as pd
@@ -210,7 +211,6 @@ def gate(checkout: Checkout, old: Path | None) -> dict[str, Any]:
         finally:
             out.unlink(missing_ok=True)
 
-    params = Params.load(checkout.folder / "params.yaml").gate
     labels = pd.read_parquet(test, columns=["country"])["country"].tolist()
     baseline = json.loads(checkout.read("metrics/baseline.json"))
     challenger = answers(checkout.folder)
