@@ -1,33 +1,40 @@
 """The HTTP API described at /openapi.json, POST /predict and /explain, and a page that uses it.
 
 Requests are limited in size and validated before the model sees them; an invalid one gets a
-status of 4xx and the reasons.
+status of 4xx and the reasons. `Guard` refuses requests that a page of another site may have sent.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stages.commands.predict import as_json
+from stages.commands.serve import host_name
 from stages.commands.shares import Population, summary
-from stages.core.errors import UserError
+from stages.core.errors import UserError, brief
 from stages.corpus.normalize import Rejected
 from stages.serving.predictor import REASONS, UNSURE, Predictor
 
 MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256  # of /predict
 MAX_POPULATION = 5000  # names of /shares
-# The page may run its own script and ask this server; nothing is loaded from elsewhere.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:"
-)
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+SECURITY_HEADERS = {
+    # The page may run its own script and ask this server; nothing is loaded from elsewhere.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+}
 
 Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
 
@@ -125,6 +132,13 @@ class ExplainResponse(Body):
     characters: list[Character]
 
 
+class Health(Body):
+    """That the server answers, and by which model."""
+
+    status: Literal["ok"] = "ok"
+    model: str
+
+
 class Fault(Body):
     """What is wrong, and where."""
 
@@ -141,13 +155,65 @@ class Faults(Body):
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body cannot be parsed"},
+    403: {"description": "A page of another site sent the request"},
     413: {"description": f"The body is larger than {MAX_BODY_BYTES} bytes"},
+    421: {"description": "The header Host names another server"},
     422: {"model": Faults, "description": "The body does not match the schema"},
 }
 
 
-def create_app(model: Predictor) -> FastAPI:
-    """The application around a model."""
+class Guard:
+    """Adds security headers to every response; refuses ambiguous requests and those of other sites.
+
+    By DNS rebinding, a page of another site can reach this server under its own hostname, so Host
+    has to be one of ``hosts``. A request of another site's page has that site as its Origin.
+
+    Args:
+        app: the application.
+        hosts: hostnames and addresses without ports, IPv6 in brackets. ``*`` allows all;
+            ``0.0.0.0`` and ``[::]`` allow all addresses, which cannot be rebound.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]):
+        self.app = app
+        self.hosts = set(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request or pass it on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        app = self._refusal(Headers(scope=scope)) or self.app
+        await app(scope, receive, send_with_headers)
+
+    def _refusal(self, headers: Headers) -> Response | None:
+        """The response to a request that is refused, else None."""
+        if "content-length" in headers and "transfer-encoding" in headers:  # request smuggling
+            why = "both Content-Length and Transfer-Encoding"
+            return JSONResponse({"detail": why}, 400, {"Connection": "close"})
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._allows(host):
+            why = f"this server does not answer for {brief(host)!r}; allow it by --allow-host"
+            return JSONResponse({"detail": why}, 421)
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            return JSONResponse({"detail": f"{brief(origin)!r} is another site"}, 403)
+        return None
+
+    def _allows(self, host: str) -> bool:
+        try:
+            name = host_name(host)
+            if {"*", name} & self.hosts:
+                return True
+            return bool({"0.0.0.0", "[::]"} & self.hosts and ip_address(name.strip("[]")))
+        except ValueError:
+            return False
+
+
+def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
+    """The application around a model, which answers for these hosts only (see `Guard`)."""
     app = FastAPI(
         title="onoma",
         description="Which country does a surname come from? A surname is not a nationality.",
@@ -163,8 +229,13 @@ def create_app(model: Predictor) -> FastAPI:
         return refusal([(fault["loc"], fault["msg"], fault["type"]) for fault in error.errors()])
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def index() -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+    async def index() -> Response:  # async, as /healthz: not queued behind computations
+        return HTMLResponse(page)
+
+    @app.get("/healthz", response_model=Health)
+    async def healthz() -> Any:
+        """Whether the server answers."""
+        return {"model": model.model_hash}
 
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
     def predict(asked: PredictRequest) -> Any:
@@ -208,7 +279,7 @@ def create_app(model: Predictor) -> FastAPI:
         return {"name": name, "country": country, "characters": characters}
 
     model.predict(["Abe"])  # the first call is the slowest: no user should wait for it
-    return app
+    return Guard(app, hosts)
 
 
 def refusal(faults: Sequence[tuple[Sequence[str | int], str, str]]) -> Response:
