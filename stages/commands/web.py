@@ -5,12 +5,13 @@ status of 4xx and the reasons. `Guard` refuses requests that a page of another s
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Request
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +28,8 @@ from stages.serving.predictor import REASONS, UNSURE, Predictor
 MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256  # of /predict
 MAX_POPULATION = 5000  # names of /shares
+MANY = 16  # requests with more names are computed one at a time, so that others need not wait
+MAX_QUEUE = 16  # requests with many names that wait for their turn
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 SECURITY_HEADERS = {
     # The page may run its own script and ask this server; nothing is loaded from elsewhere.
@@ -132,13 +135,6 @@ class ExplainResponse(Body):
     characters: list[Character]
 
 
-class Health(Body):
-    """That the server answers, and by which model."""
-
-    status: Literal["ok"] = "ok"
-    model: str
-
-
 class Fault(Body):
     """What is wrong, and where."""
 
@@ -159,6 +155,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"description": f"The body is larger than {MAX_BODY_BYTES} bytes"},
     421: {"description": "The header Host names another server"},
     422: {"model": Faults, "description": "The body does not match the schema"},
+    503: {"description": "Too many requests with many names are waiting"},
 }
 
 
@@ -205,9 +202,11 @@ class Guard:
     def _allows(self, host: str) -> bool:
         try:
             name = host_name(host)
-            if {"*", name} & self.hosts:
-                return True
-            return bool({"0.0.0.0", "[::]"} & self.hosts and ip_address(name.strip("[]")))
+            return (
+                not self.hosts.isdisjoint({"*", name})
+                or not self.hosts.isdisjoint({"0.0.0.0", "[::]"})
+                and bool(ip_address(name.strip("[]")))
+            )
         except ValueError:
             return False
 
@@ -232,38 +231,50 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     async def index() -> Response:  # async, as /healthz: not queued behind computations
         return HTMLResponse(page)
 
-    @app.get("/healthz", response_model=Health)
-    async def healthz() -> Any:
-        """Whether the server answers."""
-        return {"model": model.model_hash}
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Say that the server answers, and by which model."""
+        return {"status": "ok", "model": model.model_hash}
+
+    about = {"model": model.model_hash, "population": model.population}
+    limiter = CapacityLimiter(1)  # of requests with many names
+
+    async def in_turn(names: Sequence[str], compute: Callable[[], Any]) -> Any:
+        many = len(names) > MANY
+        if many and limiter.statistics().tasks_waiting >= MAX_QUEUE:
+            raise HTTPException(503, "busy; try again later, or with fewer names")
+        return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
-    def predict(asked: PredictRequest) -> Any:
+    async def predict(asked: PredictRequest) -> Any:
         """Predict the country of each name."""
-        answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
-        faults = [
-            (("body", "names", row), str(answer), "unusable_name")
-            for row, answer in enumerate(answers)
-            if isinstance(answer, Rejected)
-        ]
-        if faults:
-            return refusal(faults)
-        return {
-            "model": model.model_hash,
-            "population": model.population,
-            "predictions": list(map(as_json, asked.names, answers)),
-        }
+
+        def compute() -> Any:
+            answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
+            faults = [
+                (("body", "names", row), str(answer), "unusable_name")
+                for row, answer in enumerate(answers)
+                if isinstance(answer, Rejected)
+            ]
+            if faults:
+                return refusal(faults)
+            return {**about, "predictions": list(map(as_json, asked.names, answers))}
+
+        return await in_turn(asked.names, compute)
 
     @app.post("/shares", responses=REFUSALS, response_model=SharesResponse)
-    def shares(asked: SharesRequest) -> Any:
+    async def shares(asked: SharesRequest) -> Any:
         """Estimate the shares of the countries in a population."""
-        people = Population(len(model.countries), seed=1)
-        people.add(*model.ask(asked.names, asked.full_names)[:2])
-        about = {"model": model.model_hash, "population": model.population}
-        try:
-            return {**about, **summary(model, people, None)}
-        except UserError as error:
-            return refusal([(("body",), str(error), "no_held_out_rows")])
+
+        def compute() -> Any:
+            people = Population(len(model.countries), seed=1)
+            people.add(*model.ask(asked.names, asked.full_names)[:2])
+            try:
+                return {**about, **summary(model, people, None)}
+            except UserError as error:
+                return refusal([(("body",), str(error), "no_held_out_rows")])
+
+        return await in_turn(asked.names, compute)
 
     @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
     def explain(asked: ExplainRequest) -> Any:
