@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from stages.commands.web import SECURITY_HEADERS
+from stages.commands.guard import SECURITY_HEADERS
 
 MAX_CONNECTIONS = 1024
 RESERVED = 128  # file descriptors for files and for connections that are not yet counted

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> None:
     """Serve until interrupted."""
     try:
         from stages.commands.connections import BACKLOG, Server
-        from stages.commands.web import LOOPBACK, create_app
+        from stages.commands.guard import LOOPBACK
+        from stages.commands.web import create_app
     except ImportError as error:
         raise UserError(f"{error}; install the packages: pip install 'onoma[serve]'") from None
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET

@@ -1,27 +1,25 @@
 """The HTTP API described at /openapi.json, POST /predict and /explain, and a page that uses it.
 
 Requests are limited in size and validated before the model sees them; an invalid one gets a
-status of 4xx and the reasons. `Guard` refuses requests that a page of another site may have sent.
+status of 4xx and the reasons.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from stages.commands.guard import LOOPBACK, Guard
 from stages.commands.predict import as_json
-from stages.commands.serve import host_name
 from stages.commands.shares import Population, summary
-from stages.core.errors import UserError, brief
+from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.serving.predictor import REASONS, UNSURE, Predictor
 
@@ -29,15 +27,7 @@ MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256  # of /predict
 MAX_POPULATION = 5000  # names of /shares
 MANY = 16  # requests with more names are computed one at a time, so that others need not wait
-MAX_QUEUE = 16  # requests with many names that wait for their turn
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-SECURITY_HEADERS = {
-    # The page may run its own script and ask this server; nothing is loaded from elsewhere.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-}
+MAX_QUEUE = 16  # requests with many names that are computed or wait
 
 Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
 
@@ -159,58 +149,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Guard:
-    """Adds security headers to every response; refuses ambiguous requests and those of other sites.
-
-    By DNS rebinding, a page of another site can reach this server under its own hostname, so Host
-    has to be one of ``hosts``. A request of another site's page has that site as its Origin.
-
-    Args:
-        app: the application.
-        hosts: hostnames and addresses without ports, IPv6 in brackets. ``*`` allows all;
-            ``0.0.0.0`` and ``[::]`` allow all addresses, which cannot be rebound.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]):
-        self.app = app
-        self.hosts = set(hosts)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request or pass it on."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
-            await send(message)
-
-        app = self._refusal(Headers(scope=scope)) or self.app
-        await app(scope, receive, send_with_headers)
-
-    def _refusal(self, headers: Headers) -> Response | None:
-        """The response to a request that is refused, else None."""
-        if "content-length" in headers and "transfer-encoding" in headers:  # request smuggling
-            why = "both Content-Length and Transfer-Encoding"
-            return JSONResponse({"detail": why}, 400, {"Connection": "close"})
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._allows(host):
-            why = f"this server does not answer for {brief(host)!r}; allow it by --allow-host"
-            return JSONResponse({"detail": why}, 421)
-        if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            return JSONResponse({"detail": f"{brief(origin)!r} is another site"}, 403)
-        return None
-
-    def _allows(self, host: str) -> bool:
-        try:
-            name = host_name(host)
-            return (
-                not self.hosts.isdisjoint({"*", name})
-                or not self.hosts.isdisjoint({"0.0.0.0", "[::]"})
-                and bool(ip_address(name.strip("[]")))
-            )
-        except ValueError:
-            return False
-
-
 def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     """The application around a model, which answers for these hosts only (see `Guard`)."""
     app = FastAPI(
@@ -240,8 +178,8 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     limiter = CapacityLimiter(1)  # of requests with many names
 
     async def in_turn(names: Sequence[str], compute: Callable[[], Any]) -> Any:
-        many = len(names) > MANY
-        if many and limiter.statistics().tasks_waiting >= MAX_QUEUE:
+        many, queue = len(names) > MANY, limiter.statistics()
+        if many and queue.borrowed_tokens + queue.tasks_waiting >= MAX_QUEUE:
             raise HTTPException(503, "busy; try again later, or with fewer names")
         return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
