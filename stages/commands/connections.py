@@ -24,7 +24,7 @@ from stages.commands.guard import SECURITY_HEADERS
 MAX_CONNECTIONS = 1024
 RESERVED = 128  # file descriptors for files and for connections that are not yet counted
 ACCEPTED_AT_ONCE = 16  # in one turn of the event loop; they count a few turns later
-DROPPED_AT_ONCE = 50  # clients disconnected in a row, while others wait
+DROPPED_AT_ONCE = 10  # late clients disconnected in a row, ten times a second, while others wait
 BACKLOG = 2048  # connections that the kernel queues
 DEADLINE = 10  # seconds that a client has to send a request, and to read the answer
 STOP = 4  # seconds that requests are still answered after a signal to stop
