@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
@@ -177,17 +177,17 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     about = {"model": model.model_hash, "population": model.population}
     limiter = CapacityLimiter(1)  # of requests with many names
 
-    async def in_turn(names: Sequence[str], compute: Callable[[], Any]) -> Any:
+    async def in_turn(names: Sequence[str], compute: Callable[[], Response]) -> Response:
         many, queue = len(names) > MANY, limiter.statistics()
         if many and queue.borrowed_tokens + queue.tasks_waiting >= MAX_QUEUE:
             raise HTTPException(503, "busy; try again later, or with fewer names")
         return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
-    async def predict(asked: PredictRequest) -> Any:
+    async def predict(asked: PredictRequest) -> Response:
         """Predict the country of each name."""
 
-        def compute() -> Any:
+        def compute() -> Response:
             answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
             faults = [
                 (("body", "names", row), str(answer), "unusable_name")
@@ -196,19 +196,19 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
             ]
             if faults:
                 return refusal(faults)
-            return {**about, "predictions": list(map(as_json, asked.names, answers))}
+            return JSONResponse({**about, "predictions": list(map(as_json, asked.names, answers))})
 
         return await in_turn(asked.names, compute)
 
     @app.post("/shares", responses=REFUSALS, response_model=SharesResponse)
-    async def shares(asked: SharesRequest) -> Any:
+    async def shares(asked: SharesRequest) -> Response:
         """Estimate the shares of the countries in a population."""
 
-        def compute() -> Any:
+        def compute() -> Response:
             people = Population(len(model.countries), seed=1)
             people.add(*model.ask(asked.names, asked.full_names)[:2])
             try:
-                return {**about, **summary(model, people, None)}
+                return JSONResponse({**about, **summary(model, people, None)})
             except UserError as error:
                 return refusal([(("body",), str(error), "no_held_out_rows")])
 
