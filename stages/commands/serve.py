@@ -39,15 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve until interrupted."""
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    host = f"[{args.host}]" if ":" in args.host else args.host
     try:
         from stages.commands.connections import BACKLOG, Server
         from stages.commands.guard import LOOPBACK
         from stages.commands.web import create_app
+
+        app = create_app(load(args.model), [*LOOPBACK, host.lower(), *args.allow_host])
     except ImportError as error:
-        raise UserError(f"{error}; install the packages: pip install 'onoma[serve]'") from None
-    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
-    host = f"[{args.host}]" if ":" in args.host else args.host
-    app = create_app(load(args.model), [*LOOPBACK, host.lower(), *args.allow_host])
+        extras = "pipeline,serve" if error.name == "torch" else "serve"
+        raise UserError(f"{error}; install the packages: pip install 'onoma[{extras}]'") from None
     try:
         listener = socket.create_server((args.host, args.port), family=family, backlog=BACKLOG)
     except OSError as error:
