@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from stages.commands.guard import SECURITY_HEADERS
+from stages.core.errors import UserError
 
 MAX_CONNECTIONS = 1024
 RESERVED = 128  # file descriptors for files and for connections that are not yet counted
@@ -42,7 +43,9 @@ class State(ServerState):
     def __init__(self) -> None:
         super().__init__()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.capacity = min(MAX_CONNECTIONS, max(files - RESERVED, files // 2))
+        if files < 2 * RESERVED:
+            raise UserError(f"{files} open files are too few; allow more: ulimit -n 1024")
+        self.capacity = min(MAX_CONNECTIONS, files - RESERVED)
         # When the server began to wait for each connection's client, in the order of these times.
         self.since: dict[Connection, float] = {}
         self.refused = 0

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
         from stages.commands.guard import LOOPBACK
         from stages.commands.web import create_app
 
-        app = create_app(load(args.model), [*LOOPBACK, host.lower(), *args.allow_host])
+        hosts = [*LOOPBACK, host.lower(), *args.allow_host]
+        server = Server(create_app(load(args.model), hosts))
     except ImportError as error:
         extras = "pipeline,serve" if error.name == "torch" else "serve"
         raise UserError(f"{error}; install the packages: pip install 'onoma[{extras}]'") from None
@@ -57,4 +58,4 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{host}:{args.port}: {reason}; choose another --host or --port") from None
     with listener:
         print(f"serve: http://{host}:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
-        Server(app).run(sockets=[listener])
+        server.run(sockets=[listener])

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from stages.commands import cli
 from stages.commands.connections import Server
 from tests.conftest import ROOT
 
@@ -196,6 +197,15 @@ def test_half_open_requests_neither_lock_out_others_nor_fill_the_log(onnx_folder
         assert running.wait(5) == 130
         log.seek(0)
         assert len(log.readlines()) < 5
+
+
+def test_too_few_open_files_are_refused(
+    onnx_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (64, 64))
+    assert cli.main(["serve", "--model", str(onnx_folder), "--port", "0"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "ulimit -n" in error
 
 
 @pytest.mark.slow
