@@ -32,11 +32,11 @@ VARIANTS: dict[str, dict[str, object]] = {  # the default recipe, and one thing 
     "both-ways": {"model.bidirectional": "true"},
     "lstm": {"model.cell": "lstm"},
     "rnn": {"model.cell": "rnn"},
-    "learning-rate-.006": {"train.learning_rate": 0.006},
+    "learning-rate-.004": {"train.learning_rate": 0.004},
     "hidden-64": {"model.hidden": 64},
     "hidden-192": {"model.hidden": 192},
     "20-epochs": {"train.epochs": 20},
-    "512-names-a-step": {"train.batch_size": 512, "train.learning_rate": 0.006},
+    "512-names-a-step": {"train.batch_size": 512},
 }
 
 
