@@ -21,7 +21,7 @@ REPORT = "# A report\n"
 
 
 def test_there_is_something_to_run() -> None:
-    assert {"make test", "make repro", "make retrain", "make test-versions"} <= set(TARGETS)
+    assert {"make test", "make verify", "make retrain", "make test-versions"} <= set(TARGETS)
     assert len(REPORTS) == 4
 
 
