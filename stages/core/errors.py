@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import sys
+import unicodedata
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,10 +17,31 @@ class Interrupted(Exception):
     """The work was asked to stop and has stopped; the message says how to resume."""
 
 
+def visible(text: str) -> str:
+    r"""Text for a terminal: characters that would act on it or not show appear as escapes.
+
+    These are control and format characters, surrogates, unassigned code points and the line and
+    paragraph separators: U+202E, which turns the direction of writing, becomes ``\u202e``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if _acts(unicodedata.category(c)) else c for c in text
+    )
+
+
+def _acts(category: str) -> bool:
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
+def uncapitalised(message: str) -> str:
+    """A library's message as it continues a line of ours; the rest of it keeps its case."""
+    return message[:1].lower() + message[1:]
+
+
 def brief(value: object, limit: int = 100) -> str:
-    """Untrusted text for an error message: one printable line of bounded length."""
-    line = " ".join(str(value)[: 10 * limit].split())
-    line = "".join(character if character.isprintable() else "?" for character in line)
+    """Untrusted text for an error message: one visible line of bounded length."""
+    line = visible(" ".join(str(value)[: 10 * limit].split()))
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
@@ -48,5 +70,5 @@ def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
             raise
         busy = isinstance(error, Timeout)
         message = f"{lock}: another process holds it; wait for it to end" if busy else str(error)
-        print(f"onoma: {message}", file=sys.stderr)
+        print(f"onoma: {visible(message)}", file=sys.stderr)
         return 1
