@@ -56,7 +56,7 @@ def test_characters_that_act_on_a_terminal_are_shown_as_escapes() -> None:
 
 def test_a_message_with_the_name_of_a_strangers_file_stays_one_line(capsys) -> None:
     def work() -> None:
-        raise FileNotFoundError(2, "No such file", "a\x1b]0;b\x07\nc\u202e.csv")
+        raise UserError("a\x1b]0;b\x07\nc\u202e.csv: no such file")
 
     assert exit_code(work) == 1
     err = capsys.readouterr().err

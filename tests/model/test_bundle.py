@@ -82,6 +82,7 @@ def test_it_holds_two_files_and_no_pickle(folder: Path) -> None:
     [
         (("format",), 2, "format 2, but this onoma reads 1"),
         (("surprise",), 1, "surprise: extra inputs are not permitted"),
+        (("model",), 3, "model: input should be a valid dictionary or instance of ModelParams"),
         (("model", "hook"), "os.system", "model.hook: extra inputs are not permitted"),
         (("model", "cell"), "transformer", "model.cell: input should be 'gru', 'lstm' or 'rnn'"),
         (("model", "hidden"), 2**62, "model.hidden: input should be less than or equal to 65536"),
