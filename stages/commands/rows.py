@@ -161,11 +161,11 @@ class CsvReader:
 
         single = len(self.header) == 1
         table = pcsv.read_csv(
-            pa.py_buffer(records),
+            pa.py_buffer(codecs.BOM_UTF8 + records),  # Arrow takes one away, also within a file
             read_options=pcsv.ReadOptions(
                 # One block on one thread: only so has an invalid row a number.
                 use_threads=False,
-                block_size=len(records) + 1,
+                block_size=len(records) + 4,
                 column_names=self.header,
             ),
             parse_options=pcsv.ParseOptions(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from stages.core.errors import visible
+from stages.corpus.normalize import script
 from stages.model.held_out import MOST_ROWS, HeldOut
 
 MAX_CONFIG_BYTES: Final = 64 * 2**20
@@ -42,6 +43,7 @@ def _is_vocabulary(value: Any) -> bool:
         # Any character of a name; they are looked up, never printed.
         and isinstance(value["characters"], str)
         and len(set(value["characters"])) == len(value["characters"])
+        and {script(c) for c in value["characters"] if c.isalpha()} <= set(value["scripts"])
     )
 
 
@@ -54,7 +56,10 @@ def _are_countries(value: Any) -> bool:
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "vocabulary": (_is_vocabulary, "case, scripts and characters, nothing in them twice"),
+    "vocabulary": (
+        _is_vocabulary,
+        "case, scripts and characters of these scripts, none of them twice",
+    ),
     "countries": (
         _are_countries,
         f"1 to {COUNTRIES} different printable texts of at most {LONGEST} characters, "

@@ -24,7 +24,7 @@ FORMAT: Final = 1
 MODEL, CONFIG = "model.onnx", "config.json"
 VALUES = [("codes", "tensor(int64)"), ("logits", "tensor(float)")]
 MAX_MODEL_BYTES, MAX_RUN_BYTES = 2**30, 2**32
-ERRORS_ONLY = 3  # a log level of ONNX Runtime
+SILENT = 4  # a log level of ONNX Runtime; its errors are exceptions, too
 EXPORT = "export a model first (dvc repro export)"
 
 
@@ -89,7 +89,7 @@ def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     # Products this small are faster on one thread; batches run in parallel instead.
     options.intra_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = SILENT
     options.add_session_config_entry("session.use_env_allocators", "1")
     _bound_memory()
     try:

@@ -52,7 +52,7 @@ def test_an_unknown_key_and_a_missing_one_are_named(folder: Path) -> None:
 
 def test_what_a_message_quotes_keeps_its_case(folder: Path) -> None:
     values = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
-    with pytest.raises(UserError, match="hello: input should be .* instance of HelloParams, not 3"):
+    with pytest.raises(UserError, match="instance of HelloParams, not 3"):
         Params.check(values | {"hello": 3}, folder)
 
 

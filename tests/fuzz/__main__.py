@@ -10,7 +10,8 @@ from collections import Counter
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.targets import SCRATCH, TARGETS, Target
+from tests.fuzz.inputs import SCRATCH, Target
+from tests.fuzz.targets import TARGETS
 
 ROUND = 5000  # a search starts afresh: hypothesis remembers what it has tried, in memory
 HANG_SECONDS = 60

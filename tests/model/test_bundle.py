@@ -100,6 +100,7 @@ def test_it_holds_two_files_and_no_pickle(folder: Path) -> None:
         *((("population",), odd, "population must be printable text") for odd in ODD),
         *((("provenance", "torch"), odd, "provenance must be short printable") for odd in ODD),
         (("vocabulary", "scripts"), ["LATIN\x1b"], "vocabulary must be"),
+        (("vocabulary", "scripts"), ["GREEK"], "characters of these scripts"),
         (("vocabulary", "characters"), "aab", "vocabulary must be"),
         (("countries",), ["Chad", "Peru", "Iran"], "but config.json calls for"),
         (("vocabulary", "characters"), "abcd", "but config.json calls for"),
