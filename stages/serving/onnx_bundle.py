@@ -84,8 +84,8 @@ def _session(path: Path) -> Any:
         raise UserError(
             f"{path}: {uncapitalised(error.strerror or str(error))}; {EXPORT}"
         ) from None
-    except ValueError as error:
-        raise UserError(f"{path}: not a valid ONNX model: {error}; {EXPORT}") from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: not a valid ONNX model: {brief(error)}; {EXPORT}") from None
     options = onnxruntime.SessionOptions()
     # Products this small are faster on one thread; batches run in parallel instead.
     options.intra_op_num_threads = 1
@@ -93,19 +93,14 @@ def _session(path: Path) -> Any:
     options.add_session_config_entry("session.use_env_allocators", "1")
     _bound_memory()
     try:
-        return onnxruntime.InferenceSession(
-            content,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=["ConstantFolding"],  # which takes memory that nothing bounds
-        )
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise UserError(f"{path}: not a valid ONNX model: {brief(error, 150)}") from None
 
 
 @cache
 def _bound_memory() -> None:
-    """Bound what all sessions of this process allocate: a small graph can ask for terabytes."""
+    """Bound what all sessions of this process allocate: a product of weights can be huge."""
     kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     arena = onnxruntime.OrtArenaCfg({"max_mem": MAX_RUN_BYTES})
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), arena)

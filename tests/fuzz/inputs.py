@@ -3,7 +3,9 @@
 Any other exception fails the target. Inputs are raw bytes, and valid files with a few mutations.
 """
 
+import atexit
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from copy import deepcopy
@@ -20,6 +22,7 @@ PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"
 LONGEST_MESSAGE = 500
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # saves the disk millions of writes
 SCRATCH = Path(tempfile.mkdtemp(prefix="onoma-fuzz-", dir=MEMORY))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 @dataclass(frozen=True)
