@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core.errors import visible
+from stages.core.text import visible
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
 from stages.serving.predictor import UNSURE, Prediction

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from stages.core.errors import visible
 from stages.core.files import write_text
+from stages.core.text import visible
 
 # Words, and punctuation that means nothing where it stands; not the start of a list.
 _PLAIN = re.compile(

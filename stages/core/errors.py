@@ -3,10 +3,11 @@
 import os
 import sqlite3
 import sys
-import unicodedata
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+
+from stages.core.text import visible
 
 
 class UserError(Exception):
@@ -15,23 +16,6 @@ class UserError(Exception):
 
 class Interrupted(Exception):
     """The work was asked to stop and has stopped; the message says how to resume."""
-
-
-def visible(text: str) -> str:
-    r"""Text for a terminal: characters that would act on it or not show appear as escapes.
-
-    These are control and format characters, surrogates, unassigned code points and the line and
-    paragraph separators: U+202E, which turns the direction of writing, becomes ``\u202e``.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c.encode("unicode_escape").decode() if _acts(unicodedata.category(c)) else c for c in text
-    )
-
-
-def _acts(category: str) -> bool:
-    return category[0] == "C" or category in ("Zl", "Zp")
 
 
 def uncapitalised(message: str) -> str:

@@ -14,6 +14,7 @@ from safetensors.torch import save as serialise
 from stages.core.errors import UserError, brief, uncapitalised
 from stages.core.files import atomic_path, check_regular, read_regular, write_json
 from stages.core.params import Block, ModelParams
+from stages.core.text import is_text
 from stages.corpus.vocabulary import Vocabulary
 from stages.model import facts
 from stages.model.classifier import Classifier
@@ -50,7 +51,7 @@ class Config(Block):
     @model_validator(mode="after")
     def _is_allowed(self) -> "Config":
         facts.check(self.model_dump(include={*facts.FACTS}))
-        if not all(map(facts.is_text, [*self.provenance, *map(str, self.provenance.values())])):
+        if not all(map(is_text, [*self.provenance, *map(str, self.provenance.values())])):
             raise ValueError("provenance must be short printable texts")
         return self
 

@@ -6,24 +6,13 @@ Nothing here imports torch or pydantic: an exported model answers without them.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from stages.core.errors import visible
+from stages.core.text import LONGEST, is_label, is_text
 from stages.corpus.normalize import script
 from stages.model.held_out import MOST_ROWS, HeldOut
 
 MAX_CONFIG_BYTES: Final = 64 * 2**20
-LONGEST = 1000  # characters of a text
 COUNTRIES = 65535  # labels are stored in 16 bits
 LOWEST, HIGHEST = 0.01, 100.0  # temperature; calibration looks for one from 0.05 to 20
-FORMULA = tuple("=+-@＝＋－＠")  # a spreadsheet runs a cell that begins so
-JOINERS = str.maketrans("", "", "\u200c\u200d")  # of Persian and Indic writing
-
-
-def is_text(value: Any) -> bool:
-    """Whether this is a text of bounded length that is safe to print."""
-    if not isinstance(value, str) or len(value) > LONGEST:
-        return False
-    shown = value.translate(JOINERS)
-    return visible(shown) == shown
 
 
 def _are_texts(value: Any) -> bool:
@@ -48,11 +37,7 @@ def _is_vocabulary(value: Any) -> bool:
 
 
 def _are_countries(value: Any) -> bool:
-    return (
-        _are_texts(value)
-        and 1 <= len(value) <= COUNTRIES
-        and not any(not country or country.startswith(FORMULA) for country in value)
-    )
+    return _are_texts(value) and 1 <= len(value) <= COUNTRIES and all(map(is_label, value))
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {

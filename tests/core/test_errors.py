@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from stages.core.errors import Interrupted, UserError, brief, exit_code, visible
+from stages.core.errors import Interrupted, UserError, brief, exit_code
+from stages.core.text import visible
 
 
 def failing(error: BaseException):
