@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,16 +39,15 @@ CHECKPOINTS, LOCK = Path(".checkpoints/train"), Path(".onoma/train.lock")
 
 def main() -> None:
     """Run the stage, in ``train.processes`` processes."""
-    processes = Params.load(Path("params.yaml")).train.processes
-    if processes > 1 and "RANK" not in os.environ:
-        launch(work, processes)
-    else:
-        work()
-
-
-def work(ancestors: list[int] | None = None) -> None:
-    """Train in this process, alone or with others; see `StopRequest` for ``ancestors``."""
     params = Params.load(Path("params.yaml"))
+    if params.train.processes > 1 and "RANK" not in os.environ:
+        launch(partial(work, params), params.train.processes)
+    else:
+        work(params)
+
+
+def work(params: Params, ancestors: list[int] | None = None) -> None:
+    """Train in this process, alone or with others; see `StopRequest` for ``ancestors``."""
     with StopRequest(ancestors) as stop, process_group(params.train) as runtime:
         train(params, runtime, stop)
 
@@ -73,19 +73,19 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     checkpoints = Checkpoints(CHECKPOINTS, run)
     trainer = Trainer(model, params.train, names, runtime)
     evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
-    with (
-        Live(str(CURVES), save_dvc_exp=False, dvcyaml=None)
-        if is_rank_0()
-        else nullcontext() as live
-    ):
-        trainer.fit(evaluated, lambda metrics: log(live, metrics), checkpoints, stop, size)
-    if not is_rank_0():
+    curves = Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) if runtime.rank == 0 else None
+    with curves or nullcontext():
+        trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, stop, size)
+    if runtime.rank > 0:
         return
     temperature, held_out = 1.0, None
     if rows := splits.get("calibration"):
         logits = all_logits(model, rows, size)
         temperature = fit_temperature(logits, rows.labels)
-        held_out = measure(vocabulary, names, rows, logits, temperature).to_config()
+        measured = measure(
+            vocabulary, names, rows, logits, temperature, params.train.logit_adjustment
+        )
+        held_out = measured.to_config()
         print(f"train: temperature {temperature:.3f}, from {len(rows)} held-out rows")
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
     config = bundle.Config(

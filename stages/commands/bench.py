@@ -27,8 +27,8 @@ from stages.core.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTESTANT = "stages.commands.contestants"
-CONTESTANTS = ("default", "fast", "seed", "notebook", "svm")
-DEFAULT = ("default", "fast", "notebook", "svm")
+CONTESTANTS = ("default", "thorough", "fast", "seed", "notebook", "svm")
+DEFAULT = ("default", "thorough", "fast", "notebook", "svm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,15 +5,18 @@ status of 4xx and the reasons.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Request
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
+from stages.commands.guard import LOOPBACK, Guard
 from stages.commands.predict import as_json
 from stages.commands.shares import Population, summary
 from stages.core.errors import UserError
@@ -23,11 +26,8 @@ from stages.serving.predictor import REASONS, UNSURE, Predictor
 MAX_BODY_BYTES = 2**17
 MAX_NAMES = 256  # of /predict
 MAX_POPULATION = 5000  # names of /shares
-# The page may run its own script and ask this server; nothing is loaded from elsewhere.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:"
-)
+MANY = 16  # requests with more names are computed one at a time, so that others need not wait
+MAX_QUEUE = 16  # requests with many names that are computed or wait
 
 Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
 
@@ -141,13 +141,16 @@ class Faults(Body):
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body cannot be parsed"},
+    403: {"description": "A page of another site sent the request"},
     413: {"description": f"The body is larger than {MAX_BODY_BYTES} bytes"},
+    421: {"description": "The header Host names another server"},
     422: {"model": Faults, "description": "The body does not match the schema"},
+    503: {"description": "Too many requests with many names are waiting"},
 }
 
 
-def create_app(model: Predictor) -> FastAPI:
-    """The application around a model."""
+def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
+    """The application around a model, which answers for these hosts only (see `Guard`)."""
     app = FastAPI(
         title="onoma",
         description="Which country does a surname come from? A surname is not a nationality.",
@@ -163,36 +166,53 @@ def create_app(model: Predictor) -> FastAPI:
         return refusal([(fault["loc"], fault["msg"], fault["type"]) for fault in error.errors()])
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def index() -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+    async def index() -> Response:  # async, as /healthz: not queued behind computations
+        return HTMLResponse(page)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Say that the server answers, and by which model."""
+        return {"status": "ok", "model": model.model_hash}
+
+    about = {"model": model.model_hash, "population": model.population}
+    limiter = CapacityLimiter(1)  # of requests with many names
+
+    async def in_turn(names: Sequence[str], compute: Callable[[], Response]) -> Response:
+        many, queue = len(names) > MANY, limiter.statistics()
+        if many and queue.borrowed_tokens + queue.tasks_waiting >= MAX_QUEUE:
+            raise HTTPException(503, "busy; try again later, or with fewer names")
+        return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
-    def predict(asked: PredictRequest) -> Any:
+    async def predict(asked: PredictRequest) -> Response:
         """Predict the country of each name."""
-        answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
-        faults = [
-            (("body", "names", row), str(answer), "unusable_name")
-            for row, answer in enumerate(answers)
-            if isinstance(answer, Rejected)
-        ]
-        if faults:
-            return refusal(faults)
-        return {
-            "model": model.model_hash,
-            "population": model.population,
-            "predictions": list(map(as_json, asked.names, answers)),
-        }
+
+        def compute() -> Response:
+            answers = model.answers(asked.names, asked.top, asked.abstain, asked.full_names)
+            faults = [
+                (("body", "names", row), str(answer), "unusable_name")
+                for row, answer in enumerate(answers)
+                if isinstance(answer, Rejected)
+            ]
+            if faults:
+                return refusal(faults)
+            return JSONResponse({**about, "predictions": list(map(as_json, asked.names, answers))})
+
+        return await in_turn(asked.names, compute)
 
     @app.post("/shares", responses=REFUSALS, response_model=SharesResponse)
-    def shares(asked: SharesRequest) -> Any:
+    async def shares(asked: SharesRequest) -> Response:
         """Estimate the shares of the countries in a population."""
-        people = Population(len(model.countries), seed=1)
-        people.add(*model.ask(asked.names, asked.full_names)[:2])
-        about = {"model": model.model_hash, "population": model.population}
-        try:
-            return {**about, **summary(model, people, None)}
-        except UserError as error:
-            return refusal([(("body",), str(error), "no_held_out_rows")])
+
+        def compute() -> Response:
+            people = Population(len(model.countries), seed=1)
+            people.add(*model.ask(asked.names, asked.full_names)[:2])
+            try:
+                return JSONResponse({**about, **summary(model, people, None)})
+            except UserError as error:
+                return refusal([(("body",), str(error), "no_held_out_rows")])
+
+        return await in_turn(asked.names, compute)
 
     @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
     def explain(asked: ExplainRequest) -> Any:
@@ -208,7 +228,7 @@ def create_app(model: Predictor) -> FastAPI:
         return {"name": name, "country": country, "characters": characters}
 
     model.predict(["Abe"])  # the first call is the slowest: no user should wait for it
-    return app
+    return Guard(app, hosts)
 
 
 def refusal(faults: Sequence[tuple[Sequence[str | int], str, str]]) -> Response:

@@ -120,6 +120,7 @@ class TrainParams(Block):
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share
+    logit_adjustment: Annotated[float, Field(ge=0, le=1)]
     next_character: Annotated[float, Field(ge=0, le=100)]
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 

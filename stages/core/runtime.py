@@ -41,7 +41,8 @@ class Runtime:
         local_rank = int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
         device = select_device(params.device, local_rank)
         make_reproducible(params.seed, params.threads)
-        return cls(device, select_precision(params.precision, device), rank, world_size)
+        precision = select_precision(params.precision, device, params.arithmetic)
+        return cls(device, precision, rank, world_size)
 
     def autocast(self) -> torch.autocast:
         """The context in which the model computes in `precision`."""
@@ -102,17 +103,17 @@ def select_device(wanted: str, local_rank: int | None = None) -> torch.device:
     return device
 
 
-def select_precision(wanted: str, device: torch.device) -> torch.dtype:
+def select_precision(wanted: str, device: torch.device, arithmetic: str) -> torch.dtype:
     """Turn ``auto``, ``float32`` or ``bfloat16`` into a data type.
 
-    ``auto`` is bfloat16 only where that is faster: on CUDA devices that support it, and on CPUs
-    with AMX. CPUs with AVX512-BF16 alone multiply bfloat16 at half the rate of float32 (see
-    docs/performance.md).
+    ``auto`` is bfloat16 only where that is faster: on CUDA devices that support it, and with native
+    arithmetic on CPUs with AMX. Portable arithmetic is float32 on every CPU. CPUs with AVX512-BF16
+    alone multiply bfloat16 at half the rate of float32 (see docs/performance.md).
     """
     if wanted == "auto":
         faster = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         if device.type == "cpu":
-            faster = torch.cpu._is_amx_tile_supported()
+            faster = arithmetic == "native" and torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if faster else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
 

@@ -52,8 +52,7 @@ class Classifier(nn.Module):
         self.logits = nn.Linear(width * (2 if params.attention else 1), countries)
         self.wide = None
         if params.wide_ngrams:
-            rows = params.wide_ngrams * params.wide_buckets
-            self.wide = nn.EmbeddingBag(rows, countries, mode="sum")
+            self.wide = nn.EmbeddingBag(params.wide_buckets, countries, mode="sum")
             nn.init.zeros_(self.wide.weight)
         self.dropout = nn.Dropout(params.dropout)
         self.character_dropout = params.character_dropout
@@ -115,10 +114,7 @@ class Classifier(nn.Module):
     def wide_logits(self, codes: Tensor, real: Tensor) -> Tensor:
         """The wide term, (batch, countries), divided by the square root of the name's length."""
         assert self.wide is not None
-        rows = [
-            hash_ngrams(codes, order) % self.buckets + place * self.buckets
-            for place, order in enumerate(range(1, self.orders + 1))
-        ]
+        rows = [hash_ngrams(codes, order) % self.buckets for order in range(1, self.orders + 1)]
         lengths = real.sum(1)
         bags = (lengths * self.orders).cumsum(0)
         first = torch.cat([bags.new_zeros(1), bags[:-1]])

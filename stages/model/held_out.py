@@ -185,7 +185,7 @@ class HeldOut:
     """What a bundle keeps of the held-out rows.
 
     Attributes:
-        prior: (countries,) shares of the training rows.
+        prior: (countries,) shares of the population for which the probabilities hold.
         thresholds: (countries,) for `prediction_sets`.
         labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
         probabilities: (rows, countries)

@@ -53,7 +53,7 @@ def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
 def estimate_shares(
     probabilities: Floats, prior: Floats, weights: Floats | None = None
 ) -> NDArray[np.float64]:
-    """Shares of the countries in a population whose mix differs from that of training.
+    """Shares of the countries in a population with another mix than ``prior``.
 
     Expectation maximisation under label shift (Saerens, Latinne & Decaestecker, Adjusting the
     Outputs of a Classifier to New a Priori Probabilities, 2002).
@@ -88,8 +88,8 @@ class Shares:
         shares: (countries,)
         lower: (countries,) of 95 % intervals.
         upper: (countries,)
-        shifted: whether the mix differs from that of training; if not, ``shares`` is the mean
-            of the probabilities.
+        shifted: whether the shares differ from those under which the probabilities hold; if not,
+            ``shares`` is the mean of the probabilities.
     """
 
     shares: Floats
@@ -112,13 +112,13 @@ def population_shares(
     The intervals come from a bootstrap of two levels (Efron & Tibshirani, An Introduction to the
     Bootstrap, 1993): held-out rows are resampled within each country, a population with the
     estimated shares is drawn from them, and its shares are estimated; the root mean square of the
-    errors counts what the names and what the model leave uncertain. Populations with the mix of
-    training, drawn the same way, say how far an estimate lies from it by chance.
+    errors counts what the names and what the model leave uncertain. Populations with the shares of
+    ``prior``, drawn the same way, say how far an estimate lies from them by chance.
 
     Args:
         probabilities: (names, countries) of a population, or of a random sample of it.
         mean: (countries,) mean of the probabilities of the whole population.
-        prior: (countries,) shares of the training rows.
+        prior: (countries,) shares under which the probabilities hold.
         held_out: (rows, countries) probabilities of held-out rows.
         labels: (rows,) their true countries.
         resamples: draws of the bootstrap.
@@ -154,7 +154,12 @@ def population_shares(
 
 
 def measure(
-    vocabulary: Vocabulary, train: Names, rows: Names, logits: Floats, temperature: float
+    vocabulary: Vocabulary,
+    train: Names,
+    rows: Names,
+    logits: Floats,
+    temperature: float,
+    logit_adjustment: float,
 ) -> HeldOut:
     """Measure a trained model.
 
@@ -164,6 +169,7 @@ def measure(
         rows: the held-out rows.
         logits: (rows, countries) of the held-out rows.
         temperature: that divides them.
+        logit_adjustment: with which the model was trained.
     """
     letters = Letters(vocabulary)
     ngrams = NgramSet(letters)
@@ -173,8 +179,9 @@ def measure(
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
     countries = logits.shape[1]
     probabilities = softmax(logits / temperature, axis=1)
+    prior = np.bincount(train.labels, minlength=countries) ** (1.0 - logit_adjustment)
     return HeldOut(
-        prior=np.bincount(train.labels, minlength=countries) / len(train),
+        prior=prior / prior.sum(),
         thresholds=set_thresholds(probabilities, labels),
         labels=labels,
         probabilities=probabilities,

@@ -103,11 +103,11 @@ def plan(params: "ModelParams", weights: Weights) -> Graph:
     logits = graph.node("Gemm", features, *layer_weights, transB=1)
 
     if params.wide_ngrams:
-        rows = []
-        for place, order in enumerate(range(1, params.wide_ngrams + 1)):
-            hashed = _hash_ngrams(graph, order)
-            bucket = graph.node("Mod", hashed, graph.constant(params.wide_buckets))
-            rows.append(graph.node("Add", bucket, graph.constant(place * params.wide_buckets)))
+        buckets = graph.constant(params.wide_buckets)
+        rows = [
+            graph.node("Mod", _hash_ngrams(graph, order), buckets)
+            for order in range(1, params.wide_ngrams + 1)
+        ]
         table = graph.constant(weights["wide.weight"])
         found = graph.node("Gather", table, graph.node("Concat", *rows, axis=1))
         total = graph.node("ReduceSum", found, graph.constant([1]), keepdims=0)

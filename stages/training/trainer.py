@@ -4,9 +4,11 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
@@ -63,6 +65,7 @@ class Trainer:
             )
         self.model, self.params, self.names, self.runtime = model, params, names, runtime
         self.position = Position()
+        self.log_prior = log_prior(names.labels, model.logits.out_features).to(runtime.device)
         self.steps = math.ceil(len(names) / params.batch_size)  # per epoch
         # The head of the auxiliary task is trained with the model, but is no part of it.
         self.modules = nn.ModuleDict({"model": model})
@@ -170,9 +173,8 @@ class Trainer:
             with runtime.autocast():
                 logits, states = self.model.encode(batch.codes, batch.lengths)
                 next_loss = self.next_character_loss(states, batch)
-            loss = cross_entropy(
-                logits.float(), batch.labels, label_smoothing=params.label_smoothing
-            )
+            adjusted = logits.float() + params.logit_adjustment * self.log_prior
+            loss = cross_entropy(adjusted, batch.labels, label_smoothing=params.label_smoothing)
             total = (loss + params.next_character * next_loss) * (len(mine) / len(rows))
             total.backward()  # type: ignore[no-untyped-call]
             correct = (logits.argmax(1) == batch.labels).sum()
@@ -261,3 +263,14 @@ class Trainer:
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.schedule.load_state_dict(dict(state.facts["schedule"]))
         self.position = Position(**state.facts["position"])
+
+
+def log_prior(labels: NDArray[np.integer[Any]], countries: int) -> Tensor:
+    """(countries,) log of the share of the labels that are this country; at least one counts.
+
+    Added to the logits in the loss, it leaves less of the shares to the model: the logits then
+    hold for a population whose shares are closer to equal than those of the training names (Menon
+    et al., Long-tail Learning via Logit Adjustment, 2021).
+    """
+    counts = np.bincount(labels, minlength=countries).clip(min=1)
+    return torch.from_numpy(np.log(counts / counts.sum())).float()

@@ -23,18 +23,20 @@ VARIANTS: dict[str, dict[str, object]] = {  # the default recipe, and one thing 
     "no-dropout": {"model.dropout": 0.0},
     "no-next-character": {"train.next_character": 0.0},
     "no-label-smoothing": {"train.label_smoothing": 0.0},
+    "no-logit-adjustment": {"train.logit_adjustment": 0.0},
     "no-weight-decay": {"train.weight_decay": 0.0},
     "wide-rate-1": {"train.wide_rate": 1.0},
     "constant-rate": {"train.schedule": "constant", "train.learning_rate": 0.001},
-    "32768-wide-buckets": {"model.wide_buckets": 32768},
+    "65536-wide-buckets": {"model.wide_buckets": 65536},
+    "262144-wide-buckets": {"model.wide_buckets": 262144},
     "both-ways": {"model.bidirectional": "true"},
     "lstm": {"model.cell": "lstm"},
     "rnn": {"model.cell": "rnn"},
-    "learning-rate-.006": {"train.learning_rate": 0.006},
+    "learning-rate-.004": {"train.learning_rate": 0.004},
     "hidden-64": {"model.hidden": 64},
     "hidden-192": {"model.hidden": 192},
     "20-epochs": {"train.epochs": 20},
-    "512-names-a-step": {"train.batch_size": 512, "train.learning_rate": 0.006},
+    "512-names-a-step": {"train.batch_size": 512},
 }
 
 

@@ -2,10 +2,10 @@
 
 import json
 import socket
-import subprocess
-import sys
-import urllib.request
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,7 +16,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from stages.commands import cli, web
 from stages.serving.onnx_bundle import load
-from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def app(onnx_folder: Path):
 
 @pytest.fixture
 def client(app) -> TestClient:
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, "http://localhost", raise_server_exceptions=False)
 
 
 def test_answers_are_the_apis(client: TestClient, onnx_folder: Path) -> None:
@@ -164,7 +163,9 @@ def test_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/shares"])
 def test_api_keeps_to_its_openapi(app, path: str) -> None:
-    operation = schemathesis.openapi.from_asgi("/openapi.json", app)[path]["POST"]
+    local = {"Host": "localhost"}
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=local)
+    operation = schema[path]["POST"]
 
     # By hypothesis itself: the package's pytest plugin does not know this pytest.
     @hypothesis.given(case=operation.as_strategy())
@@ -177,7 +178,7 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
     )
     def check(case: schemathesis.Case) -> None:
         # A schema cannot say which texts are usable names: their refusal is no failure.
-        case.call_and_validate(excluded_checks=[positive_data_acceptance])
+        case.call_and_validate(headers=local, excluded_checks=[positive_data_acceptance])
 
     check()
 
@@ -197,7 +198,7 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
 @hypothesis.settings(max_examples=100, deadline=None)
 def test_no_json_brings_the_server_down(app, value: object) -> None:
     with_names = {"names": ["Abe"], **value} if isinstance(value, dict) else value
-    client = TestClient(app, raise_server_exceptions=False)
+    client = TestClient(app, "http://localhost", raise_server_exceptions=False)
     for path, body in (("/predict", with_names), ("/explain", value)):
         response = client.post(
             path, content=json.dumps(body), headers={"Content-Type": "application/json"}
@@ -219,19 +220,34 @@ def test_missing_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_server_answers_on_loopback_and_stops_when_asked(onnx_folder: Path) -> None:
-    program = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
-    with subprocess.Popen(
-        [*program, "--model", onnx_folder], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout
-        address = process.stdout.readline().split()[1]
-        assert address.startswith("http://127.0.0.1:")
-        request = urllib.request.Request(
-            f"{address}/predict", b'{"names": ["Abe"]}', {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            assert json.load(response)["predictions"][0]["name"] == "Abe"
-        process.terminate()
-        assert process.wait(10) in (0, -15)
+def test_health_names_the_model(client: TestClient, onnx_folder: Path) -> None:
+    response = client.get("/healthz")
+    assert response.json() == {"status": "ok", "model": load(onnx_folder).model_hash}
+
+
+def test_few_names_do_not_wait_for_many_and_too_many_are_refused(
+    onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, started, finish = load(onnx_folder), threading.Event(), threading.Event()
+    answers = model.answers
+
+    def slow_answers(names: list[str], *options: Any) -> Any:
+        if len(names) > web.MANY:
+            started.set()
+            assert finish.wait(30)
+        return answers(names, *options)
+
+    monkeypatch.setattr(model, "answers", slow_answers)
+    monkeypatch.setattr(web, "MAX_QUEUE", 1)
+    many = {"names": ["Abe"] * (web.MANY + 1)}
+    with (
+        TestClient(web.create_app(model), "http://localhost") as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        first = pool.submit(client.post, "/predict", json=many)
+        assert started.wait(30)
+        assert client.post("/predict", json={"names": ["Abe"]}).status_code == 200
+        refused = client.post("/predict", json=many)
+        finish.set()
+        assert refused.status_code == 503 and "busy" in refused.json()["detail"]
+        assert first.result().status_code == 200

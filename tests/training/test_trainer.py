@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from stages.core.errors import Interrupted, UserError
 from stages.core.params import Params
@@ -13,6 +14,7 @@ from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import UNICODE, Vocabulary, codepoints
 from stages.model.classifier import Classifier
 from stages.training.checkpoint import Checkpoints
+from stages.training.inference import all_logits
 from stages.training.trainer import Trainer
 from tests.conftest import ROOT
 
@@ -78,6 +80,28 @@ def test_fit_learns_what_the_labels_say() -> None:
     assert len(seen) == 8
     assert seen[-1]["test_accuracy"] == 1.0
     assert seen[-1]["test_loss"] < seen[0]["test_loss"]
+
+
+def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_towards_equal() -> (
+    None
+):
+    labels = np.zeros(len(WORDS), np.int64)
+    labels[::10], labels[5::10] = 1, 2  # 8 in 10 names are of country 0, whatever their letters
+    names = encoded(["abc"] * len(WORDS), labels)
+    shares = []
+    for adjustment in (0.0, 0.5, 1.0):
+        trained = trainer(
+            names,
+            {"dropout": 0.0, "character_dropout": 0.0},
+            logit_adjustment=adjustment,
+            label_smoothing=0.0,
+            epochs=40,
+        )
+        trained.fit({}, lambda metrics: None)
+        logits = all_logits(trained.model, encoded(["abc"], labels[:1]), 1)
+        shares.append(softmax(logits, axis=1)[0, 0])
+    middle = 0.8**0.5 / (0.8**0.5 + 2 * 0.1**0.5)
+    assert shares == pytest.approx([0.8, middle, 1 / 3], abs=0.05)
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "constant"])

@@ -1,0 +1,117 @@
+"""Requests that another site could send by a user's browser are refused."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from stages.commands import cli, web
+from stages.serving.onnx_bundle import load
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+@pytest.fixture(scope="module")
+def client(onnx_folder: Path) -> TestClient:
+    return TestClient(web.create_app(load(onnx_folder)), "http://localhost")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"]
+)
+def test_this_machine_is_answered(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "localhost@evil.example",
+        "evil.example/localhost",
+        "192.0.2.1",
+        "[::2]",
+        "::1",
+        "*",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/predict", "/openapi.json"])
+def test_a_rebound_hostname_reads_no_answer(client: TestClient, host: str, path: str) -> None:
+    headers = {"Host": host}
+    if path == "/predict":
+        response = client.post(path, json={"names": ["Abe"]}, headers=headers)
+    else:
+        response = client.get(path, headers=headers)
+    assert response.status_code == 421
+    assert "--allow-host" in response.json()["detail"] and "\n" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "answered"),
+    [
+        ("onoma.example", "Onoma.Example:8000", True),
+        ("onoma.example", "evil.example", False),
+        ("*", "evil.example", True),
+        ("0.0.0.0", "192.0.2.1:8000", True),  # addresses cannot be rebound
+        ("[::]", "[fe80::1]:8000", True),
+        ("0.0.0.0", "evil.example", False),
+    ],
+)
+def test_other_hosts_are_answered_if_allowed(
+    onnx_folder: Path, allowed: str, host: str, answered: bool
+) -> None:
+    client = TestClient(web.create_app(load(onnx_folder), [*LOOPBACK, allowed]))
+    response = client.get("/healthz", headers={"Host": host})
+    assert response.status_code == (200 if answered else 421)
+
+
+def test_an_allowed_host_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["serve", "--allow-host", "http://onoma.example"])
+    assert "http://onoma.example" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost", 200),
+        ("https://localhost", 200),  # a proxy in front
+        ("http://localhost:3000", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_pages_of_other_sites_cannot_ask(client: TestClient, origin: str, status: int) -> None:
+    response = client.post("/predict", json={"names": ["Abe"]}, headers={"Origin": origin})
+    assert response.status_code == status
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_request_with_two_lengths_is_refused(client: TestClient) -> None:
+    both = {"Content-Length": "18", "Transfer-Encoding": "chunked"}
+    json_type = {"Content-Type": "application/json"}
+    response = client.post("/predict", content=b'{"names": ["Abe"]}', headers=both | json_type)
+    assert response.status_code == 400
+    assert response.headers["connection"] == "close"
+
+
+def test_no_response_can_be_framed_or_sniffed(client: TestClient) -> None:
+    responses = [
+        client.get("/"),
+        client.get("/healthz"),
+        client.get("/nothing"),
+        client.get("/predict"),
+        client.post("/predict", json={"names": ["Abe"]}),
+        client.post("/predict", json={"names": []}),
+        client.post("/predict", content=b" " * (web.MAX_BODY_BYTES + 1)),
+        client.get("/", headers={"Host": "evil.example"}),
+        client.get("/", headers={"Origin": "null"}),
+    ]
+    for response in responses:
+        assert response.headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+    assert [each.status_code for each in responses] == [200, 200, 404, 405, 200, 422, 413, 421, 403]
