@@ -9,12 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.commands.tables import Source, create, kind
 from stages.core.errors import Interrupted, UserError, brief
 from stages.core.interrupt import StopRequest
 from stages.core.progress import Progress
+from stages.core.text import visible
 from stages.model.held_out import reweight
 from stages.serving.bundle import load
 from stages.serving.predictor import AMBIGUOUS, NO_REASON, REASONS, UNSURE, Predictor
@@ -34,29 +36,39 @@ class Options:
     prefix: str
     top: int
     abstain: float
+    separator: str
+    encoding: str
+
+    def source(self, path: Path) -> Source:
+        """The table at ``path``."""
+        return Source(path, self.separator, self.encoding)
 
 
 @dataclass
 class Counts:
-    """Rows written, names computed, rows with an unusable name, rows of the input left out."""
+    """Rows written, names computed, rows with an unusable name, rows that cannot be read.
+
+    Attributes:
+        problems: the first row that cannot be read, of each file that has one.
+    """
 
     rows: int = 0
     computed: int = 0
     unusable: int = 0
-    skipped: int = 0
+    unreadable: int = 0
+    problems: tuple[str, ...] = ()
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*map(add, astuple(self), astuple(other)))
 
     def __str__(self) -> str:
-        skipped = f", {self.skipped:,} rows left out (too few or many fields)"
         return (
             f"{self.rows:,} rows, {self.computed:,} names computed, {self.unusable:,} rows with an "
-            f"unusable name and no answer{skipped if self.skipped else ''}"
+            "unusable name and no answer"
         )
 
 
-def predict_file(path: Path, target: Path, options: Options, adapt: bool = False) -> None:
+def predict_file(path: Path, target: Path, options: Options, adapt: bool = False) -> Counts:
     """Write ``target``, a table as ``path`` is, with all processors.
 
     Args:
@@ -65,13 +77,14 @@ def predict_file(path: Path, target: Path, options: Options, adapt: bool = False
         options: see `add_answers`.
         adapt: reweight the answers by the shares of the countries in this table.
     """
-    model, source = load(options.model, threads=os.cpu_count() or 1), Source(path)
+    model, source = load(options.model, threads=os.cpu_count() or 1), options.source(path)
     source.check_text(options.column)
     shares = None
     if adapt:
         from stages.commands.shares import read_populations
 
-        populations = read_populations(model, path, options.column, options.full_names)
+        names = options.source(path)
+        populations = read_populations(model, names, options.column, options.full_names)
         (population,) = populations.values()
         shares = population.estimate(model, None).shares
     with StopRequest() as stop, Progress("predict", source.rows, "rows") as progress:
@@ -83,7 +96,8 @@ def predict_file(path: Path, target: Path, options: Options, adapt: bool = False
 
         counts = add_answers(source, target, model, options, shares, advance)
     print(f"predict: {counts}; wrote {target}")
-    print(f"model {model.model_hash}, population: {model.population}")
+    print(f"model {model.model_hash}, population: {visible(model.population)}")
+    return counts
 
 
 def add_answers(
@@ -113,7 +127,7 @@ def add_answers(
     source.check_text(options.column)
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
-    schema, counts = source.schema, Counts()
+    schema, counts, reason = source.schema, Counts(), f"{options.prefix}reason"
     for name, values in answer.columns(answer(pa.array([], pa.string())), *layout).items():
         if name in source.schema.names:
             raise UserError(
@@ -122,18 +136,23 @@ def add_answers(
             )
         schema = schema.append(pa.field(name, values.type))
     with create(target, schema) as write:
-        for batch in source.batches():
-            places = answer(batch.column(options.column))
+        for batch, problems in source.batches():
+            names, unreadable = batch.column(options.column), problems.is_valid()
+            if bad := unreadable.true_count:
+                names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
+            places = answer(names)
             counts.rows += len(places)
-            counts.unusable += int(np.isnan(answer.probabilities[places, 0]).sum())
+            counts.unusable += int(np.isnan(answer.probabilities[places, 0]).sum()) - bad
             added = answer.columns(places, *layout)
+            added[reason] = pc.coalesce(problems, added[reason])
             columns = [
                 column.cast(field.type)
                 for column, field in zip([*batch.columns, *added.values()], schema, strict=True)
             ]
             write(pa.record_batch(columns, schema=schema))
             advance(len(batch))
-    counts.computed, counts.skipped = answer.computed, source.skipped
+    counts.computed, counts.unreadable = answer.computed, source.unreadable
+    counts.problems = (f"{source.path}, {source.first}",) if source.first else ()
     return counts
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from stages.core.text import visible
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
 from stages.serving.predictor import UNSURE, Prediction
@@ -35,6 +36,46 @@ def number(kind: type, low: float, high: float = float("inf")) -> Callable[[str]
 
     parse.__name__ = kind.__name__  # argparse's name for it in errors
     return parse
+
+
+def separator(text: str) -> str:
+    r"""For argparse: what separates the fields of a CSV; ``\t`` is a tab."""
+    text = {"\\t": "\t"}.get(text, text)
+    if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n\0':
+        raise argparse.ArgumentTypeError("must be one ASCII character, no letter, digit or quote")
+    return text
+
+
+def encoding(text: str) -> str:
+    """For argparse: an encoding in which quotes and line ends are as in ASCII."""
+    try:
+        fits = '"\n,'.encode(text) == b'"\n,'
+    except (LookupError, ValueError):
+        fits = False
+    if not fits:
+        raise argparse.ArgumentTypeError("must be a text encoding that extends ASCII")
+    return text
+
+
+def add_reading(parser: "argparse._ArgumentGroup | argparse.ArgumentParser") -> None:
+    """Declare the options of commands that read tables."""
+    parser.add_argument("--column", default="name", help="with the names (name)")
+    parser.add_argument(
+        "--separator", type=separator, default=",", metavar="C", help="of a CSV's fields (,)"
+    )
+    parser.add_argument(
+        "--encoding", type=encoding, default="utf-8", metavar="NAME", help="of a CSV (utf-8)"
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="exit with 0 even if rows cannot be read"
+    )
+
+
+def report_unreadable(count: int, first: str, keep_going: bool) -> int:
+    """Say how many rows cannot be read; return the exit status."""
+    if count:
+        print(f"onoma: {count:,} rows cannot be read; {visible(first)}", file=sys.stderr)
+    return int(count > 0 and not keep_going)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786"
     )
-    files.add_argument("--column", default="name", help="with the names (name)")
+    add_reading(files)
     files.add_argument("--prefix", default="", help="for the names of the new columns")
     files.add_argument(
         "--reweight",
@@ -81,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer; the exit status is 1 if some name is unusable."""
+    """Answer; the exit status is 1 if a given name is unusable, or a row cannot be read."""
     if args.input or args.output:
         if args.names or args.json:
             args.wrong_usage("--input does not go with names or --json")
@@ -97,17 +138,19 @@ def run(args: argparse.Namespace) -> int:
             args.prefix,
             args.top,
             args.abstain,
+            args.separator,
+            args.encoding,
         )
         if args.input.is_dir() or args.output.is_dir() or not args.output.suffix:
             if args.reweight:
                 args.wrong_usage("--reweight needs one file as --input and as --output")
             processes = args.processes or os.cpu_count() or 1
-            predict_shards(args.input, args.output, options, processes, args.cluster)
+            counts = predict_shards(args.input, args.output, options, processes, args.cluster)
         elif args.cluster or args.processes:
             args.wrong_usage("--processes and --cluster need a folder as --output")
         else:
-            predict_file(args.input, args.output, options, args.reweight)
-        return 0
+            counts = predict_file(args.input, args.output, options, args.reweight)
+        return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
 
     if args.reweight:
         args.wrong_usage("--reweight goes with --input")
@@ -145,8 +188,13 @@ def table(answers: list[Prediction]) -> Iterator[str]:
     rows = [("name", "country", "probability", "reason", "set", "top")]
     for answer in answers:
         listed = ", ".join(f"{country} {share:.1%}" for country, share in answer.top)
-        sure = (answer.name, answer.country, f"{answer.probability:.1%}", answer.reason or "")
-        rows.append((*sure, _brief_set(answer.set), listed))
+        sure = (
+            visible(answer.name),
+            visible(answer.country),
+            f"{answer.probability:.1%}",
+            answer.reason or "",
+        )
+        rows.append((*sure, visible(_brief_set(answer.set)), visible(listed)))
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows if answers else []:
         cells = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]

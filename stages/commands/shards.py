@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from stages.commands.bulk import Counts, Options, add_answers
-from stages.commands.tables import SUFFIXES, Source
+from stages.commands.tables import SUFFIXES
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
 from stages.core.interrupt import StopRequest
@@ -19,7 +19,7 @@ Shard = tuple[Path, Path]  # input, output
 
 def predict_shards(
     source: Path, folder: Path, options: Options, processes: int, cluster: str | None
-) -> None:
+) -> Counts:
     """Write each table of ``source`` to a table of the same name in ``folder``.
 
     A table that is there already and newer than its input is left as it is, so a run that was
@@ -46,6 +46,7 @@ def predict_shards(
                 raise Interrupted(f"stopped by {stop.reason}; run again to go on")
     there = len(shards) - len(left)
     print(f"predict: {total}; wrote {len(left)} files to {folder}, {there} were there")
+    return total
 
 
 def find_shards(source: Path, folder: Path) -> list[Shard]:
@@ -80,4 +81,4 @@ def is_done(path: Path, target: Path) -> bool:
 
 def predict_shard(shard: Shard, options: Options) -> Counts:
     """Write one table; on one thread, so that the number of processes changes no byte."""
-    return add_answers(Source(shard[0]), shard[1], load(options.model), options)
+    return add_answers(options.source(shard[0]), shard[1], load(options.model), options)

@@ -14,12 +14,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.commands.bulk import Answerer
-from stages.commands.predict import MODEL
+from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.commands.tables import Source
 from stages.core.errors import Interrupted, UserError, brief
 from stages.core.files import write_json, write_text
 from stages.core.interrupt import StopRequest
 from stages.core.progress import Progress
+from stages.core.text import visible
 from stages.model.held_out import reweight
 from stages.model.statistics import Shares, entropy, population_shares
 from stages.serving.bundle import load
@@ -34,7 +35,7 @@ BAR, SHOWN = 40, 25  # width of the longest bar, and countries in a table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("input", type=Path, metavar="FILE", help=".csv, .csv.gz or .parquet")
-    parser.add_argument("--column", default="name", help="with the names (name)")
+    add_reading(parser)
     parser.add_argument("--by", metavar="COLUMN", help="estimate for each value of this column")
     parser.add_argument(
         "--prior", type=Path, metavar="FILE", help="CSV of country,share, instead of an estimate"
@@ -47,16 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Estimate, print and write."""
+def run(args: argparse.Namespace) -> int:
+    """Estimate, print and write; the exit status is 1 if a row cannot be read."""
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    groups = read_populations(model, args.input, args.column, args.full_names, args.by)
+    source = Source(args.input, args.separator, args.encoding)
+    groups = read_populations(model, source, args.column, args.full_names, args.by)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: summary(model, population, prior) for group, population in groups.items()}
     for group, result in results.items():
         show(result, f"{args.input}, {args.by} {group}" if args.by else str(args.input))
-    print(f"model {model.model_hash}, trained on: {model.population}")
+    print(f"model {model.model_hash}, trained on: {visible(model.population)}")
     if args.json:
         if args.by:
             parts = [{"group": group, **result} for group, result in results.items()]
@@ -72,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
             for row in result["shares"]:
                 writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
         write_text(args.csv, text.getvalue())
+    return report_unreadable(source.unreadable, f"{source.path}, {source.first}", args.keep_going)
 
 
 class Population:
@@ -137,14 +140,16 @@ class Population:
 
 
 def read_populations(
-    model: Predictor, path: Path, column: str, full_names: bool = False, by: str | None = None
+    model: Predictor, source: Source, column: str, full_names: bool = False, by: str | None = None
 ) -> dict[str, Population]:
-    """Read a file; return the population of each group, in order of appearance.
+    """Read a table; return the population of each group, in order of appearance.
+
+    Rows that cannot be read are left out; ``source`` counts them.
 
     Raises:
         UserError: the file cannot be read, has no such column, no names or too many groups.
     """
-    source = Source(path)
+    path = source.path
     source.check_text(column)
     if by is not None and source.schema.names.count(by) != 1:
         there = brief(", ".join(source.schema.names), 300)
@@ -152,7 +157,9 @@ def read_populations(
     answer = Answerer(model, full_names)
     groups: dict[str, Population] = {}
     with Progress("shares", total=source.rows, unit="rows") as progress, StopRequest() as stop:
-        for batch in source.batches():
+        for batch, problems in source.batches():
+            if problems.null_count < len(problems):
+                batch = batch.filter(problems.is_null())
             places = answer(batch.column(column))
             if by is None:
                 values, index = [""], np.zeros(len(places), dtype=np.int64)
@@ -255,11 +262,11 @@ def show(result: Mapping[str, Any], title: str) -> None:
     """Print a table with bars."""
     unsure = ", ".join(f"{reason} {count:,}" for reason, count in result["unsure"].items())
     print(
-        f"{title}: {result['names']:,} names, unsure: {unsure or 'none'}; "
+        f"{visible(title)}: {result['names']:,} names, unsure: {unsure or 'none'}; "
         f"they tell as much as {result['effective_names']:,} names of known country"
     )
     rows = result["shares"][:SHOWN]
-    width = max((len(row["country"]) for row in rows), default=0)
+    width = max((len(visible(row["country"])) for row in rows), default=0)
     if rows:
         print(f"{'country':{width}}   share  95 % interval    plain")
     for row in rows:
@@ -268,8 +275,7 @@ def show(result: Mapping[str, Any], title: str) -> None:
         )
         bar = "█" * round(BAR * row["share"] / max(rows[0]["share"], 1e-9))
         interval = f"{lower:5.1f} to {upper:5.1f}"
-        print(
-            f"{row['country']:{width}}  {share:5.1f} %  {interval}  {plain:5.1f} %  {bar}".rstrip()
-        )
+        country = f"{visible(row['country']):{width}}"
+        print(f"{country}  {share:5.1f} %  {interval}  {plain:5.1f} %  {bar}".rstrip())
     for note in result["notes"]:
-        print(f"note: {note}")
+        print(f"note: {visible(note)}")

@@ -4,22 +4,21 @@ CSV cells stay text: no types are inferred.
 """
 
 import csv
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
+from stages.commands.rows import CsvReader, Rows
 from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 ROWS = 2**15  # of a batch
-BLOCK_BYTES = 2**20  # of CSV read at a time, and of a row at most; Arrow reads up to 32 ahead
 
 
 def kind(path: Path) -> str:
@@ -41,11 +40,12 @@ class Source:
         path: of the file.
         schema: its columns.
         rows: number of rows; None if only reading tells.
-        skipped: rows left out so far because they have too few or too many fields.
+        unreadable: rows met so far that cannot be read.
+        first: where and what the first of them is.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.skipped = path, 0
+    def __init__(self, path: Path, separator: str = ",", encoding: str = "utf-8") -> None:
+        self.path, self.unreadable, self.first = path, 0, ""
         self.rows: int | None = None
         self._kind = kind(path)
         with self._named_errors():
@@ -53,11 +53,18 @@ class Source:
                 file = pq.ParquetFile(path)
                 self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
             else:
-                self.schema = pa.schema([(name, pa.string()) for name in self._header()])
+                self._csv = CsvReader(self._inflated, separator, encoding)
+                self.schema = pa.schema([(name, pa.string()) for name in self._csv.header])
 
     def check_text(self, column: str) -> None:
         """Raise a `UserError` unless there is exactly one such column, and it holds text."""
         names = self.schema.names
+        other = next((sep for sep in ";\t|," if sep in names[0]), None)
+        if len(names) == 1 and column not in names and other:
+            raise UserError(
+                f"{self.path}: has one column, {brief(names[0])!r}; if its fields are separated "
+                f"by {other!r}, set --separator"
+            )
         if names.count(column) != 1:
             what = "two columns" if column in names else "no column"
             there = brief(", ".join(names), 300)
@@ -72,44 +79,29 @@ class Source:
                 f"{self.path}: column {brief(column, 60)!r} is {brief(found, 60)}, not text"
             )
 
-    def batches(self) -> Iterator[Any]:
-        """All rows in order, as record batches.
+    def batches(self) -> Iterator[Rows]:
+        """All rows in order.
 
         Raises:
             UserError: the file cannot be read.
         """
-
-        def skip(row: pcsv.InvalidRow) -> str:
-            self.skipped += 1
-            return "skip"
-
+        seen = 0
+        parts = self._parquet() if self._kind == ".parquet" else self._csv.batches()
         with self._named_errors():
-            if self._kind == ".parquet":
-                # Without reading ahead: a row group may be larger than memory.
-                file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**16)
-                yield from file.iter_batches(ROWS)
-                return
-            types = dict.fromkeys(self.schema.names, pa.string())
-            for batch in pcsv.open_csv(
-                self._inflated(),
-                read_options=pcsv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pcsv.ParseOptions(
-                    newlines_in_values=True,
-                    invalid_row_handler=skip,
-                    ignore_empty_lines=len(types) > 1,  # in a single column it is an empty cell
-                ),
-                convert_options=pcsv.ConvertOptions(column_types=types),
-            ):
+            for batch, problems in parts:
+                for n in np.flatnonzero(problems.is_valid()).tolist():
+                    problem = str(problems[n])
+                    self.first = self.first or f"row {seen + n + 1}: {problem}{remedy(problem)}"
+                    self.unreadable += 1
+                seen += len(batch)
                 for start in range(0, len(batch), ROWS):
-                    yield batch.slice(start, ROWS)
+                    yield Rows(batch.slice(start, ROWS), problems.slice(start, ROWS))
 
-    def _header(self) -> list[str]:
-        start = self._inflated().read(BLOCK_BYTES).decode("utf-8-sig", "surrogateescape")
-        header = next(filter(None, csv.reader(io.StringIO(start, newline=""))), [])
-        if not header:
-            raise UserError(f"{self.path}: is empty; its first line must name the columns")
-        "".join(header).encode()  # raises if it is not UTF-8
-        return header
+    def _parquet(self) -> Iterator[Rows]:
+        # Without reading ahead: a row group may be larger than memory.
+        file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**16)
+        for batch in file.iter_batches(ROWS):
+            yield Rows(batch, pa.nulls(len(batch), pa.string()))
 
     def _inflated(self) -> pa.NativeFile:
         return pa.input_stream(self.path, compression="gzip" if self._kind == ".csv.gz" else None)
@@ -119,13 +111,20 @@ class Source:
         """Errors of the reader as one line that names the file."""
         try:
             yield
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
         except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
             reason = brief(error, 200)
-            if "straddling" in reason:
-                reason = f"a row is longer than {BLOCK_BYTES} bytes, or a quote is not closed"
-            elif "UTF8" in reason or isinstance(error, UnicodeError):
-                reason = "not UTF-8; convert it (iconv -t utf-8)"
             raise UserError(f"{self.path}: cannot be read: {reason}") from None
+
+
+def remedy(problem: str) -> str:
+    """Which option may read a file with such rows."""
+    if problem.startswith("1 fields"):
+        return " (another separator? set --separator)"
+    if problem.startswith("not UTF-8"):
+        return " (from Excel? set --encoding cp1252)"
+    return ""
 
 
 @contextmanager

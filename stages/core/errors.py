@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+from stages.core.text import visible
+
 
 class UserError(Exception):
     """An error of the input, the parameters or the machine; names the cause and the remedy."""
@@ -16,10 +18,14 @@ class Interrupted(Exception):
     """The work was asked to stop and has stopped; the message says how to resume."""
 
 
+def uncapitalised(message: str) -> str:
+    """A library's message as it continues a line of ours; the rest of it keeps its case."""
+    return message[:1].lower() + message[1:]
+
+
 def brief(value: object, limit: int = 100) -> str:
-    """Untrusted text for an error message: one printable line of bounded length."""
-    line = " ".join(str(value)[: 10 * limit].split())
-    line = "".join(character if character.isprintable() else "?" for character in line)
+    """Untrusted text for an error message: one visible line of bounded length."""
+    line = visible(" ".join(str(value)[: 10 * limit].split()))
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
@@ -48,5 +54,5 @@ def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
             raise
         busy = isinstance(error, Timeout)
         message = f"{lock}: another process holds it; wait for it to end" if busy else str(error)
-        print(f"onoma: {message}", file=sys.stderr)
+        print(f"onoma: {visible(message)}", file=sys.stderr)
         return 1

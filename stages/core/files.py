@@ -4,11 +4,14 @@ import fcntl
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +75,28 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Content of a file that passes `check_regular`."""
+    check_regular(path, limit)
+    return path.read_bytes()
+
+
+def check_regular(path: Path, limit: int) -> None:
+    """Refuse what is no regular file: reading a FIFO or a device may never end.
+
+    A symbolic link counts as the file behind it, since DVC's cache may be linked.
+
+    Raises:
+        UserError: it is none, or it has more than ``limit`` bytes.
+        OSError: there is no such file.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: is not a regular file")
+    if found.st_size > limit:
+        raise UserError(f"{path}: larger than {limit} bytes, so not part of a model")
 
 
 def write_text(target: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.errors import UserError, brief, exit_code
+from stages.core.errors import UserError, brief, exit_code, uncapitalised
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -223,7 +223,8 @@ class Params(Block):
             elif first["type"] == "missing":
                 reason = "the key is missing"
             else:
-                reason = f"{first['msg'].lower()}, not {brief(reprlib.repr(first['input']), 60)}"
+                found = brief(reprlib.repr(first["input"]), 60)
+                reason = f"{uncapitalised(first['msg'])}, not {found}"
             raise UserError(f"{path}: {brief(key)}: {reason}") from None
 
 

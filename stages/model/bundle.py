@@ -11,15 +11,16 @@ from pydantic import Field, ValidationError, model_validator
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
-from stages.core.errors import UserError, brief
-from stages.core.files import atomic_path, write_json
+from stages.core.errors import UserError, brief, uncapitalised
+from stages.core.files import atomic_path, check_regular, read_regular, write_json
 from stages.core.params import Block, ModelParams
+from stages.core.text import is_text
 from stages.corpus.vocabulary import Vocabulary
+from stages.model import facts
 from stages.model.classifier import Classifier
-from stages.model.held_out import HeldOut
 
 FORMAT: Final = 1
-MAX_CONFIG_BYTES = 64 * 2**20
+MAX_WEIGHTS_BYTES = 2**33
 
 
 class VocabularyConfig(Block):
@@ -36,24 +37,22 @@ class Config(Block):
     format: Literal[1] = 1
     model: ModelParams
     vocabulary: VocabularyConfig
-    countries: Annotated[list[str], Field(min_length=1, max_length=65535)]
+    countries: list[str]
     normalize: Literal["nfc", "ascii"]
-    max_length: Annotated[int, Field(ge=1, le=1000)]
-    temperature: Annotated[float, Field(gt=0)]
+    max_length: int
+    temperature: float
     # What the training names are a sample of, in words.
     population: str = ""
     # `HeldOut.to_config`; None if no rows were held out.
     held_out: dict[str, str] | None = None
     # Where it was made: for people, not for programs.
-    provenance: dict[str, str | int]
+    provenance: Annotated[dict[str, str | int], Field(max_length=100)]
 
     @model_validator(mode="after")
-    def _no_repeats(self) -> "Config":
-        for part in (self.countries, self.vocabulary.characters, self.vocabulary.scripts):
-            if len(set(part)) != len(part):
-                raise ValueError("a country, script or character is listed twice")
-        if self.held_out is not None:
-            HeldOut.from_config(self.held_out, len(self.countries))
+    def _is_allowed(self) -> "Config":
+        facts.check(self.model_dump(include={*facts.FACTS}))
+        if not all(map(is_text, [*self.provenance, *map(str, self.provenance.values())])):
+            raise ValueError("provenance must be short printable texts")
         return self
 
 
@@ -80,6 +79,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
     path = folder / "model.safetensors"
     expected = {name: (list(t.shape), _TYPES[t.dtype]) for name, t in model.state_dict().items()}
     try:
+        check_regular(path, MAX_WEIGHTS_BYTES)
         with safetensors.safe_open(path, framework="pt") as file:
             found = {
                 name: (file.get_slice(name).get_shape(), file.get_slice(name).get_dtype())
@@ -109,9 +109,7 @@ def load_config(path: Path) -> Config:
         UserError: it is missing, too large, no JSON, of another format, or has unknown keys.
     """
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; this is no bundle")
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(read_regular(path, facts.MAX_CONFIG_BYTES))
         if isinstance(raw, dict) and raw.get("format") != FORMAT:
             found = brief(reprlib.repr(raw.get("format")), 20)
             raise UserError(
@@ -123,6 +121,7 @@ def load_config(path: Path) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {brief(key)}: {brief(first['msg'].lower())}") from None
+        reason = brief(uncapitalised(first["msg"].removeprefix("Value error, ")), 200)
+        raise UserError(f"{path}: {brief(key)}{': ' if key else ''}{reason}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged: {brief(error)}") from None

@@ -4,7 +4,8 @@ Nothing here imports torch or pydantic: the first answer should not wait for the
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,16 +13,18 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from stages.core.errors import UserError, brief
-from stages.core.files import atomic_path, write_json
+from stages.core.errors import UserError, brief, uncapitalised
+from stages.core.files import atomic_path, read_regular, write_json
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.held_out import HeldOut
+from stages.model import facts
+from stages.serving.onnx_check import check_graph
 from stages.serving.predictor import Predictor
 
 FORMAT: Final = 1
 MODEL, CONFIG = "model.onnx", "config.json"
-MAX_CONFIG_BYTES = 64 * 2**20
-ERRORS_ONLY = 3  # a log level of ONNX Runtime
+VALUES = [("codes", "tensor(int64)"), ("logits", "tensor(float)")]
+MAX_MODEL_BYTES, MAX_RUN_BYTES = 2**30, 2**32
+SILENT = 4  # a log level of ONNX Runtime; its errors are exceptions, too
 EXPORT = "export a model first (dvc repro export)"
 
 
@@ -55,34 +58,57 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
     size = len(Vocabulary.from_config(config["vocabulary"]))
     session = _session(folder / MODEL)
     codes = session.get_modelmeta().custom_metadata_map.get("codes")
+    found = [(value.name, value.type) for value in (*session.get_inputs(), *session.get_outputs())]
     shape = [output.shape for output in session.get_outputs()]
-    if codes != str(size) or shape != [["batch", len(config["countries"])]]:
+    countries = len(config["countries"])
+    if (codes, found, shape) != (str(size), VALUES, [["batch", countries]]):
         raise UserError(f"{folder}: {MODEL} and {CONFIG} disagree; run dvc repro export")
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {"codes": codes})[0])
+        try:
+            table = session.run(None, {"codes": codes})[0]
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise UserError(f"{folder / MODEL}: cannot be run: {brief(error, 150)}") from None
+        if table.shape != (len(codes), countries):
+            raise UserError(f"{folder / MODEL}: its output has another shape; {EXPORT}")
+        return np.asarray(table)
 
     return Predictor(logits, config, threads, [folder / CONFIG, folder / MODEL])
 
 
 def _session(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; {EXPORT}")
+    try:
+        content = read_regular(path, MAX_MODEL_BYTES)
+        check_graph(content)
+    except OSError as error:
+        raise UserError(
+            f"{path}: {uncapitalised(error.strerror or str(error))}; {EXPORT}"
+        ) from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: not a valid ONNX model: {brief(error)}; {EXPORT}") from None
     options = onnxruntime.SessionOptions()
     # Products this small are faster on one thread; batches run in parallel instead.
     options.intra_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = SILENT
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    _bound_memory()
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
         raise UserError(f"{path}: not a valid ONNX model: {brief(error, 150)}") from None
+
+
+@cache
+def _bound_memory() -> None:
+    """Bound what all sessions of this process allocate: a product of weights can be huge."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    arena = onnxruntime.OrtArenaCfg({"max_mem": MAX_RUN_BYTES})
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), arena)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes, so not a bundle's")
-        config = json.loads(path.read_bytes())
+        config = json.loads(read_regular(path, facts.MAX_CONFIG_BYTES))
         _check(config)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; {EXPORT}") from None
@@ -91,44 +117,13 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def _distinct_texts(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and all(isinstance(text, str) for text in value)
-        and len(set(value)) == len(value)
-    )
-
-
-_RULES: dict[str, Callable[[Any], bool]] = {
-    "format": lambda value: value == FORMAT,
-    "vocabulary": lambda value: (
-        isinstance(value, dict)
-        and value.keys() == {"case", "scripts", "characters"}
-        and value["case"] in ("keep", "fold")
-        and _distinct_texts(value["scripts"])
-        and isinstance(value["characters"], str)
-        and _distinct_texts(list(value["characters"]))
-    ),
-    "countries": lambda value: _distinct_texts(value) and len(value) > 0,
-    "normalize": lambda value: value in ("nfc", "ascii"),
-    "max_length": lambda value: type(value) is int and 1 <= value <= 1000,
-    "temperature": lambda value: type(value) is float and 0 < value < float("inf"),
-    "population": lambda value: isinstance(value, str),
-    "held_out": lambda value: (
-        value is None
-        or (isinstance(value, dict) and all(isinstance(text, str) for text in value.values()))
-    ),
-}
-
-
 def _check(config: Any) -> None:
     """Raise ValueError if a key is missing, unknown or has a value that is not allowed."""
     if not isinstance(config, dict):
         raise ValueError("not a JSON object")
-    for key in sorted(_RULES.keys() ^ config.keys()):
-        raise ValueError(f"{key} is {'missing' if key in _RULES else 'unknown'}")
-    for key, allowed in _RULES.items():
-        if not allowed(config[key]):
-            raise ValueError(f"{key} has a value that is not allowed")
-    if config["held_out"]:
-        HeldOut.from_config(config["held_out"], len(config["countries"]))
+    expected = {"format", *facts.FACTS}
+    for key in sorted(expected ^ config.keys()):
+        raise ValueError(f"{key} is {'missing' if key in expected else 'unknown'}")
+    if config["format"] != FORMAT:
+        raise ValueError(f"format must be {FORMAT}")
+    facts.check(config)

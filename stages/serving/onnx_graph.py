@@ -6,18 +6,18 @@ depend on the weights alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
-from stages.core.params import ModelParams
+if TYPE_CHECKING:
+    from stages.core.params import ModelParams
 
 OPSET = 28
 IR_VERSION = 14
 INPUT, OUTPUT = "codes", "logits"
+FLOAT = 1  # in ONNX's list of types
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -25,36 +25,44 @@ Weights = Mapping[str, NDArray[Any]]
 _GATES = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn": (0,)}
 
 
+class Node(NamedTuple):
+    """An operator, the names of what it reads and makes, and its attributes."""
+
+    operator: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+
+
 class Graph:
-    """Nodes and constants in the order in which they are added."""
+    """Nodes and constants in the order in which they are added; `model` alone needs ``onnx``."""
 
     def __init__(self) -> None:
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
+        self.nodes: list[Node] = []
+        self.constants: list[NDArray[Any]] = []
 
     def constant(self, value: NDArray[Any] | Sequence[int] | int) -> str:
         """Add a tensor (integers as int64); return its name."""
-        array = np.ascontiguousarray(value).reshape(np.shape(value))
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(array, name))
-        return name
+        self.constants.append(np.ascontiguousarray(value).reshape(np.shape(value)))
+        return f"constant_{len(self.constants) - 1}"
 
     def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
         """Add a node; return the name of its last output."""
-        number = len(self._nodes)
-        names = [f"{operator.lower()}_{number}_{n}" for n in range(outputs)]
-        self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        names = [f"{operator.lower()}_{len(self.nodes)}_{n}" for n in range(outputs)]
+        self.nodes.append(Node(operator, list(inputs), names, attributes))
         return names[-1]
 
-    def model(self, output: str, codes: int, countries: int) -> Any:
+    def model(self, codes: int, countries: int) -> Any:
         """The finished model: `INPUT` (batch, length) int64 -> `OUTPUT` (batch, countries)."""
-        self._nodes.append(helper.make_node("Identity", [output], [OUTPUT]))
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
         graph = helper.make_graph(
-            self._nodes,
+            [helper.make_node(*node[:3], **node.attributes) for node in self.nodes],
             "onoma",
             [helper.make_tensor_value_info(INPUT, TensorProto.INT64, ["batch", "length"])],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", countries])],
-            self._constants,
+            [numpy_helper.from_array(v, f"constant_{n}") for n, v in enumerate(self.constants)],
         )
         model = helper.make_model(
             graph,
@@ -67,12 +75,18 @@ class Graph:
         return model
 
 
-def build(params: ModelParams, weights: Weights) -> Any:
+def build(params: "ModelParams", weights: Weights) -> Any:
     """The classifier with these weights (its state dict as numpy arrays) as an ONNX model.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid; this is a bug.
     """
+    graph = plan(params, weights)
+    return graph.model(len(weights["characters.weight"]), len(weights["logits.bias"]))
+
+
+def plan(params: "ModelParams", weights: Weights) -> Graph:
+    """The nodes and constants of `build`."""
     graph = Graph()
     characters = _positions(graph, INPUT, 1, -1)
     vectors = graph.node("Gather", graph.constant(weights["characters.weight"]), characters)
@@ -98,9 +112,10 @@ def build(params: ModelParams, weights: Weights) -> Any:
         found = graph.node("Gather", table, graph.node("Concat", *rows, axis=1))
         total = graph.node("ReduceSum", found, graph.constant([1]), keepdims=0)
         length = graph.node("Shape", INPUT, start=1, end=2)
-        root = graph.node("Sqrt", graph.node("Cast", length, to=TensorProto.FLOAT))
+        root = graph.node("Sqrt", graph.node("Cast", length, to=FLOAT))
         logits = graph.node("Add", logits, graph.node("Div", total, root))
-    return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
+    graph.nodes.append(Node("Identity", [logits], [OUTPUT], {}))
+    return graph
 
 
 def _positions(graph: Graph, values: str, start: int, end: int) -> str:
@@ -121,7 +136,7 @@ def _hash_ngrams(graph: Graph, order: int) -> str:
 
 
 def _recurrent(
-    graph: Graph, params: ModelParams, weights: Weights, layer: int, sequence: str
+    graph: Graph, params: "ModelParams", weights: Weights, layer: int, sequence: str
 ) -> tuple[str, str]:
     """One layer: (length, batch, in) -> (length, batch, directions * hidden), and last states."""
     suffixes = ["", "_reverse"] if params.bidirectional else [""]

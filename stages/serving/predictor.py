@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected, normalise
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.held_out import HeldOut, Letters, NgramSet, prediction_sets
@@ -111,6 +112,7 @@ class Predictor:
         self.countries = tuple(config["countries"])
         self.population: str = config.get("population") or ""
         self._files = files
+        self._weights = files[-1] if files else "the model"
         packed = config.get("held_out")
         self.held_out = HeldOut.from_config(packed, len(self.countries)) if packed else None
         self._letters = Letters(self._vocabulary)
@@ -274,6 +276,10 @@ class Predictor:
             for rows in batches:
                 compute(rows)
 
+        with np.errstate(over="ignore"):
+            scaled = logits / self._temperature
+        if not np.isfinite(scaled).all():
+            raise UserError(f"{self._weights}: its answers are no numbers; the weights are damaged")
         reasons = np.zeros(len(names), dtype=np.uint8)
         scripts = self._letters.scripts(codes, offsets)
         if self.held_out:
@@ -283,7 +289,7 @@ class Predictor:
             reasons[self.held_out.familiarity.unfamiliar(scripts, measures)] = UNFAMILIAR
         reasons[scripts < 0] = SCRIPT
         reasons[[not is_surname(name) for name in names]] = NOT_A_SURNAME
-        return softmax(logits / self._temperature), reasons
+        return softmax(scaled), reasons
 
 
 def _raise_first(rejected: Mapping[int, Rejected]) -> None:

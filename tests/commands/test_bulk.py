@@ -83,9 +83,50 @@ def test_counts_are_said(predict, people: Path, tmp_path: Path, capsys) -> None:
     with people.open("a") as file:
         file.write("9\n")
     predict("--input", people, "--output", tmp_path / "o.csv", "--column", "surname")
-    out = capsys.readouterr().out
-    assert "9 rows, 7 names computed, 2 rows with an unusable name" in out
-    assert "1 rows left out" in out
+    out, err = capsys.readouterr()
+    assert "10 rows, 7 names computed, 2 rows with an unusable name" in out
+    assert err.count("\n") == 1
+    assert f"1 rows cannot be read; {people}, row 10: 1 fields instead of 2" in err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_no_row_is_lost(predict, tmp_path: Path, suffix: str) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / f"out{suffix}"
+    source.write_bytes(b'surname,id\nAbe,1\nBob\n"Cab,3\nDad,4,5\nM\xfcller,6\nBea,7\n')
+    arguments = ["--input", source, "--output", target, "--column", "surname", "--top", 1]
+    assert predict(*arguments) == 1
+    found = read(target)
+    assert found["surname"].tolist() == ["Abe", "Bob", '"Cab,3', "Dad,4,5", "M\\xfcller,6", "Bea"]
+    assert found["reason"].tolist()[1:5] == [
+        "1 fields instead of 2",
+        "a quote is not closed",
+        "3 fields instead of 2",
+        "not UTF-8",
+    ]
+    assert found["country_1"].replace("", None).notna().tolist() == [True, *[False] * 4, True]
+    assert predict(*arguments, "--keep-going") == 0
+    assert predict(*arguments, "--encoding", "cp1252") == 1
+    assert read(target)["surname"][4] == "Müller"
+
+
+def test_rows_of_a_file_that_is_all_right_end_with_0(predict, tmp_path: Path, capsys) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('id;surname\n1;"Abe"\n2;Bob\n')
+    arguments = ["--input", source, "--output", target, "--column", "surname"]
+    assert predict(*arguments) == 1
+    assert "separated by ';', set --separator" in capsys.readouterr().err
+    assert predict(*arguments, "--separator", ";") == 0
+    assert read(target)["surname"].tolist() == ["Abe", "Bob"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "option", ["--separator=ab", "--separator=a", '--separator="', "--encoding=utf-16"]
+)
+def test_impossible_separators_and_encodings_are_wrong_usage(predict, option: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        predict("--input", "a.csv", "--output", "b.csv", option)
+    assert stop.value.code == 2
 
 
 def test_below_the_threshold_the_answer_is_unsure(predict, people: Path, tmp_path: Path) -> None:

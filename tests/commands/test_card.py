@@ -77,6 +77,16 @@ def test_card_says_what_the_metrics_say(project: Path) -> None:
     assert "not a nationality" in text
 
 
+def test_countries_of_a_stranger_are_inert(project: Path) -> None:
+    evil = "[Freedonia](http://evil.example) @all <b>"
+    for path in ("metrics/countries.json", "metrics/evaluate/confusion.csv"):
+        text = (project / path).read_text()
+        (project / path).write_text(text.replace("Freedonia", evil))
+    assert cli.main(["card"]) == 0
+    text = (project / "docs/model-card.md").read_text()
+    assert text.count(evil) == text.count(f"`{evil}`") == 3
+
+
 def test_metadata_is_yaml_that_model_hubs_read(project: Path) -> None:
     cli.main(["card"])
     _, front, _ = (project / "docs/model-card.md").read_text().split("---\n", 2)

@@ -33,6 +33,17 @@ def test_table_has_a_line_for_each_name(
     ]
 
 
+def test_format_characters_are_shown_as_escapes_but_stay_in_json(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "Abe\u202eb\u200d"
+    assert cli.main(["predict", "--model", str(onnx_folder), name]) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split()[0] == r"Abe\u202eb\u200d"
+    assert cli.main(["predict", "--json", "--model", str(onnx_folder), name]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[1])["name"] == name
+
+
 def test_json_says_the_same_as_the_api(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

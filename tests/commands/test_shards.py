@@ -67,6 +67,20 @@ def test_each_shard_gets_the_answers_of_a_file_of_its_own(
     assert tables == files(people).keys() - {"notes.txt"}
 
 
+def test_rows_that_cannot_be_read_are_kept_and_counted(
+    predict, people: Path, tmp_path: Path, capsys
+) -> None:
+    for number in (1, 5):
+        path = next(people.rglob(f"{number}.csv*"))
+        path.unlink()
+        (path.with_name(f"{number}.csv")).write_bytes(b'name\nAbe\n"Bob\nCab,1\n')
+    assert predict("out", "--processes", 1) == 1
+    err = capsys.readouterr().err
+    assert "4 rows cannot be read" in err and "1.csv, row 2: a quote is not closed" in err
+    assert len(pd.read_csv(tmp_path / "out/1.csv")) == 3
+    assert predict("again", "--processes", 1, "--keep-going") == 0
+
+
 @pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(predict, tmp_path: Path) -> None:
     assert predict("one", "--processes", 1) == predict("two", "--processes", 2) == 0

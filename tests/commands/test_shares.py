@@ -9,6 +9,7 @@ import pytest
 
 from stages.commands import cli, shares
 from stages.commands.shares import Population, read_populations
+from stages.commands.tables import Source
 from stages.serving.bundle import load
 from tests.commands.conftest import COUNTRIES
 
@@ -58,6 +59,32 @@ def test_json_has_the_names_the_unsure_and_the_shares(
     assert pd.read_csv(table)["country"].tolist() == [row["country"] for row in found["shares"]]
     printed = capsys.readouterr().out
     assert "283 names" in printed and "█" in printed and "made-up names" in printed
+
+
+def test_rows_that_cannot_be_read_are_reported_and_left_out(
+    estimate, people: Path, tmp_path: Path, capsys
+) -> None:
+    content = people.read_bytes()
+    people.write_bytes(content.replace(b'"surname","city"\n', b'"surname","city"\n"Abe,A\nBob\n'))
+    out = tmp_path / "out.json"
+    assert estimate(people, "--column", "surname", "--json", out) == 1
+    assert json.loads(out.read_text())["names"] == 283
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "2 rows cannot be read" in err
+    arguments = ["--column", "surname", "--by", "city", "--json", out, "--keep-going"]
+    assert estimate(people, *arguments) == 0
+    assert [part["names"] for part in json.loads(out.read_text())["groups"]] == [143, 140]
+
+
+def test_groups_that_act_on_a_terminal_are_shown_as_escapes(
+    estimate, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "in.csv").write_text("name,city\n" + "Abe,\x1b]0;x\x07\u202e\n" * 3, "utf-8")
+    estimate(tmp_path / "in.csv", "--by", "city", "--json", tmp_path / "out.json")
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable() and r"\x1b]0;x\x07\u202e" in out
+    (group,) = json.loads((tmp_path / "out.json").read_text())["groups"]
+    assert group["group"] == "\x1b]0;x\x07\u202e"
 
 
 def test_plain_is_the_mean_of_the_probabilities(
@@ -157,7 +184,7 @@ def test_predict_takes_the_estimated_shares_into_account(
         cli.main([*program, "surname", "--output", str(tmp_path / f"{name}.parquet"), *flags])
     plain, new = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("plain", "reweighted"))
     model = load(onnx_folder)
-    (population,) = read_populations(model, people, "surname").values()
+    (population,) = read_populations(model, Source(people), "surname").values()
     estimated = population.estimate(model, None)
     moved = (plain["probability"] - new["probability"]).abs().max()
     assert (moved > 1e-3) == (np.abs(estimated.shares - 0.25).max() > 1e-3)

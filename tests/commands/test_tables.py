@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.commands import tables
+from stages.commands import rows, tables
 from stages.commands.tables import Source, create
 from stages.core.errors import UserError
 
@@ -22,7 +22,7 @@ def csv_bytes(rows: list[tuple[str, str]]) -> bytes:
 def copy(source: Path, target: Path) -> Source:
     table = Source(source)
     with create(target, table.schema) as write:
-        for batch in table.batches():
+        for batch, _ in table.batches():
             write(batch)
     return table
 
@@ -49,7 +49,7 @@ def test_empty_lines_are_cells_of_a_single_column_and_nothing_else(tmp_path: Pat
     (tmp_path / "one.csv").write_text("name\na\n\nb\n")
     (tmp_path / "two.csv").write_text("name,note\na,b\n\nc,d\n\n")
     copy(tmp_path / "one.csv", tmp_path / "1.csv")
-    assert copy(tmp_path / "two.csv", tmp_path / "2.csv").skipped == 0
+    assert copy(tmp_path / "two.csv", tmp_path / "2.csv").unreadable == 0
     assert (tmp_path / "1.csv").read_text() == '"name"\n"a"\n""\n"b"\n'
     assert (tmp_path / "2.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
 
@@ -60,19 +60,84 @@ def test_a_header_alone_is_an_empty_table(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
-def test_rows_of_other_width_are_left_out_and_counted(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("name,note\na,b\nlonely\nc,d\nx,y,z\n")
-    source = copy(tmp_path / "in.csv", tmp_path / "out.csv")
-    assert source.skipped == 2
-    assert (tmp_path / "out.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
+HUGE = b"x" * (3 * rows.BLOCK_BYTES)
+BAD_ROWS = [
+    (b"a,b\nlonely\nc,d\nx,y,z\n", ["", "1 fields instead of 2", "", "3 fields instead of 2"]),
+    (b'1,"Abe\n2,Bob\n3,Cab\n', ["a quote is not closed", "", ""]),
+    (b'1,"Abe\n2,"Bob"\n3,Cab\n', ["a quote is not closed", "", ""]),
+    (
+        b'1,"Abe\n2,Bob\n3,"Cab\n4,Dad\n',
+        ["a quote is not closed", "", "a quote is not closed", ""],
+    ),
+    (b'1,a\n2,"b\n', ["", "a quote is not closed"]),
+    (
+        b'1,"two\r\nlines"\n2,5" disk\n3,"say ""a\n b"""\n4,"x\n',
+        ["", "", "", "a quote is not closed"],
+    ),
+    (b"1,M\xfcller\n2,Abe\n", ["not UTF-8", ""]),
+    (
+        b"1,a\n2," + b"x" * (3 * rows.BLOCK_BYTES) + b"\n3,c\n",
+        ["", "longer than 1048576 bytes", ""],
+    ),
+    (b"1,a\n2," + b"x" * (3 * rows.BLOCK_BYTES), ["", "longer than 1048576 bytes"]),
+    (b'1,"a\n' + b"2,b\n" * 10**6, ["a quote is not closed", *[""] * 10**6]),
+    (b"\0000,,\n1,2\n", ["3 fields instead of 2", ""]),
+]
+
+
+@pytest.mark.parametrize(("content", "problems"), BAD_ROWS)
+def test_a_row_that_cannot_be_read_comes_out_with_its_text_and_the_reason(
+    tmp_path: Path, content: bytes, problems: list[str]
+) -> None:
+    (tmp_path / "in.csv").write_bytes(b"name,note\n" + content)
+    source = Source(tmp_path / "in.csv")
+    found = [
+        row
+        for batch, problem in source.batches()
+        for row in zip(*(part.to_pylist() for part in (*batch.columns, problem)), strict=True)
+    ]
+    assert [problem or "" for _, _, problem in found] == problems
+    assert source.unreadable == len(problems) - problems.count("")
+    lines = content.decode("utf-8", "backslashreplace").splitlines()
+    for name, note, problem in found:
+        if problem:
+            assert note is None and (name in lines or name.endswith("x..."))
+
+
+def test_other_separators_and_encodings_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes('naïve;n\nMüller;"a;b"\n'.encode("cp1252"))
+    source = Source(path, ";", "cp1252")
+    assert [batch.to_pydict() for batch, _ in source.batches()] == [
+        {"naïve": ["Müller"], "n": ["a;b"]}
+    ]
+    path.write_bytes("name\n佐藤\n".encode("shift_jis"))
+    (found,) = Source(path, encoding="shift_jis").batches()
+    assert found.batch.to_pydict() == {"name": ["佐藤"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"id;name\n1;Abe\n", "separated by ';', set --separator"),
+        (b"id\tname\n1\tAbe\n", r"separated by '\\t', set --separator"),
+        ("\ufeffname\nAbe\n".encode("utf-16-le"), "iconv -f utf-16 -t utf-8"),
+        (b"PK\x03\x04", "Excel"),
+        (b"M\xfcller\nAbe\n", "set --encoding"),
+    ],
+)
+def test_another_kind_of_file_is_told_with_the_remedy(
+    tmp_path: Path, content: bytes, says: str
+) -> None:
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        Source(tmp_path / "in.csv").check_text("name")
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("a.csv", b""),
-        ("a.csv", b'name\n"' + b"x" * (2 * tables.BLOCK_BYTES)),
-        ("a.csv", b"name\nAbe\nM\xfcller\n"),
         ("a.csv", b"M\xfcller\nAbe\n"),
         ("a.csv.gz", b"plain"),
         ("a.csv.gz", gzip.compress(b"name\n" + bytes(range(65, 91)) * 1000)[:-20]),
@@ -122,6 +187,6 @@ def test_unwritable_output_is_one_line(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("name,note\n" + "Abe,something of some length\n" * 10**6)
     peak = 0
-    for batch in Source(tmp_path / "in.csv").batches():
+    for batch, _ in Source(tmp_path / "in.csv").batches():
         peak = max(peak, batch.nbytes)
-    assert peak < 3 * tables.BLOCK_BYTES
+    assert peak < 3 * rows.BLOCK_BYTES

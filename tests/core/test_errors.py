@@ -6,6 +6,7 @@ import pytest
 from filelock import FileLock
 
 from stages.core.errors import Interrupted, UserError, brief, exit_code
+from stages.core.text import visible
 
 
 def failing(error: BaseException):
@@ -45,4 +46,19 @@ def test_a_lock_that_is_held_is_named(tmp_path: Path, capsys) -> None:
 
 
 def test_untrusted_text_becomes_one_short_printable_line() -> None:
-    assert brief("a\n\x00b\t c" + "d" * 10**6, 20) == "a ?b c" + "d" * 11 + "..."
+    assert brief("a\n\x00b\t c" + "d" * 10**6, 20) == "a \\x00b c" + "d" * 8 + "..."
+
+
+def test_characters_that_act_on_a_terminal_are_shown_as_escapes() -> None:
+    assert visible("Łódź 佐藤, O'Neil") == "Łódź 佐藤, O'Neil"
+    text = "a\x1b[31m\u202eb\u200d\u2028\ud800\x9b"
+    assert visible(text) == r"a\x1b[31m\u202eb\u200d\u2028\ud800\x9b"
+
+
+def test_a_message_with_the_name_of_a_strangers_file_stays_one_line(capsys) -> None:
+    def work() -> None:
+        raise UserError("a\x1b]0;b\x07\nc\u202e.csv: no such file")
+
+    assert exit_code(work) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err[:-1].isprintable()

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages.core.errors import UserError
 from stages.core.params import Params
@@ -47,6 +48,12 @@ def test_an_unknown_key_and_a_missing_one_are_named(folder: Path) -> None:
     path.write_text(text.replace("  epochs:", "  epoch: 3\n  epochs:"))
     with pytest.raises(UserError, match=r"train\.epoch: no such key"):
         Params.load(path)
+
+
+def test_what_a_message_quotes_keeps_its_case(folder: Path) -> None:
+    values = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(UserError, match="instance of HelloParams, not 3"):
+        Params.check(values | {"hello": 3}, folder)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "- 1", "a: 1\na: 2", "\0", "&a [*a]"])

@@ -1,7 +1,6 @@
 """Fuzz for long: ``python -m tests.fuzz [INPUTS [TARGET ...]]``, by default 200,000 per target."""
 
 import faulthandler
-import shutil
 import signal
 import sys
 import time
@@ -10,7 +9,8 @@ from collections import Counter
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz.targets import SCRATCH, TARGETS, Target
+from tests.fuzz.inputs import Target
+from tests.fuzz.targets import TARGETS
 
 ROUND = 5000  # a search starts afresh: hypothesis remembers what it has tried, in memory
 HANG_SECONDS = 60
@@ -50,7 +50,4 @@ def main(inputs: int = 200_000, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*map(int, sys.argv[1:2]), *sys.argv[2:])
-    finally:
-        shutil.rmtree(SCRATCH, ignore_errors=True)
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

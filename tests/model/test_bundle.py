@@ -1,6 +1,8 @@
 """A bundle from a stranger: answered as saved, or refused in one line before memory is taken."""
 
+import base64
 import json
+import os
 import struct
 import tracemalloc
 from pathlib import Path
@@ -14,9 +16,11 @@ from stages.core.errors import UserError
 from stages.core.params import ModelParams
 from stages.model import bundle
 from stages.model.classifier import Classifier
+from stages.model.held_out import TYPES, HeldOut
 from stages.serving.bundle import load
 from tests.conftest import ROOT
 
+ODD = ["\x1b]0;title\x07", "two\nlines", "a\u202eb", "a\u2028b", "x" * 1001, "\ud800"]
 SMALL = {"embedding": 4, "hidden": 4, "wide_buckets": 8}
 
 
@@ -78,17 +82,29 @@ def test_it_holds_two_files_and_no_pickle(folder: Path) -> None:
     [
         (("format",), 2, "format 2, but this onoma reads 1"),
         (("surprise",), 1, "surprise: extra inputs are not permitted"),
+        (("model",), 3, "model: input should be a valid dictionary or instance of ModelParams"),
         (("model", "hook"), "os.system", "model.hook: extra inputs are not permitted"),
         (("model", "cell"), "transformer", "model.cell: input should be 'gru', 'lstm' or 'rnn'"),
         (("model", "hidden"), 2**62, "model.hidden: input should be less than or equal to 65536"),
         (("model", "layers"), 10**6, "model.layers: input should be less than"),
-        (("temperature",), 0, "temperature: input should be greater than 0"),
+        (("temperature",), 0, "temperature must be a number from 0.01 to 100.0"),
+        (("temperature",), 1e-300, "temperature must be a number from 0.01 to 100.0"),
+        (("temperature",), 1e300, "temperature must be a number from 0.01 to 100.0"),
         (("temperature",), float("nan"), "temperature: input should be a finite number"),
-        (("countries",), [], "countries: list should have at least 1 item"),
-        (("countries",), ["Chad", "Chad"], "a country, script or character is listed twice"),
+        (("countries",), [], "countries must be 1 to 65535 different"),
+        (("countries",), ["Chad", "Chad"], "countries must be 1 to 65535 different"),
+        *((("countries",), ["Chad", odd], "countries must be 1 to 65535 different") for odd in ODD),
+        (("countries",), ["Chad", ""], "countries must be 1 to 65535 different"),
+        (("countries",), ["Chad", "=cmd|' /C calc'!A0"], "begins as a spreadsheet's formula"),
+        (("countries",), ["Chad", "@SUM(A1)"], "begins as a spreadsheet's formula"),
+        *((("population",), odd, "population must be printable text") for odd in ODD),
+        *((("provenance", "torch"), odd, "provenance must be short printable") for odd in ODD),
+        (("vocabulary", "scripts"), ["LATIN\x1b"], "vocabulary must be"),
+        (("vocabulary", "scripts"), ["GREEK"], "characters of these scripts"),
+        (("vocabulary", "characters"), "aab", "vocabulary must be"),
         (("countries",), ["Chad", "Peru", "Iran"], "but config.json calls for"),
         (("vocabulary", "characters"), "abcd", "but config.json calls for"),
-        (("max_length",), 10**9, "max_length: input should be less than or equal to 1000"),
+        (("max_length",), 10**9, "max_length must be from 1 to 1000"),
         (("x\ny" * 1000,), 1, "x yx yx"),
     ],
 )
@@ -139,3 +155,71 @@ def test_a_config_that_is_none_is_refused(content: bytes, folder: Path) -> None:
 def test_a_missing_file_is_named(name: str, folder: Path) -> None:
     (folder / name).unlink()
     assert refusal(folder).startswith(f"model/{name}: ")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link to a device"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_what_is_no_regular_file_is_not_read(name: str, kind: str, folder: Path) -> None:
+    (folder / name).unlink()
+    match kind:
+        case "fifo":
+            os.mkfifo(folder / name)
+        case "folder":
+            (folder / name).mkdir()
+        case _:
+            (folder / name).symlink_to("/dev/zero")
+    assert refusal(folder) == f"model/{name}: is not a regular file"
+
+
+def test_files_may_be_links_to_files_as_in_dvcs_cache(folder: Path, tmp_path: Path) -> None:
+    for path in list(folder.iterdir()):
+        (folder / path.name).rename(tmp_path / path.name)
+        (folder / path.name).symlink_to(tmp_path / path.name)
+    assert load(folder).countries == ("Chad", "Peru")
+
+
+def test_weights_of_100_gigabytes_are_not_read(folder: Path) -> None:
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(100 * 2**30)
+    assert "larger than" in refusal(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_answers_that_are_no_numbers_are_refused(value: float, folder: Path) -> None:
+    model, config = bundle.load_model(folder, torch.device("cpu"))
+    model.logits.weight.data[:] = value
+    bundle.save(folder, config, model)
+    with pytest.raises(UserError, match="its answers are no numbers"):
+        load(folder).predict(["ab"])
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("prior", [np.inf, 0]),
+        ("prior", [0, 0]),
+        ("prior", [np.nan, 1]),
+        ("thresholds", [np.inf, 0.1]),
+        ("thresholds", [2, 0.1]),
+        ("labels", [0] * 5000),
+    ],
+)
+def test_numbers_of_held_out_rows_that_cannot_be_are_refused(
+    part: str, values: list[float], folder: Path
+) -> None:
+    rows = len(values) if part == "labels" else 1
+    found = HeldOut(
+        prior=np.array([0.5, 0.5]),
+        thresholds=np.array([0.1, 0.1]),
+        labels=np.zeros(rows),
+        probabilities=np.full((rows, 2), 0.5),
+        scripts=np.zeros(rows),
+        measures=np.zeros((rows, 2)),
+        ngrams=np.zeros(2**17),
+    ).to_config()
+    packed = np.array(values).astype(TYPES[part]).tobytes()
+    found[part] = base64.b64encode(packed).decode()
+    for name, width in (("probabilities", 2), ("scripts", 2), ("measures", 8)):
+        found[name] = base64.b64encode(bytes(width * rows)).decode()
+    change(folder, "held_out", value=found)
+    assert "held_out" in refusal(folder)

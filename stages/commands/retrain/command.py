@@ -26,6 +26,7 @@ from stages.commands.retrain.checkout import BRANCH, HOME, Checkout, git
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
 from stages.core.params import GateParams, Params
+from stages.core.text import visible
 
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"
@@ -114,13 +115,13 @@ def retrain(checkout: Checkout, push: bool) -> int:
             )
         report.write(checkout.home, facts)
         if verdict["verdict"] != "promote":
-            print(f"retrain: rejected: {verdict['reason']}", file=sys.stderr)
+            print(f"retrain: rejected: {visible(verdict['reason'])}", file=sys.stderr)
             return REJECTED
         version = promote(checkout, report.commit_message(facts), push)
     except (UserError, Interrupted) as error:
         report.write(checkout.home, facts | {"verdict": "failed", "reason": str(error)})
         raise
-    print(f"retrain: promoted {version}: {verdict['reason']}")
+    print(f"retrain: promoted {version}: {visible(verdict['reason'])}")
     return 0
 
 

@@ -1,0 +1,37 @@
+"""Text from strangers: what of it may be shown on a terminal or in a spreadsheet."""
+
+import unicodedata
+
+LONGEST = 1000  # characters of a text
+FORMULA = tuple("=+-@＝＋－＠")  # a spreadsheet runs a cell that begins so
+JOINERS = str.maketrans("", "", "\u200c\u200d")  # of Persian and Indic writing
+
+
+def visible(text: str) -> str:
+    r"""Text for a terminal: characters that would act on it or not show appear as escapes.
+
+    These are control and format characters, surrogates, unassigned code points and the line and
+    paragraph separators: U+202E, which turns the direction of writing, becomes ``\u202e``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode() if _acts(unicodedata.category(c)) else c for c in text
+    )
+
+
+def _acts(category: str) -> bool:
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
+def is_text(value: object) -> bool:
+    """Whether this is a text of bounded length that is safe to print."""
+    if not isinstance(value, str) or len(value) > LONGEST:
+        return False
+    shown = value.translate(JOINERS)
+    return visible(shown) == shown
+
+
+def is_label(value: object) -> bool:
+    """Whether this is a text that may name a country: no spreadsheet takes it for a formula."""
+    return isinstance(value, str) and value != "" and is_text(value) and value[0] not in FORMULA
