@@ -1,4 +1,4 @@
-"""CPU arithmetic that gives the same bytes on every x86-64 processor with AVX2.
+"""CPU arithmetic that gives the same bytes on other x86-64 processors.
 
 Torch, MKL, oneDNN, OpenBLAS and NumPy choose their kernels by processor when they are loaded.
 Kernels differ in the order of additions, hence in the last digits of a result, and training
@@ -9,20 +9,26 @@ import os
 import sys
 from pathlib import Path
 
-PORTABLE = {
+AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
-    # COMPATIBLE is the mode that MKL documents as equal on all makers' processors, but it makes a
-    # training step 1.6 times as long (docs/performance.md).
     "MKL_CBWR": "AVX2,STRICT",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",  # in NumPy and SciPy
     "OPENBLAS_NUM_THREADS": "1",  # how a product is divided among threads changes its last digits
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
+PINS: dict[str, dict[str, str]] = {  # by `train.arithmetic`
+    # MKL has kernels for Intel's processors and others for the rest, equal in one mode only.
+    # docs/performance.md says what it costs.
+    "portable": AVX2 | {"MKL_CBWR": "COMPATIBLE"},
+    "avx2": AVX2,
+    "native": {},
+}
+DEFAULT = "avx2"
 
 
 def pin(params: Path) -> None:
-    """Set the environment for ``train.arithmetic`` of ``params``; an unreadable file is portable.
+    """Set the environment for ``train.arithmetic`` of ``params``; `DEFAULT` if it is unreadable.
 
     Raises:
         RuntimeError: a library that reads the environment is loaded already.
@@ -31,13 +37,12 @@ def pin(params: Path) -> None:
 
     try:
         values = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
-        native = values["train"]["arithmetic"] == "native"
+        pins = PINS[values["train"]["arithmetic"]]
     except Exception:  # the stage itself reports what is wrong with the file
-        native = False
+        pins = PINS[DEFAULT]
     if loaded := {"numpy", "torch"} & sys.modules.keys():
         raise RuntimeError(f"{', '.join(sorted(loaded))} loaded before the arithmetic was pinned")
-    if not native:
-        os.environ.update(PORTABLE)
+    os.environ.update(pins)
 
 
 def runs_a_stage() -> bool:

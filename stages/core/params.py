@@ -109,7 +109,7 @@ class TrainParams(Block):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "float32", "bfloat16"]
-    arithmetic: Literal["portable", "native"]
+    arithmetic: Literal["portable", "avx2", "native"]
     processes: Processes
     threads: Annotated[int, Field(ge=1, le=1024)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]

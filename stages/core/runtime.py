@@ -107,7 +107,7 @@ def select_precision(wanted: str, device: torch.device, arithmetic: str) -> torc
     """Turn ``auto``, ``float32`` or ``bfloat16`` into a data type.
 
     ``auto`` is bfloat16 only where that is faster: on CUDA devices that support it, and with native
-    arithmetic on CPUs with AMX. Portable arithmetic is float32 on every CPU. CPUs with AVX512-BF16
+    arithmetic on CPUs with AMX. Other arithmetic is float32 on every CPU. CPUs with AVX512-BF16
     alone multiply bfloat16 at half the rate of float32 (see docs/performance.md).
     """
     if wanted == "auto":

@@ -1,14 +1,15 @@
-"""Portable arithmetic: what every stage's process sets before it imports what computes."""
+"""Pinned arithmetic: what every stage's process sets before it imports what computes."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stages.core.arithmetic import PORTABLE
+from stages.core.arithmetic import AVX2, PINS
 from tests.conftest import ROOT, set_params
 
 STAGES = ("ingest", "index", "train", "evaluate", "baseline", "hello", "export")
@@ -56,7 +57,7 @@ def test_each_stage_s_process_has_the_pins_whatever_the_environment_says(
     # with a traceback.
     assert done.returncode == (stage != "hello") and "Traceback" not in done.stderr, done.stderr
     seen = json.loads((folder / "seen.json").read_text())
-    assert seen["environment"].items() >= PORTABLE.items()
+    assert seen["environment"].items() >= AVX2.items()
     assert seen["capability"] in ("AVX2", None)
 
 
@@ -67,6 +68,31 @@ def test_native_arithmetic_leaves_the_environment_alone(folder: Path) -> None:
     seen = json.loads((folder / "seen.json").read_text())
     assert seen["capability"] in ("DEFAULT", "NO AVX")
     assert seen["environment"].get("MKL_CBWR") == os.environ.get("MKL_CBWR")
+
+
+# MKL asks these functions whether the processor is Intel's; here they say so on any processor.
+OTHER_MAKER = "int mkl_serv_intel_cpu(void){return 1;} int mkl_serv_intel_cpu_true(void){return 1;}"
+PRODUCTS = """
+import hashlib, torch
+torch.manual_seed(0)
+pairs = [(torch.randn(m, k), torch.randn(k, n)) for m, k, n in ((256, 64, 384), (37, 128, 384))]
+print(hashlib.sha256(b"".join((a @ b).numpy().tobytes() for a, b in pairs)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
+def test_portable_products_are_the_same_bytes_with_the_kernels_for_another_maker(
+    tmp_path: Path,
+) -> None:
+    library = tmp_path / "other.so"
+    compiler = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(compiler, input=OTHER_MAKER, text=True, check=True)
+    found = [
+        start(tmp_path, "-c", PRODUCTS, **PINS["portable"], **preload).stdout
+        for preload in ({}, {"LD_PRELOAD": str(library)})
+    ]
+    assert found[0] == found[1] != ""
 
 
 def test_a_library_that_is_loaded_before_the_pins_is_a_bug(folder: Path) -> None:

@@ -45,14 +45,15 @@ def test_a_number_beyond_the_last_device_is_refused_and_the_present_ones_listed(
         select_device("cuda:2")
 
 
-def test_auto_precision_takes_bfloat16_only_where_it_is_faster_and_never_on_a_portable_cpu(
+def test_auto_precision_takes_bfloat16_only_where_it_is_faster_and_on_a_cpu_only_natively(
     monkeypatch,
 ) -> None:
     cpu = torch.device("cpu")
     for amx, chosen in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
         assert select_precision("auto", cpu, "native") == chosen
-        assert select_precision("auto", cpu, "portable") == torch.float32
+        for pinned in ("portable", "avx2"):
+            assert select_precision("auto", cpu, pinned) == torch.float32
     assert select_precision("auto", torch.device("mps"), "portable") == torch.float32
 
 

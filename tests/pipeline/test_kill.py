@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.arithmetic import PORTABLE
+from stages.core.arithmetic import AVX2
 from tests.conftest import make_project, run
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **PORTABLE, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "random"},
+            env={**os.environ, **AVX2, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "random"},
         )
 
     def start(self) -> int:
