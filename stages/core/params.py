@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
+from stages.core.text import is_text
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -30,6 +31,12 @@ Count = Annotated[int, Field(ge=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _printable(text: str) -> str:
+    if not is_text(text):
+        raise PydanticCustomError("text", "should be printable text")
+    return text
 
 
 def _ascii_compatible(encoding: str) -> str:
@@ -52,7 +59,7 @@ class Block(BaseModel):
 class CorpusParams(Block):
     """What the corpus is."""
 
-    description: Annotated[str, Field(min_length=1, max_length=1000)]
+    description: Annotated[Word, AfterValidator(_printable)]
 
 
 class Columns(Block):

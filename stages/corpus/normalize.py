@@ -6,6 +6,8 @@ from typing import Literal
 
 from anyascii import anyascii
 
+from stages.core.text import is_label
+
 Form = Literal["nfc", "ascii"]
 
 # Tabs count as blanks. Every other control character, and the two line separators that are not
@@ -41,6 +43,19 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
     if len(cleaned) > max_length:
         raise Rejected(f"{what} longer than {max_length} characters")
     return cleaned
+
+
+def clean_country(text: str, max_length: int) -> str:
+    """`clean` a country.
+
+    Raises:
+        Rejected: as `clean`; also if it has characters that act on a terminal, or begins as a
+            spreadsheet's formula.
+    """
+    country = clean(text, "country", max_length)
+    if not is_label(country):
+        raise Rejected("country does not print, or begins as a spreadsheet's formula")
+    return country
 
 
 def normalise(text: str, form: Form, max_length: int) -> str:

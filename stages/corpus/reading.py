@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stages.core.params import IngestParams
 from stages.corpus.headers import Places
-from stages.corpus.normalize import Rejected, clean, normalise
+from stages.corpus.normalize import Rejected, clean_country, normalise
 from stages.corpus.sources import Block, blocks, too_long
 from stages.corpus.tasks import Tasks
 
@@ -84,14 +84,14 @@ def parse(block: Block, params: IngestParams, known: frozenset[str] | None = Non
     def clean_name(text: str) -> str:
         return normalise(text, params.normalize, params.max_length)
 
-    def clean_country(text: str) -> str:
-        country = clean(text, "country", params.max_length)
+    def usable_country(text: str) -> str:
+        country = clean_country(text, params.max_length)
         if known is not None and country not in known:
             raise Rejected("country not in the training data")
         return country
 
     names, bad_names = _each_distinct(names, clean_name, params.encoding)
-    countries, bad_countries = _each_distinct(countries, clean_country, params.encoding)
+    countries, bad_countries = _each_distinct(countries, usable_country, params.encoding)
     good = pc.and_(names.is_valid(), countries.is_valid())
     frame = pd.DataFrame(
         {

@@ -26,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
         ("model__cell", "transformer", "model.cell: input should be 'gru', 'lstm' or 'rnn'"),
         ("model__dropout", "1.0", "model.dropout: input should be less than 1"),
         ("ingest__normalize", "latin", "ingest.normalize: input should be 'nfc' or 'ascii'"),
+        ("corpus__description", '"a\u202eb"', "corpus.description: should be printable text"),
         ("index__validation", "0.9", "index.validation: input should be less than or equal"),
     ],
 )
