@@ -182,7 +182,7 @@ def test_an_index_that_was_killed_half_way_is_not_taken_for_whole(
 ) -> None:
     train, test = toy_rows(200, 1), toy_rows(50, 2)
     before = build(train, test)
-    for name in ("replace", "allocate"):
+    for name in ("replace", "append"):
         with monkeypatch.context() as patch:
             patch.setattr(index, name, lambda *_: os._exit(9))
             process = multiprocessing.get_context("fork").Process(target=build, args=(test, train))

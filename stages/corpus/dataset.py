@@ -1,12 +1,12 @@
 """Names as flat arrays on disk: memory-mapped, no Python object per name."""
 
-from collections.abc import Mapping
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
@@ -46,34 +46,29 @@ class Names:
         return len(self.labels)
 
 
-def allocate(folder: Path, names: int, codes: int, code_type: type[Any]) -> None:
-    """Make the files of a split, which `write_slice` fills."""
-    folder.mkdir()
-    sizes = {"codes": codes, "offsets": names + 1, "labels": names, "seen": names}
-    types = {"codes": code_type, "offsets": np.int64, "labels": LABEL, "seen": np.bool_}
-    for array, size in sizes.items():
+def append(folder: Path, names: Names) -> None:
+    """Append names to the arrays in ``folder``, which is made if it is not there."""
+    folder.mkdir(exist_ok=True)
+    arrays = dict(vars(names))
+    if (folder / "offsets.npy").exists():
+        arrays["offsets"] = names.offsets[1:] + Names.load(folder).offsets[-1]
+    for array, values in arrays.items():
         path = folder / f"{array}.npy"
         try:
-            open_memmap(path, "w+", types[array], (size,))
+            _append(path, values)
         except OSError as error:
-            error.filename = str(path)  # NumPy names no file when the disk is full
+            error.filename = str(path)  # that of a full disk names no file
             raise
 
 
-def write_slice(folder: Path, slices: Mapping[str, tuple[int, NDArray[Any]]]) -> None:
-    """Write values of arrays from given places on; to do it twice changes nothing.
+def _append(path: Path, values: NDArray[Any]) -> None:
+    """Append to an .npy file: NumPy leaves room in its header for any length.
 
-    Not through the memory map: there, a full disk kills the process instead of raising.
+    Not through a memory map: there, a full disk kills the process instead of raising.
     """
-    for array, (start, values) in slices.items():
-        path = folder / f"{array}.npy"
-        mapped = np.load(path, mmap_mode="r")
-        if start + len(values) > len(mapped):
-            raise RuntimeError(f"{path}: {start + len(values)} of {len(mapped)} values")
-        try:
-            with path.open("r+b") as file:
-                file.seek(mapped.offset + start * mapped.itemsize)
-                file.write(np.ascontiguousarray(values, dtype=mapped.dtype).data)
-        except OSError as error:
-            error.filename = str(path)  # says which file does not fit on a full disk
-            raise
+    length = len(np.load(path, mmap_mode="r")) if path.exists() else 0
+    header = {"descr": values.dtype.str, "fortran_order": False, "shape": (length + len(values),)}
+    with path.open("r+b" if length else "wb") as file:
+        write_array_header_1_0(file, header)
+        file.seek(0, os.SEEK_END)
+        file.write(values.data)

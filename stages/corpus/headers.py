@@ -26,42 +26,37 @@ TWO_COLUMNS = Places(0, 1, 2)
 def split_line(line: str, separator: str) -> list[str]:
     """Fields of one line of a CSV, without the blanks around them."""
     try:
-        return [field.strip() for field in next(csv.reader([line], delimiter=separator), [])] or [
-            line
-        ]
+        fields = next(csv.reader([line], delimiter=separator))
     except csv.Error:
-        return [line]
+        fields = [line]
+    return [field.strip() for field in fields]
 
 
-def places_of(cells: list[str], where: str, params: IngestParams) -> tuple[Places, bool]:
-    """Find names and countries by the first row, and whether it is a header.
-
-    Args:
-        cells: fields of that row.
-        where: file and line, for errors.
-        params: `columns` and `header` decide.
+def find_columns(header: list[str], where: str, params: IngestParams) -> Places | None:
+    """Find names and countries in a header; None if the first row, ``header``, is not one.
 
     Raises:
-        UserError: the row reads like a header, but does not say what to read.
+        UserError: it reads like a header, but does not say which columns to read.
     """
-    said, columns = brief(",".join(cells)), params.columns
-    kinds = [_kind(cell) for cell in cells]
-    if columns and len({columns.name, columns.country} & {*cells}) < 2:
-        raise UserError(f"{where}: the columns are {said}; set ingest.columns to two of them")
+    said, columns = brief(",".join(header)), params.columns
+    unclear = UserError(f"{where}: the columns are {said}; set ingest.columns to two of them")
     if columns:
-        return Places(cells.index(columns.name), cells.index(columns.country), len(cells)), True
+        if len({columns.name, columns.country} & {*header}) < 2:
+            raise unclear
+        return Places(header.index(columns.name), header.index(columns.country), len(header))
+    kinds = [_kind(field) for field in header]
     if params.header != "no" and kinds.count("name") == kinds.count("country") == 1:
-        if len(cells) > 2:
-            raise UserError(f"{where}: the columns are {said}; set ingest.columns to two of them")
-        return Places(kinds.index("name"), kinds.index("country"), 2), True
-    if params.header == "auto" and len(cells) == 2 and any(kinds):
+        if len(header) > 2:
+            raise unclear
+        return Places(kinds.index("name"), kinds.index("country"), 2)
+    if params.header == "auto" and len(header) == 2 and any(kinds):
         raise UserError(f"{where}: {said} may be a header; set ingest.header to yes or no")
     for other in ";\t|,":
-        if {"name", "country"} <= {*map(_kind, split_line(cells[0], other))}:
+        if {"name", "country"} <= {*map(_kind, header[0].split(other))}:
             raise UserError(f"{where}: fields are separated by {other!r}; set ingest.separator")
-    return TWO_COLUMNS, params.header == "yes"
+    return None
 
 
-def _kind(cell: str) -> str:
-    words = re.sub(r"[\s_-]+", " ", cell.strip(' "').lower())
+def _kind(field: str) -> str:
+    words = re.sub(r"[\s_-]+", " ", field.strip(' "').lower())
     return "name" if words in NAMES else "country" if words in COUNTRIES else ""

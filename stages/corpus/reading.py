@@ -17,15 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stages.core.errors import UserError
 from stages.core.params import IngestParams
 from stages.corpus.headers import Places
 from stages.corpus.normalize import Rejected, clean_country, normalise
-from stages.corpus.sources import Block, blocks, too_long
+from stages.corpus.sources import Block, blocks
 from stages.corpus.tasks import Tasks
 
-FIELD = '(?:"(?P<{0}_quoted>[^"\r]*)"|(?P<{0}>[^"{1}\r]*))'
-TEXT = pa.large_string()
-OTHER = '(?:"[^"\r]*"|[^"{1}\r]*)'
+TEXT, BYTES = pa.large_string(), pa.large_binary()
+FIELDS = pa.schema({"name": BYTES, "country": BYTES, "reason": TEXT})
 
 
 class Chunk(NamedTuple):
@@ -49,40 +49,28 @@ def read(
     known: frozenset[str] | None = None,
     tasks: Tasks | None = None,
 ) -> Iterator[Chunk]:
-    """Read every file of ``source``, chunk by chunk.
-
-    Args:
-        source: path, folder, glob or fsspec URL.
-        params: how to read them.
-        known: if given, rows of any other country are refused.
-        tasks: if given, parse there; the chunks are the same in the same order.
-
-    Raises:
-        UserError: a file is missing, unreadable, broken, or changes while it is read.
-    """
+    """`parse` all `blocks` of ``source``, in their order; in ``tasks`` if given."""
     work = partial(parse, params=params, known=known)
     return (tasks.map if tasks else map)(work, blocks(source, params))
 
 
 def parse(block: Block, params: IngestParams, known: frozenset[str] | None = None) -> Chunk:
-    """Turn a block into clean rows and rejects; a pure function.
+    """Turn a block into clean rows and rejects.
+
+    Args:
+        block: some rows of a file.
+        params: how to read them.
+        known: if given, rows of any other country are refused.
 
     Raises:
         UserError: a line is longer than ``params.max_row_bytes``.
     """
     if isinstance(block.content, bytes):
-        line_of_row, lines = _distinct_lines(block.content, params.encoding)
-        lengths = pc.binary_length(lines).to_numpy()
-        if lengths.max(initial=0) > params.max_row_bytes:
-            longest = int((line_of_row == lengths.argmax()).argmax())
-            raise too_long(block.file, block.first + longest, params.max_row_bytes)
+        line_of_row, lines = _distinct_lines(block.content, block, params)
         names, countries, reasons = _split(lines, block.places, params.separator)
     else:
         names, countries = block.content
         line_of_row, reasons = np.arange(len(names)), pa.nulls(len(names), TEXT)
-
-    def clean_name(text: str) -> str:
-        return normalise(text, params.normalize, params.max_length)
 
     def usable_country(text: str) -> str:
         country = clean_country(text, params.max_length)
@@ -90,26 +78,25 @@ def parse(block: Block, params: IngestParams, known: frozenset[str] | None = Non
             raise Rejected("country not in the training data")
         return country
 
+    clean_name = partial(normalise, form=params.normalize, max_length=params.max_length)
     names, bad_names = _each_distinct(names, clean_name, params.encoding)
     countries, bad_countries = _each_distinct(countries, usable_country, params.encoding)
     good = pc.and_(names.is_valid(), countries.is_valid())
-    frame = pd.DataFrame(
+    distinct = pa.table(
         {
-            "name": pc.if_else(good, names, None).dictionary_encode().to_pandas(),
-            "country": pc.if_else(good, countries, None).dictionary_encode().to_pandas(),
-            "reason": pc.coalesce(reasons, bad_names, bad_countries)
-            .dictionary_encode()
-            .to_pandas(),
+            "name": pc.if_else(good, names, None),
+            "country": pc.if_else(good, countries, None),
+            "reason": pc.coalesce(reasons, bad_names, bad_countries),
         }
-    )  # of distinct lines
-    rows = frame.take(line_of_row)
+    ).to_pandas(strings_to_categorical=True)
+    rows = distinct.take(line_of_row)
     rows["file"], rows["line"] = block.file, range(block.first, block.first + len(rows))
-    kept = frame.loc[frame["name"].notna(), ["name", "country"]]
+    kept = distinct.loc[distinct["name"].notna(), ["name", "country"]]
     keys = pd.DataFrame(
         {
             "name": pd.util.hash_pandas_object(kept["name"], index=False),
             "pair": pd.util.hash_pandas_object(kept, index=False),
-            "rows": np.bincount(line_of_row, minlength=len(frame))[kept.index],
+            "rows": np.bincount(line_of_row, minlength=len(distinct))[kept.index],
         }
     )
     return Chunk(
@@ -119,58 +106,62 @@ def parse(block: Block, params: IngestParams, known: frozenset[str] | None = Non
     )
 
 
-def _distinct_lines(content: bytes, encoding: str) -> tuple[NDArray[np.integer[Any]], pa.Array]:
+def _distinct_lines(
+    content: bytes, block: Block, params: IngestParams
+) -> tuple[NDArray[Any], pa.Array]:
     """Place of each line among the distinct ones, and these, as UTF-8 without their line ends."""
+    encoding = params.encoding
     if encoding.lower() not in ("utf-8", "utf8"):
         # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.
         content = content.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
-    text = pa.array([content.removesuffix(b"\n")], pa.large_binary())
-    lines = pc.split_pattern(text, "\n").values.dictionary_encode()
-    return lines.indices.to_numpy(), lines.dictionary
+    lines = pc.split_pattern(pa.array([content.removesuffix(b"\n")], BYTES), "\n").values
+    lengths = pc.binary_length(lines).to_numpy()
+    if lengths.max(initial=0) > params.max_row_bytes:
+        raise UserError(
+            f"{block.file}: line {block.first + lengths.argmax()} is longer than "
+            f"{params.max_row_bytes} bytes (ingest.max_row_bytes); is this a CSV of name,country?"
+        )
+    encoded = lines.dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary
 
 
-def _split(lines: pa.Array, places: Places, separator: str) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Name and country of each line, or why there are none; all null for an empty line."""
-    wanted = {places.name: "name", places.country: "country"}
-    fields = [
-        (FIELD if n in wanted else OTHER).format(wanted.get(n), re.escape(separator))
-        for n in range(places.fields)
-    ]
-    found = pc.extract_regex(lines, "^" + re.escape(separator).join(fields) + "\r?$")
+def _split(lines: pa.Array, places: Places, separator: str) -> list[pa.Array]:
+    """Name and country of each line, or why there are none; an empty line has neither."""
+    cut = re.escape(separator)
+    fields = (f'(?P<field_{n}>"[^"\r]*"|[^"{cut}\r]*)' for n in range(places.fields))
+    found = pc.extract_regex(lines, f"^{cut.join(fields)}\r?$")
     odd = found.is_null()
-    by_hand = [_odd_line(line, places, separator) for line in lines.filter(odd).to_pylist()]
-    names, countries, reasons = zip(*by_hand, strict=True) if by_hand else ((), (), ())
-    columns = []
-    for column, values in (("name", names), ("country", countries)):
-        bare, quoted = (pc.struct_field(found, column + kind) for kind in ("", "_quoted"))
-        text = pc.binary_join_element_wise(bare, quoted, pa.scalar(b"", lines.type))
-        columns.append(pc.replace_with_mask(text, odd, pa.array(values, lines.type)))
-    none = pa.nulls(len(lines), TEXT)
-    return *columns, pc.replace_with_mask(none, odd, pa.array(reasons, TEXT))
+    common = [
+        pc.ascii_trim(found.field(place).view(TEXT), characters='"').view(BYTES)
+        for place in (places.name, places.country)
+    ]
+    by_hand = pa.RecordBatch.from_pylist(
+        [_odd_line(line, places, separator) for line in lines.filter(odd).to_pylist()], FIELDS
+    )
+    return [
+        pc.replace_with_mask(column, odd, replacement)
+        for column, replacement in zip([*common, pa.nulls(len(lines), TEXT)], by_hand, strict=True)
+    ]
 
 
-def _odd_line(
-    line: bytes, places: Places, separator: str
-) -> tuple[bytes | None, bytes | None, str | None]:
-    """Name, country and None of a line that is not of the common form; or why it is refused."""
+def _odd_line(line: bytes, places: Places, separator: str) -> dict[str, bytes | str]:
+    """`FIELDS` of a line that is not of the common form; nothing of an empty one."""
     line = line.removesuffix(b"\r")
     if not line:
-        return None, None, None
+        return {}
     if len(line) > csv.field_size_limit():
-        return None, None, f"odd line longer than {csv.field_size_limit()} bytes"
+        return {"reason": f"odd line longer than {csv.field_size_limit()} bytes"}
     if b"\r" in line:
-        return None, None, "carriage return within the line"
+        return {"reason": "carriage return within the line"}
     try:
         text = line.decode("utf-8", "surrogateescape")
         fields = next(csv.reader([text], delimiter=separator, strict=True))
-    except (csv.Error, ValueError):
-        return None, None, "broken quotes"
+    except csv.Error:
+        return {"reason": "broken quotes"}
     if len(fields) != places.fields:
-        return None, None, f"{len(fields)} fields instead of {places.fields}"
-    name, country = (
-        fields[n].encode("utf-8", "surrogateescape") for n in (places.name, places.country)
-    )
-    return name, country, None
+        return {"reason": f"{len(fields)} fields instead of {places.fields}"}
+    found = {"name": fields[places.name], "country": fields[places.country]}
+    return {key: field.encode("utf-8", "surrogateescape") for key, field in found.items()}
 
 
 def _each_distinct(

@@ -56,16 +56,18 @@ class Tasks:
         Raises:
             UserError: a process was killed, or the cluster is lost.
         """
-        items, first = iter(items), []
+        items = iter(items)
         if not self.cluster:
             first = list(islice(items, few + 1)) if self.processes > 1 else []
-            if len(first) <= few:
-                yield from map(function, chain(first, items))
+            enough, items = len(first) > few, chain(first, items)
+            del first  # items may be large
+            if not enough:
+                yield from map(function, items)
                 return
         running: deque[Any] = deque()
         try:
-            while first or (first := list(islice(items, 1))):
-                running.append(self.submit(function, first.pop(0)))
+            for item in items:
+                running.append(self.submit(function, item))
                 if len(running) >= 2 * self.processes:
                     yield running.popleft().result()
             while running:
