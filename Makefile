@@ -20,7 +20,7 @@ repro: .venv/installed
 	@echo
 	dvc metrics diff --all --targets $(HEADLINE)
 	@echo "Plots:      $(BIN)/dvc plots show, then open dvc_plots/index.html"
-	@echo "Ask it:     $(BIN)/onoma predict Müller Иванов 佐藤"
+	@echo "Ask it:     $(BIN)/onoma predict Müller Смирнов 佐藤"
 	@echo "Change it:  $(BIN)/dvc exp run -S train.epochs=3, make metrics-diff; make undo goes back"
 
 # The pipeline in a clean clone: are its results those that are committed, byte for byte?

@@ -2,7 +2,7 @@
 
 import onoma
 model = onoma.load("data/onnx")  # needs NumPy and ONNX Runtime; data/model needs torch
-model.predict(["Müller", "Иванов"])
+model.predict(["Müller", "Смирнов"])
 """
 
 from collections.abc import Sequence
