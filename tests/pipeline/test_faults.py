@@ -28,7 +28,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy project after `dvc repro`, committed: what a fault must not hurt."""
     folder = tmp_path_factory.mktemp("faults") / "clone"
     # A model of megabytes, for the disk to be full in the midst of it.
-    clone = make_project(folder, train=200, test=60, model__wide_buckets=32768)
+    clone = make_project(folder, train=200, test=60, model__wide_buckets=131072)
     done = run(clone, "dvc", "repro", "train", "export")
     assert done.returncode == 0, done.stdout + done.stderr
     git(clone, "add", "--all")
@@ -262,7 +262,7 @@ def test_a_corpus_without_use_is_refused_and_the_clean_data_stay(
 
 
 def test_rows_of_the_test_file_in_unknown_countries_are_listed(project: Path) -> None:
-    corpus(project, [("Rossi", "Italy")], [("Verdi", "Italy"), ("Diop", "=cmd()")])
+    corpus(project, [("Rossi", "Italy")], [("Verdi", "Italy"), ("Diop", "Chad")])
     assert stage(project, "ingest").returncode == 0
     rejected = (project / "data/clean/rejected.csv").read_text().splitlines()
     assert rejected == [

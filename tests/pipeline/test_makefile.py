@@ -66,7 +66,8 @@ def test_metrics_of_a_changed_epoch_count_fit_40_lines_and_the_rest_comes_on_req
     assert "test_accuracy.03" in make(longer, "metrics-diff", "ALL=1")[1]
 
 
-def test_experiments_fit_a_terminal(longer: Path) -> None:
+def test_experiments_fit_a_terminal(longer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # of the terminal; columns that do not fit are elided
     status, printed = make(longer, "experiments")
     assert status == 0, printed
     assert "train.epochs" in printed
