@@ -33,7 +33,7 @@ TESTS = {
     "serving/predictor": "serving/test_predictor.py",
     "corpus/normalize": "corpus/test_normalize.py",
     "model/statistics": "model/test_statistics.py",
-    "model/held_out": "model/test_held_out.py",
+    "model/held_out": "model/test_held_out.py model/test_statistics.py",
 }
 # Imported once, before the process of each mutant is forked: they take seconds.
 SLOW = "torch safetensors.torch scipy.optimize scipy.sparse sklearn.metrics pandas pydantic"
@@ -111,7 +111,7 @@ def survives(loader: Mutant, test: str, limit: float) -> bool:
         settings.load_profile("mutants")
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         options = ["-x", "-m", "not slow", "-p", "no:cacheprovider"]
-        os._exit(pytest.main([*options, str(ROOT / "tests" / test)]))
+        os._exit(pytest.main([*options, *(str(ROOT / "tests" / t) for t in test.split())]))
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
