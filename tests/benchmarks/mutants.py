@@ -59,7 +59,7 @@ def alternatives(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.IfExp(test, other, body)
         case ast.Expr(value=ast.Call()):
             yield ast.Pass()
-        case ast.Return(value=ast.AST()):
+        case ast.Return(value=ast.AST() as value) if ast.unparse(value) != "None":
             yield ast.Return(ast.Constant(None))
 
 
