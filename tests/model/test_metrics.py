@@ -85,3 +85,9 @@ def test_details_of_a_case_done_by_hand() -> None:
     assert found["scripts"]["B"]["ece"] == pytest.approx((0.3 + 0.5) / 2)
     assert found["thresholds"]["0.5"] == {"answered": 1.0, "right": 0.75}
     assert found["thresholds"]["0.9"] == {"answered": 0.0, "right": 1.0}
+
+
+def test_a_confidence_of_one_is_in_the_last_bin() -> None:
+    table = np.array([[1.0, 0.0], [0.95, 0.05]])
+    found = expected_calibration_error(table, np.array([1, 0]), bins=10)
+    assert found == pytest.approx((1 - 0.05) / 2)
