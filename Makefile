@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 HEADLINE := metrics/evaluate.json metrics/baseline.json
 METRICS := $(HEADLINE) metrics/ingest.json metrics/train/metrics.json metrics/export.json
 
-.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check notebook wheel fuzz clean
+.PHONY: repro verify undo retrain metrics-diff experiments test test-fast test-versions check notebook wheel fuzz mutants clean
 
 # DVC removes a stage's outputs before the stage can refuse a typo in params.yaml: check it first.
 repro: .venv/installed
@@ -87,6 +87,10 @@ wheel: .venv/installed
 # A long search for inputs that break the readers; tests/fuzz runs a short one.
 fuzz: .venv/installed-dev
 	python -m tests.fuzz 200000
+
+# Do the tests notice small faults in the modules that decide? 30 for each, 30 minutes at most.
+mutants: .venv/installed-dev
+	timeout 1800 python -m tests.benchmarks.mutants
 
 clean:
 	rm -rf .venv .checkpoints build dist dvc_plots

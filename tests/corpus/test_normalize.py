@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.corpus.normalize import Rejected, clean, normalise, script
+from stages.corpus.normalize import Rejected, clean, clean_country, normalise, script
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,12 @@ def test_length_is_counted_after_composing() -> None:
         clean("é" * 11, max_length=10)
     with pytest.raises(Rejected, match="longer than 10 characters"):
         clean("x" * 10_000_000, max_length=10)
+    # Blanks do not count, but a text that is mostly blanks is refused unread.
+    assert clean("x" + " " * 279, max_length=10) == "x"
+    with pytest.raises(Rejected, match="longer than 10 characters"):
+        clean("x" + " " * 280, max_length=10)
+    assert normalise("abc", "nfc", 3) == "Abc"
+    assert clean_country(" Peru ", 4) == "Peru"
 
 
 @given(st.text(max_size=30))

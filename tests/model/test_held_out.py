@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.held_out import FALSE_ALARMS, Familiarity, Letters, NgramSet
+from stages.model.held_out import FALSE_ALARMS, Familiarity, HeldOut, Letters, NgramSet
 
 VOCABULARY = Vocabulary(
     "keep", ("CYRILLIC", "GREEK", "HYPHEN", "LATIN"), tuple("-AEILMabcdeéilnmruüИо")
@@ -83,3 +83,27 @@ def test_unfamiliarity_of_a_name_does_not_depend_on_the_others(count: int, seed:
     same = np.full(count, 7)
     alone = [model.unfamiliar(same[:1], measures[n : n + 1])[0] for n in range(count)]
     assert model.unfamiliar(same, measures).tolist() == alone
+
+
+def test_held_out_rows_come_back_from_a_bundle_as_they_were() -> None:
+    random = np.random.default_rng(1)
+    table = random.dirichlet([1, 1, 1], size=5)
+    saved = HeldOut(
+        prior=np.array([0.5, 0.3, 0.2]),
+        thresholds=np.array([0.1, 0.2, 0.3]),
+        labels=np.array([0, 1, 2, 1, 0]),
+        probabilities=table,
+        scripts=np.arange(5),
+        measures=random.normal(size=(5, 2)).astype(np.float32),
+        ngrams=random.integers(0, 256, 2**17).astype(np.uint8),
+    )
+    config = saved.to_config()
+    found = HeldOut.from_config(config, 3)
+    for name in ("prior", "thresholds", "labels", "scripts", "measures", "ngrams"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(saved, name))
+    np.testing.assert_allclose(found.probabilities, table, rtol=0.07)
+    for name in ("scripts", "ngrams", "labels"):
+        with pytest.raises(ValueError):
+            HeldOut.from_config({**config, name: ""}, 3)
+    with pytest.raises(ValueError, match="fit together"):
+        HeldOut.from_config({**config, "labels": "AwAAAAAAAAAAAA=="}, 3)  # label 3 of 3 countries

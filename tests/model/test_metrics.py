@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stages.model.metrics import (
+    accuracy_interval,
+    details,
     expected_calibration_error,
     negative_log_likelihood,
     per_country,
@@ -29,6 +31,9 @@ def test_all_metrics_of_a_case_done_by_hand() -> None:
     assert found["nll"] == pytest.approx(-np.log([0.8, 0.4, 0.7, 0.9]).mean())
     assert found["ece"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
     assert found["top3_accuracy"] == 1.0
+    wide = np.array([[0.4, 0.3, 0.2, 0.1]])
+    found = scores(wide, np.array([3]), np.array([True]), bins=10)
+    assert (found["top3_accuracy"], found["unseen_accuracy"]) == (0.0, 0.0)
 
 
 @given(tables, st.integers(0, 2**16))
@@ -57,3 +62,32 @@ def test_a_country_without_rows_scores_zero_not_nan() -> None:
     table = per_country(np.array([0, 0]), np.array([0, 1]), ["A", "B", "C"])
     assert table["A"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2}
     assert table["C"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+
+
+def test_the_interval_of_accuracy_counts_a_group_as_one_draw() -> None:
+    correct = np.array([True, True, False, True])
+    assert accuracy_interval(correct, np.arange(4)) == pytest.approx(
+        (0.75 - 1.96 * np.sqrt(0.75) / 4, 1)
+    )
+    many, groups = np.tile(correct, 25), np.arange(100) // 2
+    half = 1.96 * np.sqrt(25 * 0.5**2 * 2) / 100
+    assert accuracy_interval(many, groups) == pytest.approx((0.75 - half, 0.75 + half))
+    assert accuracy_interval(~many[:4], np.arange(4))[0] == 0
+
+
+def test_details_of_a_case_done_by_hand() -> None:
+    table = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
+    arguments = (np.array([0, 1, 1, 0]), np.array(["A", "A", "B", "B"]), np.arange(4), 10)
+    found = details(table, *arguments)
+    assert found["scripts"]["A"] == pytest.approx(
+        {"support": 2, "accuracy": 0.5, "lower": 0, "upper": 1, "ece": (0.2 + 0.6) / 2}
+    )
+    assert found["scripts"]["B"]["ece"] == pytest.approx((0.3 + 0.5) / 2)
+    assert found["thresholds"]["0.5"] == {"answered": 1.0, "right": 0.75}
+    assert found["thresholds"]["0.9"] == {"answered": 0.0, "right": 1.0}
+
+
+def test_a_confidence_of_one_is_in_the_last_bin() -> None:
+    table = np.array([[1.0, 0.0], [0.95, 0.05]])
+    found = expected_calibration_error(table, np.array([1, 0]), bins=10)
+    assert found == pytest.approx((1 - 0.05) / 2)

@@ -18,6 +18,10 @@ def counting_a(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.stack([count, np.ones_like(count)], axis=1).astype(np.float32)
 
 
+def four(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.tile(np.arange(4, dtype=np.float32), (len(codes), 1))
+
+
 def config(countries: list[str], max_length: int, temperature: float) -> dict[str, object]:
     return {
         "vocabulary": VOCABULARY.to_config(),
@@ -52,8 +56,15 @@ def test_below_the_threshold_the_answer_is_unsure(model: Predictor) -> None:
 def test_unusable_names_are_refused_by_number_or_become_nan(model: Predictor) -> None:
     with pytest.raises(Rejected, match="name 2: empty name"):
         model.predict(["a", " "])
+    with pytest.raises(Rejected, match="name 2: empty name"):
+        model.probabilities(["a", " "])
     table = model.probabilities(["a", " ", "a" * 10], unusable="nan")
     assert np.isnan(table).all(axis=1).tolist() == [False, True, True]
+
+
+def test_the_population_is_that_of_the_bundle(model: Predictor) -> None:
+    named = config(["A", "B"], 9, 1.0) | {"population": "made-up names"}
+    assert (Predictor(counting_a, named).population, model.population) == ("made-up names", "")
 
 
 def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
@@ -98,6 +109,9 @@ def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
         *("country_1", "probability_1", "country_2", "probability_2"),
     ]
     assert frame["country"].tolist() == ["Aland", UNSURE]
+    assert model.frame(["a"])["country"].tolist() == ["Aland"]  # no threshold unless asked for
+    assert model.answers(["a"])[0].country == "Aland"
+    assert [len(Predictor(four, config([*"ABCD"], 9, 1.0)).predict(["a"])[0].top)] == [3]
     assert frame["country_2"].tolist() == ["Other", "Other"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.training.checkpoint import Checkpoints, State, fingerprint
+from stages.training.checkpoint import Checkpoints, State, fingerprint, loaded_code
 
 
 def state(number: int) -> State:
@@ -135,9 +135,23 @@ def test_a_fingerprint_changes_with_every_text_and_every_file(tmp_path: Path) ->
     code.write_text("1")
     data.write_text("2")
     first = fingerprint(["params", "torch"], [code, data])
+    assert len(first) == 32
     assert first == fingerprint(["params", "torch"], [data, code])
     others = {fingerprint(["param", "storch"], [code, data]), fingerprint(["params"], [code, data])}
     others.add(fingerprint(["params", "torch"], [code]))
     data.write_text("3")
     others.add(fingerprint(["params", "torch"], [code, data]))
     assert len(others) == 4 and first not in others
+
+
+def test_the_code_that_is_loaded_is_this_project_s_and_the_program_s() -> None:
+    paths = loaded_code()
+    assert Path(sys.modules["stages.training.checkpoint"].__file__ or "") in paths
+    assert paths[-1] == Path(sys.modules["__main__"].__file__ or "")
+    assert Path(torch.__file__) not in paths
+
+
+def test_a_loss_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        Checkpoints(tmp_path, "a").save(1, State({}, {"loss": float("nan")}))
+    assert files(tmp_path) == []

@@ -131,6 +131,13 @@ def test_a_country_that_prediction_sets_seldom_cover_is_rejected() -> None:
     found = judge(labels, new, None, NO_BAR, PARAMS, {**good, "Bland": 0.6})
     assert found["verdict"] == "reject"
     assert "coverage of Bland 0.6000 is below 0.7000" in found["reason"]
+    assert judge(labels, new, None, NO_BAR, PARAMS, {"Bland": 0.7})["verdict"] == "promote"
+
+
+def test_a_country_at_its_floor_is_good_enough() -> None:
+    labels, new = right_with(1.0, 1)
+    highest = PARAMS.model_copy(update={"floor_f1": 1.0})
+    assert judge(labels, new, None, NO_BAR, highest)["verdict"] == "promote"
 
 
 def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None:
