@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core.text import visible
+from stages.core.text import extends_ascii, visible
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
 from stages.serving.predictor import UNSURE, Prediction
@@ -48,11 +48,7 @@ def separator(text: str) -> str:
 
 def encoding(text: str) -> str:
     """For argparse: an encoding in which quotes and line ends are as in ASCII."""
-    try:
-        fits = '"\n,'.encode(text) == b'"\n,'
-    except (LookupError, ValueError):
-        fits = False
-    if not fits:
+    if not extends_ascii(text):
         raise argparse.ArgumentTypeError("must be a text encoding that extends ASCII")
     return text
 

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
-from stages.core.text import is_text
+from stages.core.text import extends_ascii, is_text
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -40,12 +40,7 @@ def _printable(text: str) -> str:
 
 
 def _ascii_compatible(encoding: str) -> str:
-    """Lines are cut and fields are separated before the text is decoded."""
-    try:
-        fits = '"\n,'.encode(encoding) == b'"\n,'
-    except (LookupError, ValueError):
-        fits = False
-    if not fits:
+    if not extends_ascii(encoding):
         raise PydanticCustomError("encoding", "should be a text encoding that extends ASCII")
     return encoding
 

@@ -1,4 +1,4 @@
-"""Text from strangers: what of it may be shown on a terminal or in a spreadsheet."""
+"""Text from strangers: its encoding, and what may be shown on a terminal or in a spreadsheet."""
 
 import unicodedata
 
@@ -35,3 +35,14 @@ def is_text(value: object) -> bool:
 def is_label(value: object) -> bool:
     """Whether this is a text that may name a country: no spreadsheet takes it for a formula."""
     return isinstance(value, str) and value != "" and is_text(value) and value[0] not in FORMULA
+
+
+def extends_ascii(encoding: str) -> bool:
+    """Whether quotes, commas and line ends are the same bytes in this encoding as in ASCII.
+
+    The lines and fields of a CSV are separated before its text is decoded.
+    """
+    try:
+        return '"\n,'.encode(encoding) == b'"\n,'
+    except (LookupError, ValueError):
+        return False

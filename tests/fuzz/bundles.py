@@ -44,7 +44,7 @@ HEADER = json.loads(WEIGHTS[8:HEADER_END])
 
 
 def with_header(header: dict) -> bytes:
-    """The weights behind another header, whose length is told right."""
+    """The weights after another header, with the correct length of that header."""
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + WEIGHTS[HEADER_END:]
 
