@@ -108,7 +108,7 @@ def test_batches_are_computed_by_as_many_threads_as_asked_for() -> None:
         both.wait()  # breaks if the other batch waits for this one
         return counting_a(codes)
 
-    names = ["a", "abb"]  # of two lengths, hence in two batches
+    names = ["aa", "abb"]  # of two lengths, hence in two batches
     parallel = Predictor(logits, config(["A", "B"], 9, 1.0), threads=2).probabilities(names)
     seen = []
     alone = Predictor(
