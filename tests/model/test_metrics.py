@@ -29,9 +29,9 @@ def test_all_metrics_of_a_case_done_by_hand() -> None:
     assert found["nll"] == pytest.approx(-np.log([0.8, 0.4, 0.7, 0.9]).mean())
     assert found["ece"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
     assert found["top3_accuracy"] == 1.0
-    wide = np.array([[0.4, 0.3, 0.2, 0.1]])
-    found = scores(wide, np.array([3]), np.array([True]), bins=10)
-    assert (found["top3_accuracy"], found["unseen_accuracy"]) == (0.0, 0.0)
+    wide = np.array([[0.4, 0.3, 0.2, 0.1]] * 2)
+    found = scores(wide, np.array([2, 3]), np.array([True, True]), bins=10)
+    assert (found["top3_accuracy"], found["unseen_accuracy"]) == (0.5, 0.0)
 
 
 @given(tables, st.integers(0, 2**16))
