@@ -209,11 +209,18 @@ def test_notes_say_which_shares_cannot_be_trusted() -> None:
     ]
     assert (found["method"], found["effective_names"]) == ("prior", 101)
     assert [row["country"] for row in found["shares"][-1:]] == ["E"]
-    even = [[0.2] * 5]
-    for unsure, noted in ((20, False), (40, True)):  # a fifth of the names is not too many
+    for unsure, noted in ((20, []), (40, ["33% of the names are unsure"])):  # a fifth is not many
         population = people_of(*[0] * 80, unsure=unsure)
-        notes = summary(model([0], even), population, np.full(5, 0.2))["notes"]
-        assert ("33% of the names are unsure: the shares are of the others alone" in notes) == noted
+        notes = summary(model([0], [[0.2] * 5]), population, np.full(5, 0.2))["notes"]
+        assert [note.split(":")[0] for note in notes if "unsure" in note] == noted
+
+
+def test_names_that_fit_every_country_alike_tell_nothing() -> None:
+    population = Population(5, seed=1)
+    population.add(np.full((200, 5), 0.2, dtype=np.float32), np.zeros(200, dtype=np.uint8))
+    found = summary(model([0], [[1.0] * 5]), population, np.full(5, 0.2))
+    assert found["effective_names"] == 0
+    assert found["notes"][0] == "few names: they tell as much as 0 of known country"
 
 
 def test_with_a_prior_the_interval_is_that_of_the_mean() -> None:

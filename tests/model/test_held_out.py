@@ -179,6 +179,12 @@ def test_arrays_of_a_bundle_that_do_not_fit_together_are_refused(
         HeldOut.from_config(made().to_config() | {part: packed}, 3)
 
 
+def test_a_country_may_have_no_share_of_the_training_names_and_no_threshold() -> None:
+    none = base64.b64encode(np.array([0, 0.5, 0.5]).tobytes()).decode()
+    found = HeldOut.from_config(made().to_config() | {"prior": none, "thresholds": none}, 3)
+    assert (found.prior[0], found.thresholds[0]) == (0, 0)
+
+
 def test_a_bundle_needs_each_array_and_at_least_one_row() -> None:
     config = made().to_config()
     with pytest.raises(ValueError, match="held_out needs prior, thresholds, labels"):

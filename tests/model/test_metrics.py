@@ -101,6 +101,6 @@ def test_details_of_a_case_done_by_hand() -> None:
 
 
 def test_a_confidence_of_one_is_in_the_last_bin() -> None:
-    table = np.array([[1.0, 0.0], [0.95, 0.05]])
-    found = expected_calibration_error(table, np.array([1, 0]), bins=10)
-    assert found == pytest.approx((1 - 0.05) / 2)
+    table = np.array([[1.0, 0.0], [0.95, 0.05], [0.85, 0.15]])
+    found = expected_calibration_error(table, np.array([1, 0, 0]), bins=10)
+    assert found == pytest.approx((1 - 0.05 + 0.15) / 3)

@@ -71,6 +71,7 @@ def test_a_threshold_lies_between_the_country_s_quantile_and_that_of_the_model(
     both = threshold(120)  # the country's rows weigh as much as the others
     assert logit(both) == pytest.approx((logit(own) + logit(all_rows)) / 2)
     assert set_thresholds(table, np.repeat([0, 1], [1, 299]))[0] > 0
+    assert 0.99 < set_thresholds(np.ones((9, 1)), np.zeros(9))[0] < 1  # a model that is sure
 
 
 def test_a_country_with_few_held_out_rows_is_covered_if_the_model_is_calibrated() -> None:
@@ -179,6 +180,14 @@ def test_a_country_without_held_out_rows_has_no_narrow_interval(rows: int) -> No
     mean = probabilities.mean(axis=0)
     found = population_shares(probabilities, mean, PRIOR, held_out[kept], labels[kept], 20)
     assert ((found.lower[3], found.upper[3]) == (0, 1)) == (rows == 0)
+
+
+def test_countries_alike_have_intervals_alike_though_a_third_has_no_held_out_rows() -> None:
+    names, held_out = np.eye(3)[[0, 1, 2, 2] * 100], np.eye(3)[[0, 1] * 100]
+    even = np.full(3, 1 / 3)
+    found = population_shares(names, names.mean(axis=0), even, held_out, np.arange(200) % 2)
+    assert found.shares == pytest.approx([0.25, 0.25, 0.5])
+    assert found.upper[0] == pytest.approx(found.upper[1], abs=0.05)
 
 
 def test_entropy_is_none_of_a_sure_answer_and_greatest_of_an_even_one() -> None:
