@@ -167,12 +167,10 @@ def test_few_or_unsure_names_are_noted(estimate, tmp_path: Path, capsys) -> None
     assert json.loads((tmp_path / "out.json").read_text())["shares"] == []
 
 
-def test_too_many_groups_are_one_line(
-    estimate, people: Path, capsys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shares, "MOST_GROUPS", 1)
-    assert estimate(people, "--column", "surname", "--by", "city") == 1
-    assert "has over 1 values" in capsys.readouterr().err
+def test_too_many_groups_are_one_line(estimate, people: Path, tmp_path: Path, capsys) -> None:
+    pd.DataFrame({"name": "Abe", "group": range(1001)}).to_csv(tmp_path / "in.csv", index=False)
+    assert estimate(tmp_path / "in.csv", "--by", "group") == 1
+    assert "column 'group' has over 1,000 values" in capsys.readouterr().err
     assert estimate(people, "--column", "surname", "--by", "town") == 1
     err = capsys.readouterr().err
     assert "has no column 'town'; use --by, one of: surname, city" in err

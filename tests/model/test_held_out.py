@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import combine_pvalues
 
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.held_out import (
@@ -90,6 +92,21 @@ def test_few_names_like_the_held_out_ones_are_unfamiliar_and_most_strange_ones_a
     # One measure that is very low is enough, and so are two that are lowish.
     for shift in ([-5, 0], [0, -5], [-3, -3]):
         assert model.unfamiliar(same, alike + np.array(shift)).mean() > 0.9
+
+
+def test_unfamiliar_names_have_the_lowest_p_values_by_fisher_s_method() -> None:
+    random = np.random.default_rng(1)
+    reference, names = random.normal(size=(300, 2)), random.normal(size=(3000, 2)) - 1
+
+    def combined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of a name and the held-out ones, the share that is not above it, by both measures."""
+        ranks = (reference <= values[:, None]).sum(axis=1)
+        return combine_pvalues((ranks + 1) / (len(reference) + 1), axis=1).statistic
+
+    limit = np.quantile(combined(reference), 1 - FALSE_ALARMS)
+    found = Familiarity(np.zeros(300), reference).unfamiliar(np.zeros(3000), names)
+    assert 0 < found.mean() < 1
+    assert found.tolist() == (combined(names) > limit).tolist()
 
 
 def test_too_few_held_out_names_find_nothing_unfamiliar() -> None:
