@@ -229,15 +229,17 @@ def summary(
         share = population.unsure.total() / population.names
         notes.append(f"{share:.0%} of the names are unsure: the shares are of the others alone")
     for country in np.flatnonzero(found.shares > MUCH):
-        own = known.probabilities[known.labels == country].mean(axis=0)
-        if not np.isfinite(own).all():
+        rows = known.labels == country
+        if not rows.any():
             notes.append(f"{model.countries[country]}: no held-out rows, so nothing checks it")
-        elif own.argmax() != country or own[country] < 0.5:
+            continue
+        own = known.probabilities[rows].mean(axis=0)
+        if own.argmax() != country or own[country] < 0.5:
             other = int(np.argsort(own)[-1 if own.argmax() != country else -2])
             notes.append(
                 f"{model.countries[country]} is hard to tell from {model.countries[other]}"
             )
-    rows = [
+    table = [
         {"country": name, "share": share, "lower": lower, "upper": upper, "plain": mean}
         for name, share, lower, upper, mean in zip(
             model.countries,
@@ -254,7 +256,7 @@ def summary(
         "effective_names": round(effective),
         "method": "prior" if prior is not None else "em" if found.shifted else "mean",
         "notes": notes,
-        "shares": sorted(rows, key=lambda row: -row["share"]) if population.used else [],
+        "shares": sorted(table, key=lambda row: -row["share"]) if population.used else [],
     }
 
 

@@ -57,9 +57,13 @@ def load(folder: str | Path, threads: int = 1) -> Predictor:
     config = _read(folder / CONFIG)
     size = len(Vocabulary.from_config(config["vocabulary"]))
     session = _session(folder / MODEL)
-    codes = session.get_modelmeta().custom_metadata_map.get("codes")
-    found = [(value.name, value.type) for value in (*session.get_inputs(), *session.get_outputs())]
-    shape = [output.shape for output in session.get_outputs()]
+    try:
+        codes = session.get_modelmeta().custom_metadata_map.get("codes")
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        found = [(value.name, value.type) for value in (*inputs, *outputs)]
+        shape = [output.shape for output in outputs]
+    except UnicodeDecodeError as error:  # ONNX Runtime decodes texts only when it is asked for them
+        raise UserError(f"{folder / MODEL}: not a valid ONNX model: {brief(error)}") from None
     countries = len(config["countries"])
     if (codes, found, shape) != (str(size), VALUES, [["batch", countries]]):
         raise UserError(f"{folder}: {MODEL} and {CONFIG} disagree; run dvc repro export")

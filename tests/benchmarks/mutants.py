@@ -34,6 +34,7 @@ TESTS = {
     "corpus/normalize": "corpus/test_normalize.py",
     "model/statistics": "model/test_statistics.py",
     "model/held_out": "model/test_held_out.py model/test_statistics.py",
+    "commands/shares": "commands/test_shares.py",
 }
 # Imported once, before the process of each mutant is forked: they take seconds.
 SLOW = "torch safetensors.torch scipy.optimize scipy.sparse sklearn.metrics pandas pydantic"

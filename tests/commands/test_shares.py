@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.commands import cli, shares
-from stages.commands.shares import Population, read_populations
+from stages.commands.shares import Population, read_populations, show, summary
 from stages.commands.tables import Source
+from stages.core.errors import UserError
 from stages.serving.bundle import load
 from tests.commands.conftest import COUNTRIES
 
@@ -116,6 +119,14 @@ def test_a_prior_replaces_the_estimate(estimate, people: Path, tmp_path: Path) -
     assert (first["country"], first["share"]) == (COUNTRIES[1], pytest.approx(1))
 
 
+def test_shares_of_a_prior_that_are_rounded_are_made_to_sum_to_one(tmp_path: Path) -> None:
+    for rounded in ((0.248, 0.25, 0.25, 0.248), (0.252, 0.25, 0.25, 0.252)):
+        found = shares.read_prior(prior(tmp_path, *rounded), tuple(COUNTRIES))
+        assert found == pytest.approx(np.array(rounded) / sum(rounded))
+    with pytest.raises(UserError, match="sum to 1"):
+        shares.read_prior(prior(tmp_path, 0.25, 0.25, 0.25, 0.256), tuple(COUNTRIES))
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -156,12 +167,87 @@ def test_few_or_unsure_names_are_noted(estimate, tmp_path: Path, capsys) -> None
     assert json.loads((tmp_path / "out.json").read_text())["shares"] == []
 
 
-def test_too_many_groups_are_one_line(
-    estimate, people: Path, capsys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shares, "MOST_GROUPS", 1)
-    assert estimate(people, "--column", "surname", "--by", "city") == 1
-    assert "has over 1 values" in capsys.readouterr().err
+def test_too_many_groups_are_one_line(estimate, people: Path, tmp_path: Path, capsys) -> None:
+    pd.DataFrame({"name": "Abe", "group": range(1001)}).to_csv(tmp_path / "in.csv", index=False)
+    assert estimate(tmp_path / "in.csv", "--by", "group") == 1
+    assert "column 'group' has over 1,000 values" in capsys.readouterr().err
+    assert estimate(people, "--column", "surname", "--by", "town") == 1
+    err = capsys.readouterr().err
+    assert "has no column 'town'; use --by, one of: surname, city" in err
+
+
+def model(labels: list[int], rows: list[list[float]]) -> Any:
+    """A model of which only the held-out rows count; the prior is even."""
+    countries = tuple("ABCDE")
+    return SimpleNamespace(
+        countries=countries,
+        held_out=SimpleNamespace(
+            prior=np.full(5, 0.2), labels=np.array(labels), probabilities=np.array(rows)
+        ),
+    )
+
+
+def people_of(*countries: int, unsure: int = 0) -> Population:
+    """A population of names that belong to these countries for sure."""
+    population = Population(5, seed=1)
+    table = np.eye(5, dtype=np.float32)[[*countries, *[0] * unsure]]
+    reasons = np.repeat([0, 1], [len(countries), unsure]).astype(np.uint8)
+    population.add(table, reasons)
+    return population
+
+
+@pytest.mark.filterwarnings("error")
+def test_notes_say_which_shares_cannot_be_trusted() -> None:
+    rows = [[0.9, 0.1, 0, 0, 0], [0.3, 0.4, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.6, 0]]
+    found = summary(model([0, 1, 2], rows), people_of(*[0, 1, 2, 3] * 25, 4), np.full(5, 0.2))
+    assert found["notes"] == [
+        "B is hard to tell from A",  # most of its own rows' probability is elsewhere
+        "C is hard to tell from D",
+        "D: no held-out rows, so nothing checks it",  # E has too few names for a note
+    ]
+    assert (found["method"], found["effective_names"]) == ("prior", 101)
+    assert [row["country"] for row in found["shares"][-1:]] == ["E"]
+    for unsure, noted in ((20, []), (40, ["33% of the names are unsure"])):  # a fifth is not many
+        population = people_of(*[0] * 80, unsure=unsure)
+        notes = summary(model([0], [[0.2] * 5]), population, np.full(5, 0.2))["notes"]
+        assert [note.split(":")[0] for note in notes if "unsure" in note] == noted
+
+
+def test_names_that_fit_every_country_alike_tell_nothing() -> None:
+    population = Population(5, seed=1)
+    population.add(np.full((200, 5), 0.2, dtype=np.float32), np.zeros(200, dtype=np.uint8))
+    found = summary(model([0], [[1.0] * 5]), population, np.full(5, 0.2))
+    assert found["effective_names"] == 0
+    assert found["notes"][0] == "few names: they tell as much as 0 of known country"
+
+
+def test_with_a_prior_the_interval_is_that_of_the_mean() -> None:
+    found = people_of(*[0, 1, 1, 1] * 25).estimate(model([0], [[1.0] * 5]), np.full(5, 0.2))
+    half = 1.96 * np.sqrt(0.25 * 0.75 / 100)
+    assert found.lower == pytest.approx([0.25 - half, 0.75 - half, 0, 0, 0])
+    assert found.upper == pytest.approx([0.25 + half, 0.75 + half, 0, 0, 0])
+
+
+def test_of_a_population_without_usable_names_nothing_is_known() -> None:
+    found = people_of(unsure=3).estimate(model([0], [[1.0] * 5]), None)
+    assert (found.lower.tolist(), found.upper.tolist()) == ([0.0] * 5, [1.0] * 5)
+
+
+def test_the_table_shows_25_countries_with_bars_of_40_at_most(capsys) -> None:
+    rows = [
+        {"country": f"C{n}", "share": s, "lower": s / 2, "upper": 2 * s, "plain": 0.125}
+        for n, s in enumerate([0.4, 0.2, *[0.01] * 30])
+    ]
+    result = {"names": 1234, "unsure": {}, "effective_names": 1000, "shares": rows, "notes": ["n"]}
+    show(result, "title")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "title: 1,234 names, unsure: none; they tell as much as 1,000 names of known country"
+    )
+    assert lines[1].split() == ["country", "share", "95", "%", "interval", "plain"]
+    assert lines[2] == f"C0    40.0 %   20.0 to  80.0   12.5 %  {40 * '█'}"
+    assert lines[3] == f"C1    20.0 %   10.0 to  40.0   12.5 %  {20 * '█'}"
+    assert (len(lines), lines[-1]) == (2 + 25 + 1, "note: n")
 
 
 def test_the_sample_is_bounded_and_fair(monkeypatch: pytest.MonkeyPatch) -> None:

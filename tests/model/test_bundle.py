@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 
 from stages.core.errors import UserError
 from stages.core.params import ModelParams
@@ -154,7 +155,8 @@ def test_a_config_that_is_none_is_refused(content: bytes, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_missing_file_is_named(name: str, folder: Path) -> None:
     (folder / name).unlink()
-    assert refusal(folder).startswith(f"model/{name}: ")
+    remedy = "; train a model first (dvc repro)" if name == "config.json" else ""
+    assert refusal(folder) == f"model/{name}: No such file or directory{remedy}"
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link to a device"])
@@ -178,10 +180,22 @@ def test_files_may_be_links_to_files_as_in_dvcs_cache(folder: Path, tmp_path: Pa
     assert load(folder).countries == ("Chad", "Peru")
 
 
-def test_weights_of_100_gigabytes_are_not_read(folder: Path) -> None:
+def test_weights_of_more_than_8_gigabytes_are_not_read(folder: Path) -> None:
     with (folder / "model.safetensors").open("wb") as file:
-        file.truncate(100 * 2**30)
-    assert "larger than" in refusal(folder)
+        file.truncate(2**33 + 1)
+    assert "larger than 8589934592 bytes" in refusal(folder)
+
+
+def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    some = {name: value for name, value in tensors.items() if name != "logits.bias"}
+    save_file(some, path)
+    assert "logits.bias is missing, but config.json calls for ([2], 'F32')" in refusal(folder)
+    save_file({**tensors, "hook": torch.zeros(1)}, path)
+    assert "hook is ([1], 'F32'), but config.json calls for no such tensor" in refusal(folder)
+    save_file({**tensors, "logits.bias": torch.zeros(2, dtype=torch.float64)}, path)
+    assert "logits.bias is ([2], 'F64')" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])

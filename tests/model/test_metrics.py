@@ -25,15 +25,13 @@ def test_all_metrics_of_a_case_done_by_hand() -> None:
     found = scores(probabilities, labels, np.array([True, False, False, True]), bins=10)
     assert found["accuracy"] == 0.75
     assert found["unseen_accuracy"] == 0.5
-    assert found["macro_f1"] == pytest.approx(
-        (2 * 1 / (1 + 2 / 3 + 0) * 2 / 3 / 1 + 2 / 3) / 2, 0.2
-    )
+    assert found["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert found["nll"] == pytest.approx(-np.log([0.8, 0.4, 0.7, 0.9]).mean())
     assert found["ece"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
     assert found["top3_accuracy"] == 1.0
-    wide = np.array([[0.4, 0.3, 0.2, 0.1]])
-    found = scores(wide, np.array([3]), np.array([True]), bins=10)
-    assert (found["top3_accuracy"], found["unseen_accuracy"]) == (0.0, 0.0)
+    wide = np.array([[0.4, 0.3, 0.2, 0.1]] * 2)
+    found = scores(wide, np.array([2, 3]), np.array([True, True]), bins=10)
+    assert (found["top3_accuracy"], found["unseen_accuracy"]) == (0.5, 0.0)
 
 
 @given(tables, st.integers(0, 2**16))
@@ -77,17 +75,32 @@ def test_the_interval_of_accuracy_counts_a_group_as_one_draw() -> None:
 
 def test_details_of_a_case_done_by_hand() -> None:
     table = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
-    arguments = (np.array([0, 1, 1, 0]), np.array(["A", "A", "B", "B"]), np.arange(4), 10)
-    found = details(table, *arguments)
+    labels, scripts, groups = np.array([1, 0, 1, 0]), np.array([*"AAAB"]), np.array([0, 0, 1, 2])
+    found = details(table, labels, scripts, groups, bins=10)
+    # Accuracy less its share of the rows of each group: -1/2, 1/4, 1/4; in script A: -1/3, 1/3.
+    half = 1.96 * np.sqrt(3 / 8) / 4
+    assert found["interval"] == pytest.approx({"lower": 0.75 - half, "upper": 1})
+    half = 1.96 * np.sqrt(2 / 9) / 3
     assert found["scripts"]["A"] == pytest.approx(
-        {"support": 2, "accuracy": 0.5, "lower": 0, "upper": 1, "ece": (0.2 + 0.6) / 2}
+        {
+            "support": 3,
+            "accuracy": 2 / 3,
+            "lower": 2 / 3 - half,
+            "upper": 2 / 3 + half,
+            "ece": (0.8 + 0.4 + 0.3) / 3,
+        }
     )
-    assert found["scripts"]["B"]["ece"] == pytest.approx((0.3 + 0.5) / 2)
+    assert found["scripts"]["B"] == {
+        **{"support": 1, "accuracy": 1.0, "lower": 1.0, "upper": 1.0},
+        "ece": 0.5,
+    }
+    assert list(found["thresholds"]) == [f"0.{n}" for n in range(10)]
     assert found["thresholds"]["0.5"] == {"answered": 1.0, "right": 0.75}
+    assert found["thresholds"]["0.8"] == {"answered": 0.25, "right": 0.0}
     assert found["thresholds"]["0.9"] == {"answered": 0.0, "right": 1.0}
 
 
 def test_a_confidence_of_one_is_in_the_last_bin() -> None:
-    table = np.array([[1.0, 0.0], [0.95, 0.05]])
-    found = expected_calibration_error(table, np.array([1, 0]), bins=10)
-    assert found == pytest.approx((1 - 0.05) / 2)
+    table = np.array([[1.0, 0.0], [0.95, 0.05], [0.85, 0.15]])
+    found = expected_calibration_error(table, np.array([1, 0, 0]), bins=10)
+    assert found == pytest.approx((1 - 0.05 + 0.15) / 3)

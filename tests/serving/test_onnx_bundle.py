@@ -192,6 +192,20 @@ def test_a_constant_that_would_make_the_runtime_abort_is_refused(folder: Path) -
         onnx_bundle.load(folder)
 
 
+@pytest.mark.parametrize("text", [b"codes\x12\x02", b"batch"])
+def test_a_graph_whose_texts_are_not_utf_8_is_refused_in_one_line(
+    folder: Path, text: bytes
+) -> None:
+    """The number of codes in the metadata, and the name of the output's first axis."""
+    path = folder / "model.onnx"
+    before, after = path.read_bytes().rsplit(text, 1)
+    damaged = b"\x80" + text[1:] + after if text == b"batch" else text + b"\x80" + after[1:]
+    path.write_bytes(before + damaged)
+    with pytest.raises(UserError, match=r"model\.onnx: not a valid ONNX model: ") as caught:
+        onnx_bundle.load(folder)
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_whose_products_fill_the_memory_are_refused_in_one_line(folder: Path) -> None:
     params = Params.load(ROOT / "params.yaml").model.model_copy(
         update={"embedding": 1, "hidden": 1, "bidirectional": False, "wide_ngrams": 0}

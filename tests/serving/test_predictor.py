@@ -1,11 +1,16 @@
 """From names as written to answers, whatever engine computes the logits."""
 
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
+from stages.model.held_out import HeldOut, Letters, NgramSet
 from stages.serving.predictor import BATCH_CODES, UNSURE, Predictor
 
 VOCABULARY = Vocabulary("fold", ("LATIN",), tuple("abc"))
@@ -49,7 +54,8 @@ def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
 def test_below_the_threshold_the_answer_is_unsure(model: Predictor) -> None:
     sure, unsure = model.predict(["aaa", "a"], abstain=0.6)
     assert (sure.country, unsure.country) == ("Aland", UNSURE)
-    assert unsure.probability == pytest.approx(0.5)
+    assert unsure.probability == 0.5
+    assert model.predict(["a"], abstain=0.5)[0].country == "Aland"  # it reaches the threshold
     assert {country for country, _ in unsure.top} == {"Aland", "Other"}
 
 
@@ -91,6 +97,26 @@ def test_batches_stay_small_however_long_the_names() -> None:
     model.probabilities(names)
     assert sum(batch for batch, _ in seen) == 3010
     assert max(batch * length for batch, length in seen) <= BATCH_CODES
+    one_too_long = Predictor(counting_a, config(["A", "B"], 9999, 1.0))
+    assert len(one_too_long.predict(["a" * BATCH_CODES, "b" * BATCH_CODES])) == 2
+
+
+def test_batches_are_computed_by_as_many_threads_as_asked_for() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        both.wait()  # breaks if the other batch waits for this one
+        return counting_a(codes)
+
+    names = ["aa", "abb"]  # of two lengths, hence in two batches
+    parallel = Predictor(logits, config(["A", "B"], 9, 1.0), threads=2).probabilities(names)
+    seen = []
+    alone = Predictor(
+        lambda codes: seen.append(threading.current_thread()) or counting_a(codes),
+        config(["A", "B"], 9, 1.0),
+    )
+    np.testing.assert_array_equal(alone.probabilities(names), parallel)
+    assert seen == [threading.current_thread()] * 2
 
 
 def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> None:
@@ -111,8 +137,24 @@ def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
     assert frame["country"].tolist() == ["Aland", UNSURE]
     assert model.frame(["a"])["country"].tolist() == ["Aland"]  # no threshold unless asked for
     assert model.answers(["a"])[0].country == "Aland"
-    assert [len(Predictor(four, config([*"ABCD"], 9, 1.0)).predict(["a"])[0].top)] == [3]
     assert frame["country_2"].tolist() == ["Other", "Other"]
+
+
+def test_three_countries_are_listed_unless_another_number_is_asked_for(model: Predictor) -> None:
+    four_countries = Predictor(four, config([*"ABCD"], 9, 1.0))
+    for (answer,) in (four_countries.predict(["a"]), four_countries.answers(["a"])):
+        assert [country for country, _ in answer.top] == ["D", "C", "B"]
+    assert list(four_countries.frame(["a"]))[-2:] == ["country_3", "probability_3"]
+    (none,) = four_countries.predict(["a"], top=0)
+    assert (none.country, none.top) == ("D", [])
+    assert [country for country, _ in model.predict(["a"])[0].top] == ["Aland", "Other"]  # a tie
+
+
+def test_the_surname_of_a_full_name_is_found_if_asked_for(model: Predictor) -> None:
+    whole, surname = (model.predict(["aa bbbb"], full_names=full)[0] for full in (False, True))
+    assert (whole.country, surname.country) == ("Aland", "Other")
+    assert surname.name == "aa bbbb"
+    assert model.answers(["aa bbbb"])[0] == whole
 
 
 def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
@@ -145,3 +187,66 @@ def test_without_held_out_rows_sets_are_empty_and_nothing_is_unfamiliar(model: P
 def test_a_name_written_otherwise_gets_the_same_answer(model: Predictor) -> None:
     first, *others = model.predict(["Cab", "CAB", "cab", " Cab "])
     assert all(other[1:] == first[1:] for other in others)
+
+
+def with_held_out_rows() -> Predictor:
+    """A model whose held-out rows have known n-grams only, and an energy of 3."""
+    ngrams = NgramSet(Letters(VOCABULARY))
+    ngrams.add(VOCABULARY.encode(["Aaaa", "Bbbb"])[0])
+    rows = 200
+    held_out = HeldOut(
+        prior=np.full(4, 0.25),
+        thresholds=np.array([0.05, 0.05, 0.9, 0.05]),
+        labels=np.zeros(rows),
+        probabilities=np.full((rows, 4), 0.25),
+        scripts=np.zeros(rows),
+        measures=np.tile([1.0, 3.0], (rows, 1)),
+        ngrams=ngrams.bits,
+    )
+
+    def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of energy 3.01 for names with an "a", else 2.99."""
+        energy = np.where((codes == A).any(axis=1), 3.01, 2.99)[:, None]
+        plain = four(codes)
+        return plain - np.log(np.exp(plain).sum(axis=1, keepdims=True)) + energy
+
+    packed = config([*"ABCD"], 9, 1.0) | {"held_out": held_out.to_config()}
+    return Predictor(logits, packed)
+
+
+def test_a_set_has_the_countries_above_their_thresholds_the_most_probable_first() -> None:
+    first, unusable, second = with_held_out_rows().answers(["aaaa", "", "bbbb"])
+    assert isinstance(unusable, Rejected)
+    assert first.set == second.set == ["D", "B"]  # 0.64 and 0.09; C has 0.24, below 0.9
+
+
+def test_names_with_unknown_ngrams_or_less_energy_than_held_out_ones_are_unfamiliar() -> None:
+    familiar, ngrams, energy = with_held_out_rows().predict(["aaaa", "acac", "bbbb"])
+    assert [familiar.reason, ngrams.reason, energy.reason] == [None, "unfamiliar", "unfamiliar"]
+    assert (ngrams.country, ngrams.set) == (UNSURE, ["D", "B"])
+
+
+def test_the_hash_of_a_model_is_that_of_all_its_files(tmp_path: Path) -> None:
+    files = (tmp_path / "config.json", tmp_path / "weights")
+    hashes = set()
+    for contents in (("a", "b"), ("c", "b"), ("a", "d")):
+        for path, content in zip(files, contents, strict=True):
+            path.write_text(content)
+        hashes.add(Predictor(four, config([*"ABCD"], 9, 1.0), files=files).model_hash)
+    assert len(hashes) == 3 and {len(found) for found in hashes} == {12}
+
+
+def test_logits_that_are_no_numbers_are_blamed_on_the_weights() -> None:
+    files = (Path("config.json"), Path("weights"))
+    for temperature, value in ((1.0, np.nan), (1e-3, 3e38)):
+
+        def damaged(codes: NDArray[np.int64], value: float = value) -> NDArray[np.float32]:
+            return np.full((len(codes), 2), value, dtype=np.float32)
+
+        with pytest.raises(UserError, match=r"^weights: its answers are no numbers"):
+            Predictor(damaged, config(["A", "B"], 9, temperature), files=files).predict(["a"])
+
+
+def test_large_logits_do_not_overflow() -> None:
+    large = Predictor(lambda codes: 1000 * four(codes), config([*"ABCD"], 9, 1.0))
+    assert large.predict(["a"])[0].probability == 1

@@ -108,6 +108,11 @@ def test_a_challenger_below_the_baseline_is_rejected() -> None:
     found = judge(labels, new, None, {"accuracy": 0.95, "macro_f1": 0.1}, PARAMS)
     assert found["verdict"] == "reject"
     assert "is below the baseline's bar of 0.9500" in found["reason"]
+    own, strict = found["challenger"], PARAMS.model_copy(update={"baseline_margin": 0.01})
+    assert judge(labels, new, None, own, PARAMS)["verdict"] == "promote"
+    found = judge(labels, new, None, own, strict)
+    assert found["verdict"] == "reject"
+    assert found["baseline"]["accuracy"]["bar"] == pytest.approx(own["accuracy"] + 0.01)
 
 
 def test_a_country_that_collapses_is_rejected_though_accuracy_gains() -> None:
@@ -120,8 +125,15 @@ def test_a_country_that_collapses_is_rejected_though_accuracy_gains() -> None:
     found = judge(labels, answers(new), answers(old), NO_BAR, lenient)
     assert found["verdict"] == "reject"
     assert "F1 of Cland 0.0000 is below its floor" in found["reason"]
-    few = PARAMS.model_copy(update={"macro_f1_margin": -1.0, "floor_support": 61})
-    assert judge(labels, answers(new), answers(old), NO_BAR, few)["verdict"] == "promote"
+    for support, verdict in ((60, "reject"), (61, "promote")):
+        few = PARAMS.model_copy(update={"macro_f1_margin": -1.0, "floor_support": support})
+        assert judge(labels, answers(new), answers(old), NO_BAR, few)["verdict"] == verdict
+
+
+def test_the_floor_of_a_country_follows_the_champion_s_f1() -> None:
+    labels, old = right_with(0.9, 1)
+    floors = judge(labels, old, old, NO_BAR, PARAMS)["per_country"].values()
+    assert all(found["floor"] == pytest.approx(found["f1"] - 0.15) for found in floors)
 
 
 def test_a_country_that_prediction_sets_seldom_cover_is_rejected() -> None:
@@ -149,6 +161,7 @@ def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None
     assert found["champion"]["rows"] == shared < ROWS
     assert f"compared on the 2 shared ones, {shared} rows" in found["reason"]
     assert found["champion"]["accuracy"]["champion"] == labels.count("Aland") / shared
+    assert found["per_country"]["Cland"]["floor"] == PARAMS.floor_f1  # no F1 of the champion
 
 
 def test_without_a_shared_country_nothing_is_promoted() -> None:
@@ -156,6 +169,7 @@ def test_without_a_shared_country_nothing_is_promoted() -> None:
     found = judge(labels, new, answers(np.zeros(ROWS, dtype=int), ("Gone",)), NO_BAR, PARAMS)
     assert found["verdict"] == "reject"
     assert "no test row is of a country that the champion knows" in found["reason"]
+    assert found["champion"] == {"rows": 0}
 
 
 def test_names_that_a_model_cannot_read_count_as_wrong() -> None:
@@ -212,5 +226,6 @@ def test_draws_do_not_depend_on_how_they_are_portioned(monkeypatch: pytest.Monke
     random = np.random.default_rng(3)
     truth, old, new = random.integers(3, size=(3, 100))
     whole = paired_bootstrap(truth, old, new, 3, 200, 1)
+    assert whole.shape == (200, 2)
     monkeypatch.setattr("stages.commands.retrain.gate.CELLS", 100)
     np.testing.assert_array_equal(paired_bootstrap(truth, old, new, 3, 200, 1), whole)
