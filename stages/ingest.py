@@ -3,11 +3,12 @@
 Reads ``ingest.train`` and ``ingest.test``; writes data/clean and metrics/ingest.json.
 """
 
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TextIO
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,6 +16,7 @@ from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
 from stages.core.progress import Progress
+from stages.corpus.keys import append_keys, count_keys, start_keys
 from stages.corpus.reading import read, remedy
 from stages.corpus.tasks import Tasks, start_tasks
 
@@ -33,22 +35,24 @@ def main() -> None:
     """Run the stage."""
     params = Params.load(Path("params.yaml")).ingest
     CLEAN.mkdir(parents=True, exist_ok=True)
+    for left in CLEAN.glob(".keys.*"):  # of a run that was killed
+        shutil.rmtree(left)
     with (
         atomic_path(CLEAN / "rejected.csv") as rejected,
         rejected.open("w", encoding="utf-8", newline="") as reject_file,
         start_tasks(params.processes, params.cluster, CLEAN) as tasks,
+        tempfile.TemporaryDirectory(dir=CLEAN, prefix=".keys.") as scratch,
     ):
+        keys = {split: Path(scratch, f"{split}.parquet") for split in ("train", "test")}
         reject_file.write("file,line,reason\n")
-        train, keys, countries = ingest("train", params, tasks, reject_file)
-        test, test_keys, _ = ingest(
-            "test", params, tasks, reject_file, frozenset(countries), train["rejected"]
+        train, countries = ingest("train", params, tasks, reject_file, keys["train"])
+        test, _ = ingest(
+            "test", params, tasks, reject_file, keys["test"], countries, train["rejected"]
         )
-    # Test rows whose name, and whose name with its country, is in train too.
-    overlap = {
-        f"{key}s": int(test_keys["rows"][test_keys[key].isin(keys[key])].sum())
-        for key in ("name", "pair")
-    }
-    write_json(METRICS, {"train": train, "test": test, "overlap": overlap})
+        counts = count_keys(keys["train"], keys["test"])
+    for split, rows in (("train", train), ("test", test)):
+        rows["duplicates"] = rows["kept"] - counts["distinct"][split]
+    write_json(METRICS, {"train": train, "test": test, "overlap": counts["overlap"]})
     print(f"ingest: kept {train['kept']} training and {test['kept']} test rows")
 
 
@@ -57,31 +61,30 @@ def ingest(
     params: IngestParams,
     tasks: Tasks,
     reject_file: TextIO,
+    keys: Path,
     known: frozenset[str] | None = None,
     rejected: int = 0,
-) -> tuple[dict[str, int], pd.DataFrame, set[str]]:
-    """Write one split; return its row counts, its distinct keys and its countries.
+) -> tuple[dict[str, int], frozenset[str]]:
+    """Write one split and its keys; return its row counts and its countries.
 
     Raises:
         UserError: no row is left, or more than ``ingest.max_rejected`` were refused so far.
     """
     source = params.train if split == "train" else params.test
     counts = {"read": 0, "kept": 0, "rejected": 0}
-    keys: list[pd.DataFrame] = []
     countries: set[str] = set()
     first = ""
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
+        start_keys(keys) as key_writer,
         Progress(f"ingest {split}", unit="rows") as progress,
     ):
         for rows, rejects, found in read(source, params, known, tasks):
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
             rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
             countries.update(rows["country"].cat.categories)
-            keys.append(found)
-            if sum(map(len, keys)) > max(2**22, 2 * len(keys[0])):
-                keys = [distinct(keys)]
+            append_keys(found, key_writer)
             counts["kept"] += len(rows)
             counts["rejected"] += len(rejects)
             progress.advance(len(rows) + len(rejects))
@@ -97,15 +100,8 @@ def ingest(
             raise UserError(
                 f"{source}: holds no usable row of name,country{first and ': ' + first}"
             )
-    keys = [distinct(keys)]
     counts["read"] = counts["kept"] + counts["rejected"]
-    counts["duplicates"] = counts["kept"] - len(keys[0])
-    return counts, keys[0], countries
-
-
-def distinct(keys: list[pd.DataFrame]) -> pd.DataFrame:
-    """Keys of chunks (see `Chunk`) as one, each pair of name and country once."""
-    return pd.concat(keys).groupby("pair", as_index=False).agg({"name": "first", "rows": "sum"})
+    return counts, frozenset(countries)
 
 
 if __name__ == "__main__":

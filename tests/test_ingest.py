@@ -1,6 +1,7 @@
 """Ingest as a stage: processes, shards and blocks do not show in what it writes."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -78,6 +80,24 @@ def test_shards_and_blocks_give_the_rows_of_one_file(
     set_params(project, ingest__train=whole)
     monkeypatch.setattr(sources, "BLOCK_BYTES", 2**24)
     assert rows_and_counts() == in_shards
+
+
+def test_duplicates_and_overlap_are_those_that_pandas_counts(project: Path) -> None:
+    (project / "data/clean/.keys.old").mkdir(parents=True)  # as a killed run leaves it
+    ingest.main()
+    train, test = (pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test"))
+    found = json.loads(Path("metrics/ingest.json").read_text())
+    assert found["train"]["duplicates"] == train.duplicated().sum()
+    assert found["test"]["duplicates"] == test.duplicated().sum()
+    assert found["overlap"] == {
+        "names": test["name"].isin(train["name"]).sum(),
+        "pairs": len(test.merge(train.drop_duplicates())),
+    }
+    assert {path.name for path in Path("data/clean").iterdir()} == {
+        "rejected.csv",
+        "test.parquet",
+        "train.parquet",
+    }
 
 
 def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path) -> None:
