@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # Examples come in a fixed order, so that a red test is red again; time is no test of anything here.
@@ -113,6 +114,45 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
     git(clone, "add", "--all")
     git(clone, "commit", "--quiet", "--message=toy project")
     return clone
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Give a function that makes a folder for the tests of all workers, and copies it for this one.
+
+    ``made_once(name, make)`` calls ``make(folder)`` unless a worker has done so.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                done.touch()
+        return Path(shutil.copytree(folder, tmp_path_factory.mktemp(name) / "copy", symlinks=True))
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def built(made_once: Callable[..., Path]) -> Path:
+    """A committed toy project after `make repro`, whose output is in .git/make.log."""
+
+    def make(folder: Path) -> None:
+        make_project(folder)
+        (folder / ".venv").mkdir()
+        for mark in ("installed", "installed-dev"):  # by the one who runs the tests
+            (folder / ".venv" / mark).touch()
+        done = run(folder, "make", "--no-print-directory", "repro")
+        assert done.returncode == 0, done.stdout + done.stderr
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message=results")
+        (folder / ".git/make.log").write_text(done.stdout, encoding="utf-8")
+
+    return made_once("built", make)
 
 
 @pytest.fixture

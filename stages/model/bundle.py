@@ -3,13 +3,14 @@
 import json
 import reprlib
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import safetensors
 import torch
 from pydantic import Field, ValidationError, model_validator
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
+from torch.overrides import TorchFunctionMode
 
 from stages.core.errors import UserError, brief, uncapitalised
 from stages.core.files import atomic_path, check_regular, read_regular, write_json
@@ -66,6 +67,16 @@ def save(folder: Path, config: Config, model: Classifier) -> None:
     write_json(folder / "config.json", config.model_dump())
 
 
+class NoDraws(TorchFunctionMode):
+    """Leave out normal draws, which on the meta device import torch._dynamo: 2 s for nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``, unless it is `torch.nn.init.normal_`."""
+        return None if func is torch.nn.init.normal_ else func(*args, **(kwargs or {}))
+
+
 def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
     """Read a bundle, from whoever it came: sizes are compared before memory is taken.
 
@@ -74,7 +85,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
     """
     config = load_config(folder / "config.json")
     vocabulary = Vocabulary.from_config(config.vocabulary.model_dump())
-    with torch.device("meta"):  # shapes without memory
+    with torch.device("meta"), NoDraws():  # shapes without memory
         model = Classifier(config.model, len(vocabulary), len(config.countries))
     path = folder / "model.safetensors"
     expected = {name: (list(t.shape), _TYPES[t.dtype]) for name, t in model.state_dict().items()}

@@ -130,7 +130,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.query = nn.Parameter(torch.empty(width))
+        nn.init.normal_(self.query, std=width**-0.5)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         """(batch, length, width) states and (batch, length) mask -> (batch, width)."""

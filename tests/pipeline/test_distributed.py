@@ -24,28 +24,34 @@ SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose training takes some seconds, with checkpoints all along."""
-    folder = make_project(
-        tmp_path_factory.mktemp("distributed") / "project",
-        train=1500,
-        train__batch_size=31,  # strides of unequal size
-        train__epochs=4,
-        train__checkpoint_minutes=0.002,
-        model__wide_buckets=64,
-    )
-    for stage in ("ingest", "index"):
-        assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
-    return folder
+def project(made_once: Callable[..., Path]) -> Path:
+    """A project whose training takes some seconds, with checkpoints all along, after training.
+
+    together.safetensors is the model of two processes that nothing disturbs.
+    """
+
+    def make(folder: Path) -> None:
+        make_project(
+            folder,
+            train=1500,
+            train__batch_size=31,  # strides of unequal size
+            train__epochs=4,
+            train__checkpoint_minutes=0.002,
+            train__processes=2,
+            model__wide_buckets=64,
+        )
+        for stage in ("ingest", "index", "train"):
+            done = run(folder, "python", "-m", f"stages.{stage}")
+            assert done.returncode == 0, done.stderr
+        shutil.copy(folder / MODEL, folder / "together.safetensors")
+
+    return made_once("distributed", make)
 
 
 @pytest.fixture(scope="module")
 def together(project: Path) -> bytes:
     """The model of two processes that nothing disturbs."""
-    set_params(project, train__processes=2)
-    done = run(project, "python", "-m", "stages.train")
-    assert done.returncode == 0, done.stderr
-    return (project / MODEL).read_bytes()
+    return (project / "together.safetensors").read_bytes()
 
 
 @pytest.fixture

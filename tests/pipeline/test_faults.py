@@ -24,16 +24,18 @@ LONG = {"train__epochs": 2000, "train__checkpoint_minutes": 0.01}
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(made_once: Callable[..., Path]) -> Path:
     """A toy project after `dvc repro`, committed: what a fault must not hurt."""
-    folder = tmp_path_factory.mktemp("faults") / "clone"
-    # A model of megabytes, for the disk to be full in the midst of it.
-    clone = make_project(folder, train=200, test=60, model__wide_buckets=131072)
-    done = run(clone, "dvc", "repro", "train", "export")
-    assert done.returncode == 0, done.stdout + done.stderr
-    git(clone, "add", "--all")
-    git(clone, "commit", "--quiet", "--message=results")
-    return clone
+
+    def make(folder: Path) -> None:
+        # A model of megabytes, for the disk to be full in the midst of it.
+        make_project(folder, train=200, test=60, model__wide_buckets=131072)
+        done = run(folder, "dvc", "repro", "train", "export")
+        assert done.returncode == 0, done.stdout + done.stderr
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message=results")
+
+    return made_once("faults", make)
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train=400,
         model__wide_buckets=20000,
         model__dropout=0.3,
-        train__epochs=6,
+        train__epochs=4,
         train__checkpoint_minutes=0.002,
     )
     for stage in ("ingest", "index"):

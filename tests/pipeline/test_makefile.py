@@ -2,11 +2,12 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import git, make_project, run, set_params
+from tests.conftest import git, run, set_params
 
 pytestmark = pytest.mark.slow
 
@@ -17,26 +18,15 @@ def make(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A committed toy project after `make repro`, and what that printed."""
-    clone = make_project(tmp_path_factory.mktemp("make") / "clone")
-    (clone / ".venv").mkdir()
-    for mark in ("installed", "installed-dev"):  # by the one who runs the tests
-        (clone / ".venv" / mark).touch()
-    done = run(clone, "make", "--no-print-directory", "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    git(clone, "add", "--all")
-    git(clone, "commit", "--quiet", "--message=results")
-    return clone, done.stdout
-
-
-@pytest.fixture(scope="module")
-def longer(built: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def longer(built: Path, made_once: Callable[..., Path]) -> Path:
     """The same after an experiment with one more epoch, not committed."""
-    clone = Path(shutil.copytree(built[0], tmp_path_factory.mktemp("longer") / "clone"))
-    done = run(clone, "dvc", "exp", "run", "-S", "train.epochs=3")
-    assert done.returncode == 0, done.stderr
-    return clone
+
+    def make(folder: Path) -> None:
+        shutil.copytree(built, folder, symlinks=True)
+        done = run(folder, "dvc", "exp", "run", "-S", "train.epochs=3")
+        assert done.returncode == 0, done.stderr
+
+    return made_once("longer", make)
 
 
 @pytest.fixture
@@ -45,9 +35,9 @@ def project(longer: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_ends_with_a_narrow_table_where_the_plots_are_and_what_to_try(
-    built: tuple[Path, str],
+    built: Path,
 ) -> None:
-    *_, table = built[1].split("dvc metrics diff")
+    *_, table = (built / ".git/make.log").read_text("utf-8").split("dvc metrics diff")
     lines = table.splitlines()
     assert max(map(len, lines)) <= 100
     for words in ("evaluate.json  accuracy", "baseline.json  accuracy"):

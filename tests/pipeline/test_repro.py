@@ -16,19 +16,6 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """A toy project after its first `dvc repro`, committed."""
-    from tests.conftest import make_project
-
-    clone = make_project(tmp_path_factory.mktemp("repro") / "clone")
-    done = run(clone, "dvc", "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    git(clone, "add", "--all")
-    git(clone, "commit", "--quiet", "--message=results")
-    return clone
-
-
 @pytest.fixture
 def project(built: Path, tmp_path: Path) -> Path:
     """A copy of it, to be changed at will."""
