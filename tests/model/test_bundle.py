@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from stages.model import bundle
 from stages.model.classifier import Classifier
 from stages.model.held_out import TYPES, HeldOut
 from stages.serving.bundle import load
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 ODD = ["\x1b]0;title\x07", "two\nlines", "a\u202eb", "a\u2028b", "x" * 1001, "\ud800"]
 SMALL = {"embedding": 4, "hidden": 4, "wide_buckets": 8}
@@ -68,6 +69,17 @@ def test_a_bundle_answers_as_the_model_that_was_saved(folder: Path) -> None:
     assert torch.equal(model(codes), saved(codes))
     answer = load(folder).probabilities(["ab", "Łódź"])
     assert np.allclose(answer.sum(axis=1), 1)
+
+
+def test_reading_it_does_not_import_torchs_compiler(folder: Path) -> None:
+    """That takes longer than all the rest."""
+    program = (
+        "import sys, torch; from pathlib import Path; from stages.model.bundle import load_model\n"
+        f"load_model(Path({str(folder)!r}), torch.device('cpu'))\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    done = run(ROOT, sys.executable, "-c", program)
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_holds_two_files_and_no_pickle(folder: Path) -> None:
