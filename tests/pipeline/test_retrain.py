@@ -1,5 +1,6 @@
 """`onoma retrain` for real: git, DVC, an S3 server, killed processes."""
 
+import io
 import os
 import random
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +17,14 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import git, run, set_params, toy_rows, write_corpus
+from tests.conftest import ROOT, TINY, git, run, set_params, toy_rows, write_corpus
 
 pytestmark = pytest.mark.slow
 
 Rows = list[tuple[str, str]]
 TRAIN = "data/raw/names_train.csv.gz"
+FIRST_EDITION = "5125242"
+NOT_ITS_CODE = (":!data", ":!metrics", ":!dvc.lock", ":!tests", ":!docs")
 
 
 @pytest.fixture
@@ -273,6 +277,38 @@ def test_killed_anywhere_it_leaves_the_champion_and_ends_well_at_last(project: P
         if (process.info["cwd"] or "").startswith(str(project / ".onoma"))
     ]
     assert left == []
+
+
+def test_a_champion_of_the_first_edition_is_the_one_to_beat(project: Path) -> None:
+    """Its own code computes its answers: other params, another format of bundle and checkpoints."""
+    today = git(project, "rev-parse", "HEAD")
+    git(project, "rm", "-r", "--quiet", ".", ":!data")
+    command = ["git", "archive", FIRST_EDITION, "--", ".", *NOT_ITS_CODE]
+    archive = subprocess.check_output(command, cwd=ROOT)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(project, filter="data")
+    set_params(project, **TINY, model__buckets=256, train__refit="false")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=first edition")
+    dvc(project, "repro", "--quiet", "train")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=its model")
+    for tag in ("onoma@v0.0.1", "onoma#production#1"):
+        git(project, "tag", "--annotate", "--message=champion", tag)
+    champion = git(project, "rev-parse", "HEAD")
+
+    git(project, "rm", "-r", "--quiet", ".", ":!data")
+    git(project, "checkout", "--quiet", today, "--", ".")
+    write_corpus(project / TRAIN, toy_rows(600, 5))
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=second edition")
+    done = retrain(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "better than the champion" in done.stdout
+    assert champions(project) == ["onoma#production#1", "onoma#production#2"]
+    report = (project / ".onoma/report.md").read_text(encoding="utf-8")
+    assert f"the champion's commit is {champion[:10]}" in report
+    assert re.search(r"\| accuracy \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ \|", report)
 
 
 def test_a_second_retrain_is_told_at_once_that_one_is_running(project: Path) -> None:
