@@ -47,9 +47,9 @@ experiments: .venv/installed
 	dvc exp show --only-changed --no-pager --precision 4 \
 		--drop '^(Created|uncalibrated.*|(train|test|validation)[._](loss|accuracy).*|step|probability.*|stages/.*|data/.*)$$'
 
-# Two at a time: most tests wait for processes of one thread.
+# Three at a time: many tests wait for processes of one thread.
 test: check
-	pytest -n 2 --dist worksteal
+	pytest -n 3 --dist worksteal
 
 test-fast: check
 	pytest -m "not slow"

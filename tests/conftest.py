@@ -116,6 +116,11 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
     return clone
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that no worker of pytest-xdist ends long after the others."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Give a function that makes a folder for the tests of all workers, and copies it for this one.

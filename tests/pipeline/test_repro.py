@@ -62,7 +62,8 @@ def test_a_forced_repro_gives_the_same_bytes(project: Path) -> None:
 
 
 def test_a_train_key_reruns_train_and_what_follows_and_nothing_before(project: Path) -> None:
-    done = run(project, "dvc", "exp", "run", "-S", "train.epochs=3", "-S", "model.cell=lstm")
+    flags = ("-S", "train.epochs=3", "-S", "model.cell=lstm")
+    done = run(project, "dvc", "exp", "run", *flags, "evaluate", "baseline")
     assert done.returncode == 0, done.stderr
     assert "Running stage 'train'" in done.stdout
     assert "Running stage 'evaluate'" in done.stdout
@@ -77,7 +78,7 @@ def test_a_train_key_reruns_train_and_what_follows_and_nothing_before(project: P
 
 def test_the_plots_render_for_one_revision_and_between_two(project: Path) -> None:
     set_params(project, train__epochs=3)
-    assert run(project, "dvc", "repro").returncode == 0
+    assert run(project, "dvc", "repro", "evaluate").returncode == 0
     git(project, "commit", "--quiet", "--all", "--message=longer")
     for command, revisions in (
         (("show",), ["workspace"]),
@@ -103,7 +104,7 @@ def test_a_validation_part_adds_one_curve(project: Path) -> None:
 
 
 def exp_run(project: Path, *flags: str) -> str:
-    done = run(project, "dvc", "exp", "run", *flags)
+    done = run(project, "dvc", "exp", "run", *flags, "train")
     assert done.returncode == 0, done.stderr
     return done.stdout
 

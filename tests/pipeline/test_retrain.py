@@ -199,19 +199,15 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
     assert "# Retrain: promoted" in report
     assert "names_train.csv.gz (changed)" in report
 
-    write_corpus(source, poisoned(toy_rows(600, 5), 0.3))
-    fourth = retrain(project, "--push")
-    assert fourth.returncode == 3, fourth.stdout + fourth.stderr
-    assert complaint(fourth).startswith("retrain: rejected: accuracy 0.")
+    write_corpus(source, relabelled(toy_rows(600, 5), "Stockia"))
+    one_country = retrain(project, "--push")
+    assert one_country.returncode == 3, one_country.stdout + one_country.stderr
+    assert complaint(one_country).startswith("retrain: rejected: accuracy 0.")
+    assert "Stockia" in complaint(one_country)
     assert "against the champion's" in (project / ".onoma/report.md").read_text(encoding="utf-8")
     page = (project / ".onoma/report.html").read_text(encoding="utf-8")
     assert "<polyline" in page
     assert "://" not in page  # nothing is loaded from elsewhere
-
-    write_corpus(source, relabelled(toy_rows(600, 5), "Stockia"))
-    one_country = retrain(project, "--push")
-    assert one_country.returncode == 3, one_country.stdout + one_country.stderr
-    assert "Stockia" in complaint(one_country)
 
     write_corpus(source, toy_rows(600, 5)[:300])
     half = retrain(project, "--push")
