@@ -52,11 +52,11 @@ test: check
 	pytest -n 3 --dist worksteal
 
 test-fast: check
-	pytest -m "not slow"
+	pytest -n 2 --dist worksteal -m "not slow"
 
 # The fast tests alone: the tools of `check` are pinned, and judge code by the pinned versions.
 test-versions: .venv/installed-dev
-	pytest -m "not slow"
+	pytest -n 2 --dist worksteal -m "not slow"
 
 check: .venv/installed-dev
 	ruff format --check .

@@ -3,6 +3,8 @@
 import gzip
 from pathlib import Path
 
+import pytest
+
 from stages.core.params import Params
 from stages.corpus.reading import parse
 from stages.corpus.sources import Block
@@ -16,6 +18,7 @@ def content(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted((folder / "train").iterdir()))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows_however_they_are_cut(tmp_path: Path) -> None:
     one = content(write(tmp_path / "one", 3000))
     assert one.count(b"\n") == 3000

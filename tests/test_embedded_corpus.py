@@ -80,6 +80,7 @@ def by_pip() -> list[Any]:
 # ---- the committed files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_the_files_are_what_the_script_writes(part: str, built: dict[str, Any]) -> None:
     packed = script.packed(built[part])
@@ -88,6 +89,7 @@ def test_the_files_are_what_the_script_writes(part: str, built: dict[str, Any]) 
         assert committed(part) == packed
 
 
+@pytest.mark.slow
 def test_countries_that_pip_brings_whole_are_rebuilt_without_npm(by_pip: list[Any]) -> None:
     lists = script.table_of_lists()
     whole = {c for c, sources in lists.items() if all(s.client == "pip" for s in sources)}
@@ -97,6 +99,7 @@ def test_countries_that_pip_brings_whole_are_rebuilt_without_npm(by_pip: list[An
     assert rebuilt == there
 
 
+@pytest.mark.slow
 def test_what_pip_brings_to_other_countries_is_there_unless_the_cap_cuts_it(
     by_pip: list[Any],
 ) -> None:
@@ -242,6 +245,7 @@ def test_feminine_and_masculine_forms_stand_together(forms: tuple[str, str]) -> 
 # ---- the names of real people
 
 
+@pytest.mark.slow
 def test_nothing_but_the_people_file_is_made_of_the_people(
     by_pip: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +308,7 @@ ARABIC = (
 )
 
 
+@pytest.mark.slow
 def test_common_arabic_surnames_in_latin_letters_are_arabic_to_the_linear_model() -> None:
     from stages.model.linear import linear_svm
 
@@ -326,6 +331,7 @@ def test_a_fifth_of_each_country_is_test() -> None:
         assert test[country] / (train[country] + test[country]) == pytest.approx(1 / 5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_no_country_has_more_names_than_the_cap(built: dict[str, Any]) -> None:
     rows = [row for part in SPLIT for row in built[part] if not row.romanised]
     assert max(Counter(row.country for row in rows).values()) == 2000
@@ -360,6 +366,7 @@ def test_all_spellings_of_a_name_stand_together(spellings: tuple[str, ...]) -> N
     assert any(side.issuperset(spellings) for side in sides)
 
 
+@pytest.mark.slow
 def test_the_readme_has_the_counts_of_the_files(built: dict[str, Any]) -> None:
     readme = (RAW / "README.md").read_text(encoding="utf-8")
     assert script.table(built["train"], built["test"]) in readme

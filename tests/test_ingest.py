@@ -55,6 +55,7 @@ def results(project: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(project: Path) -> None:
     found = []
     for processes in (1, 2, 3):
@@ -134,6 +135,7 @@ def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Pa
     assert not results(project)
 
 
+@pytest.mark.slow
 def test_what_a_folder_of_fifty_shards_holds_is_what_one_file_holds(
     project: Path, big: Path
 ) -> None:

@@ -40,6 +40,7 @@ def test_contestants_are_measured_on_the_same_files_and_told_in_a_table(tmp_path
     assert "over " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     none = tmp_path / "none.csv"
     done = run(tmp_path, "onoma", "bench", "--train", str(none), "--test", str(none))

@@ -42,6 +42,7 @@ def test_a_recipe_changes_model_and_training_and_no_key_of_the_machine(name: str
         assert values[block].keys() == load("default")[block].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fast", "seed", "thorough"])
 def test_a_recipe_is_written_into_params_yaml_and_default_takes_it_back(
     folder: Path, name: str

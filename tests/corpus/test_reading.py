@@ -282,6 +282,7 @@ lines = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(lines, st.integers(1, 40), st.booleans())
 @settings(deadline=None, derandomize=True)
 def test_small_blocks_give_what_one_block_gives(

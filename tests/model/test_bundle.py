@@ -71,6 +71,7 @@ def test_a_bundle_answers_as_the_model_that_was_saved(folder: Path) -> None:
     assert np.allclose(answer.sum(axis=1), 1)
 
 
+@pytest.mark.slow
 def test_reading_it_does_not_import_torchs_compiler(folder: Path) -> None:
     """That takes longer than all the rest."""
     program = (
