@@ -51,8 +51,7 @@ experiments: .venv/installed
 test: check
 	pytest -n 3 --dist worksteal
 
-test-fast: check
-	pytest -n 2 --dist worksteal -m "not slow"
+test-fast: check test-versions
 
 # The fast tests alone: the tools of `check` are pinned, and judge code by the pinned versions.
 test-versions: .venv/installed-dev
