@@ -68,10 +68,11 @@ def main() -> None:
         metrics |= {"coverage": float(covered.mean()), "set_size": float(sets.sum(1).mean())}
         for n, values in enumerate(countries.values()):
             values["coverage"] = float(covered[labels == n].mean()) if (labels == n).any() else 1.0
-    metrics |= people_scores(Path(params.evaluate.people), model, config)
+    vocabulary = Vocabulary.from_config(config.vocabulary.model_dump())
+    metrics |= people_scores(Path(params.evaluate.people), model, config, vocabulary)
     write_metrics(METRICS, metrics)
     write_metrics(COUNTRIES, countries)
-    texts = decode(names, Vocabulary.from_config(config.vocabulary.model_dump()))
+    texts = decode(names, vocabulary)
     groups = np.array([anyascii(text).lower() for text in texts])
     scripts = np.array([written_in(text) for text in texts])
     found = details(probabilities, labels, scripts, groups, bins)
@@ -82,7 +83,9 @@ def main() -> None:
     print("evaluate: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
-def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, float]:
+def people_scores(
+    path: Path, model: Classifier, config: Config, vocabulary: Vocabulary
+) -> dict[str, float]:
     """``people_accuracy`` and ``people_top3`` on surnames of real people; none if none is known.
 
     Raises:
@@ -96,7 +99,7 @@ def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, fl
         raise UserError(f"{path}: {brief(error)}; set evaluate.people") from None
     if not spelled:
         return {}
-    codes, offsets = Vocabulary.from_config(config.vocabulary.model_dump()).encode(spelled)
+    codes, offsets = vocabulary.encode(spelled)
     labels = people["country"].map(config.countries.index).to_numpy()
     logits = all_logits(model, Names(codes, offsets, labels, np.zeros(len(labels), bool)), 1024)
     return {

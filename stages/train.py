@@ -6,7 +6,6 @@ training resumes from its last checkpoint when it is run again.
 
 import json
 import os
-import platform
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -56,8 +55,7 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     """Train; rank 0 writes the results."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     splits = {path.parent.name: Names.load(path.parent) for path in INDEX.glob("*/labels.npy")}
-    precision = str(runtime.precision).removeprefix("torch.")
-    facts = (runtime.device.type, precision, runtime.world_size, torch.__version__)
+    facts = (runtime.device.type, runtime.precision, runtime.world_size, torch.__version__)
     data = [path for path in INDEX.rglob("*") if path.is_file()]
     run = fingerprint([params.model_dump_json(), *map(str, facts)], [*loaded_code(), *data])
     if runtime.any(run != runtime.broadcast(run)):
@@ -69,7 +67,10 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(runtime.device)
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
-    print(f"train: {weights:,} weights, {len(names):,} names, {runtime.device}, {precision}")
+    where = runtime.provenance()
+    print(
+        f"train: {weights:,} weights, {len(names):,} names, {runtime.device}, {where['precision']}"
+    )
     checkpoints = Checkpoints(CHECKPOINTS, run)
     trainer = Trainer(model, params.train, names, runtime)
     evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
@@ -97,15 +98,7 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
         temperature=temperature,
         population=params.corpus.description,
         held_out=held_out,
-        provenance={
-            "torch": torch.__version__,
-            "device": str(runtime.device),
-            "precision": precision,
-            "threads": params.train.threads,
-            "arithmetic": params.train.arithmetic,
-            "machine": platform.machine(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-        },
+        provenance={**where, "arithmetic": params.train.arithmetic},
     )
     bundle.save(MODEL, config, model)
     checkpoints.remove()

@@ -99,7 +99,6 @@ class ModelParams(Block):
     hidden: Width
     layers: Annotated[int, Field(ge=1, le=8)]
     bidirectional: bool
-    attention: bool
     dropout: Share
     character_dropout: Share
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
@@ -121,9 +120,7 @@ class TrainParams(Block):
     wide_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
-    label_smoothing: Share
     logit_adjustment: Annotated[float, Field(ge=0, le=1)]
-    next_character: Annotated[float, Field(ge=0, le=100)]
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 
 

@@ -1,6 +1,7 @@
 """Where a stage computes: the device, the precision, and the processes that train together."""
 
 import os
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -49,6 +50,17 @@ class Runtime:
         return torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         )
+
+    def provenance(self) -> dict[str, str | int]:
+        """What a result was computed with and on: for people, not for programs."""
+        return {
+            "torch": torch.__version__,
+            "device": str(self.device),
+            "precision": str(self.precision).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+        }
 
     def all_reduce(self, tensors: Iterable[Tensor]) -> None:
         """Sum each tensor over all processes, in place."""

@@ -20,7 +20,7 @@ from stages.corpus.vocabulary import Vocabulary
 from stages.model import facts
 from stages.model.classifier import Classifier
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAX_WEIGHTS_BYTES = 2**33
 
 
@@ -35,7 +35,7 @@ class VocabularyConfig(Block):
 class Config(Block):
     """config.json: everything about the model but its weights."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     model: ModelParams
     vocabulary: VocabularyConfig
     countries: list[str]

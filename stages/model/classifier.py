@@ -1,8 +1,8 @@
 """The wide & deep character classifier.
 
-Deep: character embeddings -> recurrent layers -> last state and attention -> logits. Wide: a linear
-classifier over hashed character n-grams, whose logits are added (Cheng et al., Wide & Deep Learning
-for Recommender Systems, 2016). The recurrent layers generalise; the wide term memorises.
+Deep: character embeddings -> recurrent layers -> last state -> logits. Wide: a linear classifier
+over hashed character n-grams, whose logits are added (Cheng et al., Wide & Deep Learning for
+Recommender Systems, 2016). The recurrent layers generalise; the wide term memorises.
 """
 
 from typing import cast
@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from stages.core.params import ModelParams
 from stages.corpus.vocabulary import UNKNOWN
@@ -48,8 +48,7 @@ class Classifier(nn.Module):
             dropout=params.dropout if params.layers > 1 else 0.0,
         )
         width = params.hidden * (2 if params.bidirectional else 1)
-        self.attention = Attention(width) if params.attention else None
-        self.logits = nn.Linear(width * (2 if params.attention else 1), countries)
+        self.logits = nn.Linear(width, countries)
         self.wide = None
         if params.wide_ngrams:
             self.wide = nn.EmbeddingBag(params.wide_buckets, countries, mode="sum")
@@ -66,38 +65,19 @@ class Classifier(nn.Module):
             lengths: (batch,) int64 on the CPU, descending, BOS and EOS included; None if all names
                 are of one length.
         """
-        return self.encode(codes, lengths)[0]
-
-    def encode(self, codes: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits, and the top layer's state at each character.
-
-        Args:
-            codes: as `forward`.
-            lengths: as `forward`.
-
-        Returns:
-            logits: (batch, countries).
-            states: (batch, longest - 2, width); zeros at padding.
-        """
         real = real_codes(codes, lengths)
         if self.training and self.character_dropout:
             codes = self.drop_characters(codes, real)
         # BOS and EOS count in the n-grams, but are no steps of the recurrent layer: with them its
-        # last state, which alone stands for the name in a plain GRU, is a worse summary.
-        embedded = self.dropout(self.characters(codes[:, 1:-1]))
-        if lengths is None:
-            states, last = self.recurrent(embedded)
-        else:
-            packed = pack_padded_sequence(embedded, lengths - 2, batch_first=True)
-            states, last = self.recurrent(packed)
-            states, _ = pad_packed_sequence(states, batch_first=True)
-        features = last_state(last, self.recurrent)
-        if self.attention:
-            features = torch.cat([features, self.attention(states, real[:, 2:])], dim=1)
-        logits = cast(Tensor, self.logits(self.dropout(features)))
+        # last state is a worse summary of the name.
+        steps = self.dropout(self.characters(codes[:, 1:-1]))
+        if lengths is not None:
+            steps = pack_padded_sequence(steps, lengths - 2, batch_first=True)
+        _, last = self.recurrent(steps)
+        logits = cast(Tensor, self.logits(self.dropout(last_state(last, self.recurrent))))
         if self.wide:
             logits = logits + self.wide_logits(codes, real)
-        return logits, states
+        return logits
 
     def drop_characters(self, codes: Tensor, real: Tensor) -> Tensor:
         """Replace random characters by UNKNOWN, so that no answer depends on a single one.
@@ -120,23 +100,6 @@ class Classifier(nn.Module):
         first = torch.cat([bags.new_zeros(1), bags[:-1]])
         total = cast(Tensor, self.wide(torch.stack(rows, dim=2)[real].flatten(), first))
         return total / lengths.sqrt().unsqueeze(1)
-
-
-class Attention(nn.Module):
-    """Weighted mean of all states; one learned query scores them.
-
-    Yang et al., Hierarchical Attention Networks for Document Classification, 2016.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.empty(width))
-        nn.init.normal_(self.query, std=width**-0.5)
-
-    def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """(batch, length, width) states and (batch, length) mask -> (batch, width)."""
-        scores = (torch.tanh(states) @ self.query).masked_fill(~real, -torch.inf)
-        return (scores.softmax(1).unsqueeze(2) * states).sum(1)
 
 
 def real_codes(codes: Tensor, lengths: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ from stages.model import facts
 from stages.serving.onnx_check import check_graph
 from stages.serving.predictor import Predictor
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MODEL, CONFIG = "model.onnx", "config.json"
 VALUES = [("codes", "tensor(int64)"), ("logits", "tensor(float)")]
 MAX_MODEL_BYTES, MAX_RUN_BYTES = 2**30, 2**32

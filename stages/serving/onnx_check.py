@@ -46,7 +46,6 @@ def check_graph(model: bytes) -> None:
 
 def _params(nodes: list[Node], constants: dict[str, NDArray[np.int64] | None]) -> Any:
     """What of the model's params decides on the graph, from the graph itself."""
-    operators = [node.operator for node in nodes]
     cells = [node for node in nodes if node.operator in ("GRU", "LSTM", "RNN")]
     divisors = [constants[node.inputs[-1]] for node in nodes if node.operator == "Mod"]
     if not 1 <= len(cells) <= 8 or len(divisors) > 6 or any(d is None for d in divisors):
@@ -56,7 +55,6 @@ def _params(nodes: list[Node], constants: dict[str, NDArray[np.int64] | None]) -
         hidden=cells[0].attributes["hidden_size"],
         layers=len(cells),
         bidirectional=cells[0].attributes["direction"] == "bidirectional",
-        attention="Softmax" in operators,
         wide_ngrams=len(divisors),
         wide_buckets=int(divisors[0].item()) if divisors else 0,  # type: ignore[union-attr]
     )

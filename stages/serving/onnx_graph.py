@@ -96,9 +96,6 @@ def plan(params: "ModelParams", weights: Weights) -> Graph:
         sequence, last = _recurrent(graph, params, weights, layer, sequence)
     last = graph.node("Transpose", last, perm=[1, 0, 2])
     features = graph.node("Reshape", last, graph.constant([0, -1]))
-    if params.attention:
-        pooled = _attention(graph, weights["attention.query"], sequence)
-        features = graph.node("Concat", features, pooled, axis=1)
     layer_weights = [graph.constant(weights[f"logits.{part}"]) for part in ("weight", "bias")]
     logits = graph.node("Gemm", features, *layer_weights, transB=1)
 
@@ -162,10 +159,3 @@ def _recurrent(
     states = last[:-1] + "0"  # (length, directions, batch, hidden)
     together = graph.node("Transpose", states, perm=[0, 2, 1, 3])
     return graph.node("Reshape", together, graph.constant([0, 0, -1])), last
-
-
-def _attention(graph: Graph, query: NDArray[Any], states: str) -> str:
-    """`classifier.Attention`: (length, batch, width) -> (batch, width)."""
-    scores = graph.node("MatMul", graph.node("Tanh", states), graph.constant(query[:, None]))
-    weighted = graph.node("Mul", graph.node("Softmax", scores, axis=0), states)
-    return graph.node("ReduceSum", weighted, graph.constant([0]), keepdims=0)

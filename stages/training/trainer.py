@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
@@ -20,7 +20,7 @@ from stages.core.progress import Progress
 from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
-from stages.training.batches import Batch, Rows, collate
+from stages.training.batches import Rows, collate
 from stages.training.checkpoint import Checkpoints, State
 from stages.training.inference import loss_and_accuracy
 
@@ -52,31 +52,14 @@ class Trainer:
             params: how to train.
             names: the training split.
             runtime: device, precision and processes.
-
-        Raises:
-            UserError: the states that predict the next character have already read it.
         """
-        layer = model.recurrent
-        if params.next_character and layer.bidirectional and layer.num_layers > 1:
-            raise UserError(
-                "train.next_character: with several bidirectional layers the upper ones have read "
-                "the next character; set it to 0, or model.layers to 1, or model.bidirectional to "
-                "false"
-            )
         self.model, self.params, self.names, self.runtime = model, params, names, runtime
         self.position = Position()
         self.log_prior = log_prior(names.labels, model.logits.out_features).to(runtime.device)
         self.steps = math.ceil(len(names) / params.batch_size)  # per epoch
-        # The head of the auxiliary task is trained with the model, but is no part of it.
-        self.modules = nn.ModuleDict({"model": model})
-        if params.next_character:
-            codes = model.characters.num_embeddings
-            self.modules["next"] = nn.Linear(
-                model.recurrent.hidden_size, codes, device=runtime.device
-            )
         wide = list(model.wide.parameters()) if model.wide else []
-        named = self.modules.named_parameters()
-        deep = [parameter for name, parameter in named if not name.startswith("model.wide.")]
+        named = model.named_parameters()
+        deep = [parameter for name, parameter in named if not name.startswith("wide.")]
         rates = [params.learning_rate, params.learning_rate * params.wide_rate]
         self.optimizer = torch.optim.AdamW(
             [{"params": deep, "lr": rates[0]}, {"params": wide, "lr": rates[1]}],
@@ -171,19 +154,17 @@ class Trainer:
         if len(mine):
             batch = collate(self.names, mine, runtime.device)
             with runtime.autocast():
-                logits, states = self.model.encode(batch.codes, batch.lengths)
-                next_loss = self.next_character_loss(states, batch)
+                logits = self.model(batch.codes, batch.lengths)
             adjusted = logits.float() + params.logit_adjustment * self.log_prior
-            loss = cross_entropy(adjusted, batch.labels, label_smoothing=params.label_smoothing)
-            total = (loss + params.next_character * next_loss) * (len(mine) / len(rows))
-            total.backward()  # type: ignore[no-untyped-call]
+            loss = cross_entropy(adjusted, batch.labels)
+            (loss * len(mine) / len(rows)).backward()  # type: ignore[no-untyped-call]
             correct = (logits.argmax(1) == batch.labels).sum()
             totals += torch.stack([loss.detach() * len(mine), correct]).cpu()
         if runtime.world_size > 1:
-            for parameter in self.modules.parameters():
+            for parameter in self.model.parameters():
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             runtime.all_reduce([totals, *gradients])
         self.require_finite([totals[0].item()], f"in epoch {here.epoch}, batch {here.step + 1}")
         self.optimizer.step()
@@ -192,22 +173,6 @@ class Trainer:
         here.correct += int(totals[1])
         here.names += len(rows)
         here.step += 1
-
-    def next_character_loss(self, states: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of each character, predicted from the states before it.
-
-        An auxiliary task that teaches the recurrent layer what names look like, whatever their
-        country (Rei, Semi-supervised Multitask Learning for Sequence Labeling, 2017). Forward
-        states only: backward ones have read the character.
-        """
-        places = torch.arange(2, batch.codes.shape[1] - 1)
-        real = places < (batch.lengths - 1).unsqueeze(1)
-        if not self.params.next_character or not real.any():
-            return torch.zeros((), device=batch.codes.device)
-        real = real.to(batch.codes.device)
-        forward = states[:, :-1, : self.model.recurrent.hidden_size][real]
-        logits = self.modules["next"](self.model.dropout(forward)).float()
-        return cross_entropy(logits, batch.codes[:, 2:-1][real])
 
     def require_finite(self, values: list[float], where: str) -> None:
         """Raise a `UserError` if a loss is NaN or infinite."""
@@ -235,7 +200,7 @@ class Trainer:
 
     def state(self) -> State:
         """Everything that decides how the training goes on."""
-        tensors = self.modules.state_dict()
+        tensors = self.model.state_dict()
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
         tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
@@ -258,7 +223,7 @@ class Trainer:
                 slots.setdefault(int(number), {})[slot] = value
             else:
                 weights[name] = value
-        self.modules.load_state_dict(weights)
+        self.model.load_state_dict(weights)
         groups = state.facts["groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.schedule.load_state_dict(dict(state.facts["schedule"]))

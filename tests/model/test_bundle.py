@@ -94,7 +94,7 @@ def test_it_holds_two_files_and_no_pickle(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("format",), 2, "format 2, but this onoma reads 1"),
+        (("format",), 1, "format 1, but this onoma reads 2"),
         (("surprise",), 1, "surprise: extra inputs are not permitted"),
         (("model",), 3, "model: input should be a valid dictionary or instance of ModelParams"),
         (("model", "hook"), "os.system", "model.hook: extra inputs are not permitted"),
@@ -214,7 +214,7 @@ def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
 def test_answers_that_are_no_numbers_are_refused(value: float, folder: Path) -> None:
     model, config = bundle.load_model(folder, torch.device("cpu"))
-    model.logits.weight.data[:] = value
+    model.wide.weight.data[:] = value
     bundle.save(folder, config, model)
     with pytest.raises(UserError, match="its answers are no numbers"):
         load(folder).predict(["ab"])

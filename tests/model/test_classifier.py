@@ -21,7 +21,6 @@ def params(**changes: object) -> ModelParams:
         "hidden": 5,
         "layers": 2,
         "bidirectional": True,
-        "attention": True,
         "dropout": 0.3,
         "character_dropout": 0.0,
         "wide_ngrams": 3,
@@ -46,11 +45,9 @@ def one_at_a_time(model: Classifier, names: Names) -> torch.Tensor:
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("attention", [True, False])
-def test_padded_and_packed_equals_one_name_at_a_time(names, cell, bidirectional, attention) -> None:
+def test_padded_and_packed_equals_one_name_at_a_time(names, cell, bidirectional) -> None:
     torch.manual_seed(1)
-    chosen = params(cell=cell, bidirectional=bidirectional, attention=attention)
-    model = Classifier(chosen, 40, 3).eval()
+    model = Classifier(params(cell=cell, bidirectional=bidirectional), 40, 3).eval()
     torch.nn.init.normal_(model.wide.weight)
     with torch.no_grad():
         expected = one_at_a_time(model, names)
@@ -63,8 +60,8 @@ def test_padded_and_packed_equals_one_name_at_a_time(names, cell, bidirectional,
                 )
 
 
-def test_without_its_ingredients_it_is_the_notebook_s_network(names) -> None:
-    model = Classifier(params(wide_ngrams=0, attention=False), 40, 3).eval()
+def test_without_the_wide_term_it_is_the_notebook_s_network(names) -> None:
+    model = Classifier(params(wide_ngrams=0), 40, 3).eval()
     assert sorted({name.split(".")[0] for name, _ in model.named_parameters()}) == [
         "characters",
         "logits",
@@ -123,16 +120,3 @@ def test_nothing_is_dropped_in_evaluation(names) -> None:
     batch = collate(names, np.arange(8), CPU)
     first, second = (model(batch.codes, batch.lengths) for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
-def test_states_that_predict_a_character_have_not_read_it(cell) -> None:
-    model = Classifier(params(cell=cell, layers=1), 40, 3).eval()
-    codes = torch.randint(3, 40, (1, 9), generator=torch.Generator().manual_seed(1))
-    codes[:, 0], codes[:, -1] = BEGIN, END
-    forwards = model.encode(codes)[1][..., :5]
-    for place in range(2, 8):
-        other = codes.clone()
-        other[0, place] = 3 + (codes[0, place] - 2) % 37
-        changed = (model.encode(other)[1][..., :5] - forwards).abs().amax((0, 2)) > 1e-6
-        assert changed.tolist() == [step >= place - 1 for step in range(7)]

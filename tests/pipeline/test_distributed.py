@@ -177,10 +177,7 @@ def test_an_error_that_comes_again_is_told_once(project: Path) -> None:
     good = params.read_text(encoding="utf-8")
     for changes, reason in (
         ({"train__learning_rate": 1e30}, "the loss is"),
-        (
-            {"train__next_character": 0.1, "model__layers": 2, "model__bidirectional": True},
-            "model.layers",
-        ),
+        ({"train__device": "mps"}, "train.device"),
     ):
         set_params(project, **({"train__processes": 2} | changes))
         done = run(project, "python", "-m", "stages.train")

@@ -35,10 +35,10 @@ def exported(model: Classifier, params: ModelParams) -> bytes:
 @pytest.mark.parametrize(
     "shape",
     [
-        {"bidirectional": True, "layers": 2, "wide_ngrams": 4, "attention": True},
-        {"bidirectional": False, "layers": 1, "wide_ngrams": 0, "attention": False},
-        {"bidirectional": False, "layers": 3, "wide_ngrams": 1, "attention": True},
-        {"bidirectional": True, "layers": 1, "wide_ngrams": 6, "attention": False},
+        {"bidirectional": True, "layers": 2, "wide_ngrams": 4},
+        {"bidirectional": False, "layers": 1, "wide_ngrams": 0},
+        {"bidirectional": False, "layers": 3, "wide_ngrams": 1},
+        {"bidirectional": True, "layers": 1, "wide_ngrams": 6},
     ],
 )
 def test_every_kind_of_classifier_gives_torchs_logits(cell: str, shape: dict[str, object]) -> None:

@@ -48,17 +48,7 @@ def trainer(names: Names, model: dict | None = None, **train: object) -> Trainer
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
-    return [parameter.detach().clone() for parameter in trainer.modules.parameters()]
-
-
-def loss_of_next_characters(trainer: Trainer, names: Names) -> float:
-    """Nats per character of the first name."""
-    codes = torch.from_numpy(names.codes[: int(names.offsets[1])].astype(np.int64))[None]
-    trainer.model.eval()
-    with torch.no_grad():
-        _, states = trainer.model.encode(codes)
-        logits = trainer.modules["next"](states[0, :-1, : trainer.model.recurrent.hidden_size])
-        return float(torch.nn.functional.cross_entropy(logits, codes[0, 2:-1]))
+    return [parameter.detach().clone() for parameter in trainer.model.parameters()]
 
 
 class StopAfter:
@@ -94,7 +84,6 @@ def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_to
             names,
             {"dropout": 0.0, "character_dropout": 0.0},
             logit_adjustment=adjustment,
-            label_smoothing=0.0,
             epochs=40,
         )
         trained.fit({}, lambda metrics: None)
@@ -132,31 +121,3 @@ def test_the_order_of_names_depends_on_seed_and_epoch(names) -> None:
 def test_an_infinite_loss_names_epoch_and_batch(names) -> None:
     with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch \d; lower train"):
         trainer(names, learning_rate=1e30, schedule="constant").fit({}, lambda _: None)
-
-
-def test_the_auxiliary_task_learns_which_character_comes_next(names) -> None:
-    still = {"dropout": 0.0, "character_dropout": 0.0}
-    training = trainer(names, still, next_character=1.0, epochs=40)
-    before = loss_of_next_characters(training, names)
-    training.fit({}, lambda _: None)
-    assert loss_of_next_characters(training, names) < before / 4
-
-
-def test_the_auxiliary_head_is_part_of_a_checkpoint_and_not_of_the_model(names) -> None:
-    training = trainer(names, next_character=1.0)
-    assert any(name.startswith("next") for name in training.state().tensors)
-    assert not any(name.startswith("next") for name in training.model.state_dict())
-
-
-def test_names_of_one_character_have_no_next_character() -> None:
-    seen = []
-    short = encoded(["a", "b"], np.array([0, 1]))
-    trainer(short, next_character=1.0).fit({}, seen.append)
-    assert np.isfinite(seen[-1]["train_loss"])
-
-
-def test_the_auxiliary_task_is_refused_where_it_could_look_ahead(names) -> None:
-    with pytest.raises(UserError, match=r"train\.next_character.*model\.layers"):
-        trainer(names, model={"layers": 2, "bidirectional": True}, next_character=0.1)
-    trainer(names, model={"layers": 2, "bidirectional": False}, next_character=0.1)
-    trainer(names, model={"layers": 2, "bidirectional": True}, next_character=0.0)
