@@ -120,6 +120,7 @@ class TrainParams(Block):
     wide_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
     logit_adjustment: Annotated[float, Field(ge=0, le=1)]
     checkpoint_minutes: Annotated[float, Field(gt=0)]
 

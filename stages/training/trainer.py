@@ -156,7 +156,7 @@ class Trainer:
             with runtime.autocast():
                 logits = self.model(batch.codes, batch.lengths)
             adjusted = logits.float() + params.logit_adjustment * self.log_prior
-            loss = cross_entropy(adjusted, batch.labels)
+            loss = cross_entropy(adjusted, batch.labels, label_smoothing=params.label_smoothing)
             (loss * len(mine) / len(rows)).backward()  # type: ignore[no-untyped-call]
             correct = (logits.argmax(1) == batch.labels).sum()
             totals += torch.stack([loss.detach() * len(mine), correct]).cpu()

@@ -21,6 +21,7 @@ VARIANTS: dict[str, dict[str, object]] = {  # the default recipe, and one thing 
     "no-character-dropout": {"model.character_dropout": 0.0},
     "no-dropout": {"model.dropout": 0.0},
     "dropout-.4": {"model.dropout": 0.4},
+    "no-label-smoothing": {"train.label_smoothing": 0.0},
     "no-logit-adjustment": {"train.logit_adjustment": 0.0},
     "no-weight-decay": {"train.weight_decay": 0.0},
     "wide-rate-1": {"train.wide_rate": 1.0},

@@ -84,6 +84,7 @@ def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_to
             names,
             {"dropout": 0.0, "character_dropout": 0.0},
             logit_adjustment=adjustment,
+            label_smoothing=0.0,
             epochs=40,
         )
         trained.fit({}, lambda metrics: None)
