@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,10 +180,10 @@ def champion_files(checkout: Checkout, champion: Champion | None) -> Iterator[Pa
     shutil.rmtree(folder, ignore_errors=True)
     try:
         if champion:
-            command = ["git", "archive", champion.commit]
+            command = ["git", "archive", "--format=zip", champion.commit]
             code = subprocess.run(command, cwd=checkout.folder, stdout=subprocess.PIPE, check=True)
-            with tarfile.open(fileobj=io.BytesIO(code.stdout)) as archive:
-                archive.extractall(folder, filter="data")
+            with zipfile.ZipFile(io.BytesIO(code.stdout)) as archive:
+                archive.extractall(folder)
             for path in (MODEL, TRAIN):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 out = ("--rev", champion.commit, "--out", str(folder / path))
