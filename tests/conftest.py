@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,14 @@ TOY_LANGUAGES = {
     "Stockia": ["krat", "stov", "brak", "tsik", "grod", "elo"],
     "Кирилия": ["иван", "петр", "овск", "енко", "ана"],
 }
+
+
+def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for a condition; fail after ``seconds``."""
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.02)
 
 
 def write_corpus(path: Path, rows: list[tuple[str, str]]) -> Path:

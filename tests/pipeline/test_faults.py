@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from tests.conftest import git, make_project, run, set_params, write_corpus
+from tests.conftest import git, make_project, run, set_params, wait_until, write_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -67,13 +66,6 @@ def start(folder: Path, *command: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.02)
 
 
 def checkpoints(folder: Path) -> list[Path]:

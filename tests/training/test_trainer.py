@@ -30,7 +30,7 @@ def encoded(words: list[str], labels: np.ndarray) -> Names:
 
 @pytest.fixture
 def names() -> Names:
-    """Each character says which comes next, and the labels say nothing."""
+    """Names whose labels say nothing."""
     return encoded(WORDS, np.random.default_rng(1).integers(0, 3, len(WORDS)))
 
 
