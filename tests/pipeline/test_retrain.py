@@ -210,19 +210,14 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
     assert "://" not in page  # nothing is loaded from elsewhere
 
     write_corpus(source, toy_rows(600, 5)[:300])
-    half = retrain(project, "--push")
-    assert half.returncode == 3, half.stdout + half.stderr
-    assert complaint(half).startswith("retrain: rejected: accuracy 0.")
-
     store.stop()
-    write_corpus(source, poisoned(toy_rows(700, 6), 0.7))
     down = retrain(project, "--push")
     assert down.returncode == 1
     assert "dvc" in complaint(down)
     store.start()
-    after = retrain(project, "--push")
-    assert after.returncode == 3, after.stdout + after.stderr  # the worse model, once it can run
-    assert complaint(after).startswith("retrain: rejected: accuracy 0.")
+    half = retrain(project, "--push")
+    assert half.returncode == 3, half.stdout + half.stderr
+    assert complaint(half).startswith("retrain: rejected: accuracy 0.")
 
     assert champions(origin) == ["onoma#production#1", "onoma#production#2"]
     assert git(project, "rev-parse", "HEAD") == head
