@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core.text import extends_ascii, visible
+from stages.core.text import extends_ascii, is_separator, visible
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
 from stages.serving.predictor import UNSURE, Prediction
@@ -41,8 +41,8 @@ def number(kind: type, low: float, high: float = float("inf")) -> Callable[[str]
 def separator(text: str) -> str:
     r"""For argparse: what separates the fields of a CSV; ``\t`` is a tab."""
     text = {"\\t": "\t"}.get(text, text)
-    if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n\0':
-        raise argparse.ArgumentTypeError("must be one ASCII character, no letter, digit or quote")
+    if not is_separator(text):
+        raise argparse.ArgumentTypeError("must be one ASCII symbol, a blank or a tab, no quote")
     return text
 
 

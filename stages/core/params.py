@@ -5,8 +5,9 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 
 import reprlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, LiteralString, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +23,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
-from stages.core.text import extends_ascii, is_text
+from stages.core.text import extends_ascii, is_separator, is_text
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -33,16 +34,13 @@ Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-def _printable(text: str) -> str:
-    if not is_text(text):
-        raise PydanticCustomError("text", "should be printable text")
-    return text
+def _checked(accepts: Callable[[str], bool], wanted: LiteralString) -> AfterValidator:
+    def check(text: str) -> str:
+        if not accepts(text):
+            raise PydanticCustomError("text", wanted)
+        return text
 
-
-def _ascii_compatible(encoding: str) -> str:
-    if not extends_ascii(encoding):
-        raise PydanticCustomError("encoding", "should be a text encoding that extends ASCII")
-    return encoding
+    return AfterValidator(check)
 
 
 class Block(BaseModel):
@@ -54,7 +52,7 @@ class Block(BaseModel):
 class CorpusParams(Block):
     """What the corpus is."""
 
-    description: Annotated[Word, AfterValidator(_printable)]
+    description: Annotated[Word, _checked(is_text, "should be printable text")]
 
 
 class Columns(Block):
@@ -71,8 +69,12 @@ class IngestParams(Block):
     test: Annotated[str, Field(min_length=1)]
     header: Literal["auto", "yes", "no"]
     columns: Columns | None
-    separator: Annotated[str, Field(pattern=r"^[\t !#-/:-@\[-`{-~]$")]
-    encoding: Annotated[str, AfterValidator(_ascii_compatible)]
+    separator: Annotated[
+        str, _checked(is_separator, "should be one ASCII symbol, a blank or a tab, no quote")
+    ]
+    encoding: Annotated[
+        str, _checked(extends_ascii, "should be a text encoding that extends ASCII")
+    ]
     normalize: Literal["nfc", "ascii"]
     max_length: Annotated[int, Field(ge=1, le=1000)]
     max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]

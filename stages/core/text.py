@@ -1,9 +1,11 @@
 """Text from strangers: its encoding, and what may be shown on a terminal or in a spreadsheet."""
 
+import string
 import unicodedata
 
 LONGEST = 1000  # characters of a text
 FORMULA = tuple("=+-@＝＋－＠")  # a spreadsheet runs a cell that begins so
+SEPARATORS = "\t " + string.punctuation.replace('"', "")
 JOINERS = str.maketrans("", "", "\u200c\u200d")  # of Persian and Indic writing
 
 
@@ -46,3 +48,8 @@ def extends_ascii(encoding: str) -> bool:
         return '"\n,'.encode(encoding) == b'"\n,'
     except (LookupError, ValueError):
         return False
+
+
+def is_separator(text: str) -> bool:
+    """Whether this can separate the fields of a CSV: a tab, a blank or an ASCII symbol."""
+    return len(text) == 1 and text in SEPARATORS

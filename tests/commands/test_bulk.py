@@ -121,7 +121,8 @@ def test_rows_of_a_file_that_is_all_right_end_with_0(predict, tmp_path: Path, ca
 
 
 @pytest.mark.parametrize(
-    "option", ["--separator=ab", "--separator=a", '--separator="', "--encoding=utf-16"]
+    "option",
+    ["--separator=ab", "--separator=a", '--separator="', "--separator=\x01", "--encoding=utf-16"],
 )
 def test_impossible_separators_and_encodings_are_wrong_usage(predict, option: str) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -120,6 +120,7 @@ def test_bytes_that_an_encoding_does_not_have_are_refused(file: Path) -> None:
         ("encoding", "nonsense"),
         ("separator", '";;"'),
         ("separator", "'\"'"),
+        ("separator", r'"\\x01"'),
     ],
 )
 def test_params_refuse_what_cannot_be_read(key: str, value: str, tmp_path: Path) -> None:
