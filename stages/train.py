@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-import torch
 from dvclive import Live
 
 from stages.core.errors import UserError, exit_code
@@ -55,7 +54,8 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     """Train; rank 0 writes the results."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     splits = {path.parent.name: Names.load(path.parent) for path in INDEX.glob("*/labels.npy")}
-    facts = (runtime.device.type, runtime.precision, runtime.world_size, torch.__version__)
+    where = runtime.provenance()
+    facts = (runtime.device.type, where["precision"], runtime.world_size, where["torch"])
     data = [path for path in INDEX.rglob("*") if path.is_file()]
     run = fingerprint([params.model_dump_json(), *map(str, facts)], [*loaded_code(), *data])
     if runtime.any(run != runtime.broadcast(run)):
@@ -67,7 +67,6 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(runtime.device)
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
-    where = runtime.provenance()
     print(
         f"train: {weights:,} weights, {len(names):,} names, {runtime.device}, {where['precision']}"
     )
@@ -83,10 +82,8 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     if rows := splits.get("calibration"):
         logits = all_logits(model, rows, size)
         temperature = fit_temperature(logits, rows.labels)
-        measured = measure(
-            vocabulary, names, rows, logits, temperature, params.train.logit_adjustment
-        )
-        held_out = measured.to_config()
+        adjustment = params.train.logit_adjustment
+        held_out = measure(vocabulary, names, rows, logits, temperature, adjustment).to_config()
         print(f"train: temperature {temperature:.3f}, from {len(rows)} held-out rows")
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
     config = bundle.Config(

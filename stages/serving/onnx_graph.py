@@ -93,7 +93,10 @@ def plan(params: "ModelParams", weights: Weights) -> Graph:
     # ONNX wants (length, batch, features).
     sequence = graph.node("Transpose", vectors, perm=[1, 0, 2])
     for layer in range(params.layers):
-        sequence, last = _recurrent(graph, params, weights, layer, sequence)
+        states, last = _recurrent(graph, params, weights, layer, sequence)
+        if layer + 1 < params.layers:  # the next one wants (length, batch, features)
+            together = graph.node("Transpose", states, perm=[0, 2, 1, 3])
+            sequence = graph.node("Reshape", together, graph.constant([0, 0, -1]))
     last = graph.node("Transpose", last, perm=[1, 0, 2])
     features = graph.node("Reshape", last, graph.constant([0, -1]))
     layer_weights = [graph.constant(weights[f"logits.{part}"]) for part in ("weight", "bias")]
@@ -135,7 +138,7 @@ def _hash_ngrams(graph: Graph, order: int) -> str:
 def _recurrent(
     graph: Graph, params: "ModelParams", weights: Weights, layer: int, sequence: str
 ) -> tuple[str, str]:
-    """One layer: (length, batch, in) -> (length, batch, directions * hidden), and last states."""
+    """One layer: (length, batch, in) -> (length, directions, batch, hidden), and last states."""
     suffixes = ["", "_reverse"] if params.bidirectional else [""]
     order = _GATES[params.cell]
 
@@ -156,6 +159,4 @@ def _recurrent(
         attributes["linear_before_reset"] = 1  # as torch: the reset gate scales the product
     inputs = (sequence, stacked("weight_ih"), stacked("weight_hh"), stacked("bias_ih", "bias_hh"))
     last = graph.node(params.cell.upper(), *inputs, outputs=2, **attributes)
-    states = last[:-1] + "0"  # (length, directions, batch, hidden)
-    together = graph.node("Transpose", states, perm=[0, 2, 1, 3])
-    return graph.node("Reshape", together, graph.constant([0, 0, -1])), last
+    return last[:-1] + "0", last
