@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from stages.commands.rows import CsvReader, Rows
+from stages.commands.rows import ROWS, CsvReader, Rows
 from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-ROWS = 2**15  # of a batch
 
 
 def kind(path: Path) -> str:
@@ -94,8 +93,7 @@ class Source:
                     self.first = self.first or f"row {seen + n + 1}: {problem}{remedy(problem)}"
                     self.unreadable += 1
                 seen += len(batch)
-                for start in range(0, len(batch), ROWS):
-                    yield Rows(batch.slice(start, ROWS), problems.slice(start, ROWS))
+                yield Rows(batch, problems)
 
     def _parquet(self) -> Iterator[Rows]:
         # Without reading ahead: a row group may be larger than memory.
