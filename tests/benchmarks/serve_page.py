@@ -75,7 +75,7 @@ class Browser:
         )
 
     async def until(self, expression: str) -> None:
-        end = time.perf_counter() + 10
+        end = time.perf_counter() + 60
         while not await self.value(expression):
             if time.perf_counter() > end:
                 raise TimeoutError(expression)
@@ -104,7 +104,7 @@ async def visit(address: str, port: int, screenshot: Path | None, many: Path | N
             answer = await browser.value(ANSWERED)
             assert await browser.value("document.querySelectorAll('#bars tr').length") > 1, answer
             if screenshot:
-                await browser.resize(760, 1210)
+                await browser.resize(760, 1240)
                 await shoot(browser, screenshot)
 
             await browser.key("Tab")
