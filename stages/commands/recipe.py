@@ -19,7 +19,7 @@ RECIPES = {
     "default": "as shipped",
     "thorough": "more accurate, in some three times the time; small corpora need it",
     "fast": "a point less accurate, in a fraction of the time",
-    "seed": "the plain GRU of the lecture notebook",
+    "seed": "the GRU of the lecture notebook",
 }
 
 
