@@ -100,10 +100,10 @@ def test_a_row_that_cannot_be_read_comes_out_with_its_text_and_the_reason(
     ]
     assert [problem or "" for _, _, problem in found] == problems
     assert source.unreadable == len(problems) - problems.count("")
-    text = "\n" + content.decode("utf-8", "backslashreplace")
+    text = "\n" + content.decode("utf-8", "backslashreplace") + "\n"
     for name, note, problem in found:
         if problem:
-            assert note is None and (f"\n{name}" in text or name.endswith("x..."))
+            assert note is None and (f"\n{name}\n" in text or name.endswith("x..."))
 
 
 def test_other_separators_and_encodings_are_read(tmp_path: Path) -> None:
