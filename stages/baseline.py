@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, Path(".onoma/baseline.lock")))
+    sys.exit(exit_code(main))

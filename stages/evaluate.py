@@ -21,9 +21,9 @@ from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
 from stages.corpus.normalize import normalise, script
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.bundle import Config, load_model
+from stages.serving.torch_bundle import Config, load_model
 from stages.model.classifier import Classifier
-from stages.model.held_out import HeldOut, prediction_sets
+from stages.serving.held_out import HeldOut, prediction_sets
 from stages.model.metrics import (
     Labels,
     details,
@@ -132,4 +132,4 @@ def confusion(labels: Labels, predictions: Labels, countries: list[str]) -> pd.D
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, Path(".onoma/evaluate.lock")))
+    sys.exit(exit_code(main))

@@ -15,9 +15,9 @@ import torch
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_metrics
-from stages.model.bundle import load_model
+from stages.serving.torch_bundle import load_model
 from stages.serving import bundle, onnx_bundle
-from stages.serving.onnx_graph import OPSET, build
+from stages.serving.graph import OPSET, build
 from stages.serving.predictor import Predictor
 
 CLEAN = Path("data/clean")
@@ -107,4 +107,4 @@ def power_of_ten_above(value: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, Path(".onoma/export.lock")))
+    sys.exit(exit_code(main))

@@ -74,4 +74,4 @@ def build(name: str, params: HelloParams, alphabet: int) -> nn.Module:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, Path(".onoma/hello.lock")))
+    sys.exit(exit_code(main))

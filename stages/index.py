@@ -16,7 +16,7 @@ import pandas as pd
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_json
 from stages.core.params import IndexParams, Params
-from stages.core.progress import Progress
+from stages.core.progress import progress
 from stages.corpus.dataset import LABEL, append
 from stages.corpus.splits import (
     SPLITS,
@@ -56,12 +56,12 @@ def main() -> None:
             raise UserError(f"{len(countries)} countries; {np.iinfo(LABEL).max} is the most")
         groups = [*((group, hold_out) for group in train), *((group, None) for group in test)]
         work = partial(encode, vocabulary=vocabulary, countries=countries, seen=asked[found.seen])
-        with Progress("index", total=sum(group.rows for group in train + test)) as progress:
+        with progress("index", total=sum(group.rows for group in train + test)) as bar:
             for splits in tasks.map(work, groups):
                 for split, rows in splits.items():
                     append(new / split, rows)
                     names[split] += len(rows)
-                progress.advance(sum(map(len, splits.values())))
+                bar.update(sum(map(len, splits.values())))
         write_json(
             new / "vocabulary.json",
             {"vocabulary": vocabulary.to_config(), "countries": countries},
@@ -99,4 +99,4 @@ def replace(new: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, Path(".onoma/index.lock")))
+    sys.exit(exit_code(main))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
-from stages.core.progress import Progress
+from stages.core.progress import progress
 from stages.corpus.keys import append_keys, count_keys, start_keys
 from stages.corpus.reading import read, remedy
 from stages.corpus.tasks import Tasks, start_tasks
@@ -78,7 +78,7 @@ def ingest(
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
         start_keys(keys) as key_writer,
-        Progress(f"ingest {split}", unit="rows") as progress,
+        progress(f"ingest {split}", unit="rows") as bar,
     ):
         for rows, rejects, found in read(source, params, known, tasks):
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
@@ -87,7 +87,7 @@ def ingest(
             append_keys(found, key_writer)
             counts["kept"] += len(rows)
             counts["rejected"] += len(rejects)
-            progress.advance(len(rows) + len(rejects))
+            bar.update(len(rows) + len(rejects))
             if len(rejects) and not first:
                 file, line, reason = rejects.iloc[0]
                 first = f"{file}, line {line}: {reason}{remedy(reason)}"
@@ -105,4 +105,4 @@ def ingest(
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, Path(".onoma/ingest.lock")))
+    sys.exit(exit_code(main))

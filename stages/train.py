@@ -20,19 +20,19 @@ from stages.core.params import Params
 from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
-from stages.model import bundle
+from stages.serving import torch_bundle as bundle
 from stages.model.classifier import Classifier
-from stages.model.statistics import measure
+from stages.serving.statistics import measure
 from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
-from stages.training.distributed import is_rank_0, launch, process_group
+from stages.training.distributed import launch, process_group
 from stages.training.inference import all_logits
 from stages.training.trainer import Metrics, Trainer
 
 INDEX, MODEL = Path("data/index"), Path("data/model")
 CURVES, EPOCHS = Path("metrics/train"), Path("metrics/epochs.json")
 EVALUATED = ("validation", "test")  # splits, after each epoch
-CHECKPOINTS, LOCK = Path(".checkpoints/train"), Path(".onoma/train.lock")
+CHECKPOINTS = Path(".checkpoints/train")
 
 
 def main() -> None:
@@ -120,4 +120,4 @@ def by_epoch(history: list[Metrics]) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main, LOCK if is_rank_0() else None))
+    sys.exit(exit_code(main))

@@ -15,7 +15,7 @@ from stages import export
 from stages.core.errors import UserError
 from stages.core.params import Params
 from stages.corpus.vocabulary import Vocabulary
-from stages.model import bundle
+from stages.serving import torch_bundle as bundle
 from stages.model.classifier import Classifier
 from stages.serving import onnx_bundle
 from stages.serving.bundle import load

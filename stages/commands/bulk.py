@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.commands.tables import Source, create, kind
+from stages.corpus.tables import Source, create, kind
 from stages.core.errors import Interrupted, UserError, brief
 from stages.core.interrupt import StopRequest
 from stages.core.progress import Progress
 from stages.core.text import visible
-from stages.model.held_out import reweight
+from stages.serving.held_out import reweight
 from stages.serving.bundle import load
 from stages.serving.predictor import AMBIGUOUS, NO_REASON, REASONS, UNSURE, Predictor
 

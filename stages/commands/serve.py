@@ -1,4 +1,4 @@
-"""`onoma serve`: the page and the HTTP API of `stages.commands.web`, on loopback by default."""
+"""`onoma serve`: the page and the HTTP API of `stages.serving.web`, on loopback by default."""
 
 import argparse
 import re
@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> None:
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     host = f"[{args.host}]" if ":" in args.host else args.host
     try:
-        from stages.commands.connections import BACKLOG, Server
-        from stages.commands.guard import LOOPBACK
-        from stages.commands.web import create_app
+        from stages.serving.connections import BACKLOG, Server
+        from stages.serving.guard import LOOPBACK
+        from stages.serving.web import create_app
 
         hosts = [*LOOPBACK, host.lower(), *args.allow_host]
         server = Server(create_app(load(args.model), hosts))

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from stages.commands.bulk import Counts, Options, add_answers
-from stages.commands.tables import SUFFIXES
+from stages.corpus.tables import SUFFIXES
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
 from stages.core.interrupt import StopRequest

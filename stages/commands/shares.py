@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from stages.commands.bulk import Answerer
 from stages.commands.predict import MODEL, add_reading, report_unreadable
-from stages.commands.tables import Source
+from stages.corpus.tables import Source
 from stages.core.errors import Interrupted, UserError, brief
 from stages.core.files import write_json, write_text
 from stages.core.interrupt import StopRequest
 from stages.core.progress import Progress
 from stages.core.text import visible
-from stages.model.held_out import reweight
-from stages.model.statistics import Shares, entropy, population_shares
+from stages.serving.held_out import reweight
+from stages.serving.statistics import Shares, entropy, population_shares
 from stages.serving.bundle import load
 from stages.serving.predictor import REASONS, Predictor
 

@@ -1,21 +1,18 @@
 """Errors that a user can fix are one line; all others are bugs and keep their traceback."""
 
 import os
+import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import nullcontext
-from pathlib import Path
+from types import FrameType
 
 from stages.core.text import visible
 
 
 class UserError(Exception):
     """An error of the input, the parameters or the machine; names the cause and the remedy."""
-
-
-class Interrupted(Exception):
-    """The work was asked to stop and has stopped; the message says how to resume."""
 
 
 def uncapitalised(message: str) -> str:
@@ -29,30 +26,32 @@ def brief(value: object, limit: int = 100) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def exit_code(main: Callable[[], int | None], lock: Path | None = None) -> int:
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where the main thread is, as Ctrl-C is."""
+
+
+def exit_code(main: Callable[[], int | None]) -> int:
     """Run ``main`` and return its exit status; an expected error is one line on stderr and 1.
 
-    With ``ONOMA_DEBUG=1`` in the environment such errors are raised, with their traceback.
-
-    Args:
-        main: what to run.
-        lock: a file that one process holds at a time; a second one fails at once. The operating
-            system releases it when the process ends, however it ends.
+    Ctrl-C and SIGTERM are exceptions in ``main``, whose context managers clean up; the status is
+    130 or 143. With ``ONOMA_DEBUG=1`` in the environment expected errors are raised, with their
+    traceback.
     """
-    from filelock import FileLock, Timeout  # here: `import onoma` takes no lock
-
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
-        with FileLock(lock, blocking=False) if lock else nullcontext():
-            return main() or 0
-    except KeyboardInterrupt:
-        print("onoma: interrupted", file=sys.stderr)
-        return 130
+        return main() or 0
+    except KeyboardInterrupt as stop:
+        print(f"onoma: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     # OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's
     # SQLite state, which has an error of its own for the same.
-    except (UserError, Interrupted, Timeout, OSError, sqlite3.OperationalError) as error:
+    except (UserError, OSError, sqlite3.OperationalError) as error:
         if os.environ.get("ONOMA_DEBUG") == "1":
             raise
-        busy = isinstance(error, Timeout)
-        message = f"{lock}: another process holds it; wait for it to end" if busy else str(error)
-        print(f"onoma: {visible(message)}", file=sys.stderr)
+        print(f"onoma: {visible(str(error))}", file=sys.stderr)
         return 1
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated("terminated")

@@ -1,61 +1,48 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: tqdm's bar on a terminal, a plain line every 30 seconds elsewhere."""
 
+import io
 import sys
-import time
-from typing import Self
+from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
+from tqdm import tqdm
 
 PLAIN_SECONDS = 30
 
 
-class Progress:
-    """Counts items of work; shows the rate and, given ``total``, the time left."""
+class _Lines(tqdm):  # type: ignore[type-arg]
+    """tqdm for logs: whole lines on standard output instead of a bar that is drawn again."""
 
-    def __init__(self, title: str, total: int | None = None, unit: str = "names") -> None:
-        self._title, self._total, self._unit = title, total, unit
-        self.done = 0
-        self._started = self._shown = time.monotonic()
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._task = self._bar.add_task(title, total=total, rate="")
+    monitor_interval = 0  # no thread: whoever updates prints
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Print how far the work is, unless tqdm only clears its bar (``msg``)."""
+        if msg is None and self.n:
+            whole = f" of {self.total:,}" if self.total else ""
+            rate = self.format_dict["rate"] or self.n / max(self.format_dict["elapsed"], 1e-9)
+            unit = self.unit.strip()
+            print(f"{self.desc}: {self.n:,}{whole} {unit}, {rate:,.0f} {unit}/s", flush=True)
+        return True
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
-    def advance(self, items: int) -> None:
-        """Count ``items`` more as done."""
-        self.done += items
-        now = time.monotonic()
-        rate = f"{self.done / max(now - self._started, 1e-9):,.0f} {self._unit}/s"
-        self._bar.update(self._task, advance=items, rate=rate)
-        if self._bar.disable and now - self._shown > PLAIN_SECONDS:
-            self._shown = now
-            whole = f" of {self._total:,}" if self._total else ""
-            print(f"{self._title}: {self.done:,}{whole} {self._unit}, {rate}", flush=True)
+def progress(title: str, total: int | None = None, unit: str = "names") -> "tqdm[Any]":
+    """A context manager that counts items of work by ``update(items)``.
 
-    def say(self, line: str) -> None:
-        """Print a line of its own above the bar."""
-        if self._bar.disable:
-            print(line, flush=True)
-        else:
-            self._bar.console.print(line, highlight=False, markup=False)
+    Its ``write(line)`` prints a line of its own above the bar.
+
+    Args:
+        title: what is done.
+        total: items, if known; then the time left is shown.
+        unit: of the items.
+    """
+    if sys.stderr.isatty():
+        return tqdm(desc=title, total=total, unit=f" {unit}", leave=False)
+    return _Lines(
+        desc=title,
+        total=total,
+        unit=f" {unit}",
+        file=io.StringIO(),
+        mininterval=PLAIN_SECONDS,
+        miniters=1,
+        delay=PLAIN_SECONDS,
+        leave=False,
+    )

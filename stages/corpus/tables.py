@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from stages.commands.rows import ROWS, CsvReader, Rows
+from stages.corpus.rows import ROWS, CsvReader, Rows
 from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path
 

@@ -1,7 +1,7 @@
 """`onoma retrain`: replace the champion if a newly trained model is better; for a scheduler.
 
-Works in its own checkout (`stages.commands.retrain.checkout`): updates imported data, runs the
-pipeline, compares the result with the champion (`stages.commands.retrain.gate`), and promotes it
+Works in its own checkout (`stages.retrain.checkout`): updates imported data, runs the
+pipeline, compares the result with the champion (`stages.retrain.gate`), and promotes it
 or not. The champion is the model that GTO's tags assign to the stage ``production``.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
 
-from stages.commands.retrain.checkout import BRANCH, HOME, Checkout, git
+from stages.retrain.checkout import BRANCH, HOME, Checkout, git
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
 from stages.core.params import GateParams, Params
@@ -89,7 +89,7 @@ def retrain(checkout: Checkout, push: bool) -> int:
             return 0
         print(f"retrain: to run: {', '.join(stale)}")
 
-    from stages.commands.retrain import report  # slow to import
+    from stages.retrain import report  # slow to import
 
     since = champion.commit if champion else None
     facts = report.circumstances(checkout, since)
@@ -198,7 +198,7 @@ def gate(checkout: Checkout, old: Path | None, params: GateParams) -> dict[str, 
     import numpy as np
     import pandas as pd
 
-    from stages.commands.retrain.gate import Answers, judge
+    from stages.retrain.gate import Answers, judge
 
     test = checkout.folder / TEST
 

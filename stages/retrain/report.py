@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from stages.commands.rendering import write_from_template
-from stages.commands.retrain import command
-from stages.commands.retrain.checkout import Checkout
-from stages.commands.retrain.drift import Profile, drift
+from stages.retrain import command
+from stages.retrain.checkout import Checkout
+from stages.retrain.drift import Profile, drift
 
 SCORES = ("metrics/evaluate.json", "metrics/baseline.json")
 WIDTH, HEIGHT = 420, 200  # of a chart, in CSS pixels

@@ -32,7 +32,7 @@ def load(folder: str | Path, threads: int = 1, device: str = "cpu") -> Predictor
 def _load_torch(folder: Path, threads: int, device: str) -> Predictor:
     import torch  # imported here: an exported model answers without it
 
-    from stages.model.bundle import load_model
+    from stages.serving.torch_bundle import load_model
 
     model, config = load_model(folder, torch.device(device))
 

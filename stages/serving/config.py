@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stages.core.text import LONGEST, is_label, is_text
 from stages.corpus.normalize import script
-from stages.model.held_out import MOST_ROWS, HeldOut
+from stages.serving.held_out import MOST_ROWS, HeldOut
 
 MAX_CONFIG_BYTES: Final = 64 * 2**20
 COUNTRIES = 65535  # labels are stored in 16 bits

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from stages.commands.guard import SECURITY_HEADERS
+from stages.serving.guard import SECURITY_HEADERS
 from stages.core.errors import UserError
 
 MAX_CONNECTIONS = 1024

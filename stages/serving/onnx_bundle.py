@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError, brief, uncapitalised
 from stages.core.files import atomic_path, read_regular, write_json
 from stages.corpus.vocabulary import Vocabulary
-from stages.model import facts
+from stages.serving import config as facts
 from stages.serving.onnx_check import check_graph
 from stages.serving.predictor import Predictor
 

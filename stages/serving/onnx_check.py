@@ -1,4 +1,4 @@
-"""Whether an ONNX model is one that `stages.serving.onnx_graph` writes.
+"""Whether an ONNX model is one that `stages.serving.graph` writes.
 
 ONNX graphs can loop, read other files and ask for terabytes, and some abort the process that runs
 them. So only ours are run: nodes, their connections and integer constants have to be those of the
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.serving.onnx_graph import Node, plan
+from stages.serving.graph import Node, plan
 
 INT64, FLOAT = 7, 1
 MOST = 1000  # nodes, or constants: ours have fewer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected, normalise
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.held_out import HeldOut, Letters, NgramSet, prediction_sets
+from stages.serving.held_out import HeldOut, Letters, NgramSet, prediction_sets
 from stages.serving.surnames import is_surname, surname
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scipy.special import entr, expit, logit, logsumexp, softmax
 
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
+from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
 
 COVERAGE = 0.9  # share of names whose country is in their set: the promise
 LEVEL = 0.92  # what the thresholds aim at: quantiles of few rows err

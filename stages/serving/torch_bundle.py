@@ -17,7 +17,7 @@ from stages.core.files import atomic_path, check_regular, read_regular, write_js
 from stages.core.params import Block, ModelParams
 from stages.core.text import is_text
 from stages.corpus.vocabulary import Vocabulary
-from stages.model import facts
+from stages.serving import config as facts
 from stages.model.classifier import Classifier
 
 FORMAT: Final = 2

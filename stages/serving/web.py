@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
-from stages.commands.guard import LOOPBACK, Guard
+from stages.serving.guard import LOOPBACK, Guard
 from stages.commands.predict import as_json
 from stages.commands.shares import Population, summary
 from stages.core.errors import UserError

@@ -26,7 +26,7 @@ from stages.core.errors import UserError
 from stages.core.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTESTANT = "stages.commands.contestants"
+CONTESTANT = "tests.benchmarks.contestants"
 CONTESTANTS = ("default", "thorough", "fast", "seed", "notebook", "svm")
 DEFAULT = ("default", "thorough", "fast", "notebook", "svm")
 

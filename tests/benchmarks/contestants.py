@@ -1,6 +1,6 @@
 """The contestants of `onoma bench`, one per process.
 
-    python -m stages.commands.contestants NAME SEED TARGET
+    python -m tests.benchmarks.contestants NAME SEED TARGET
 
 Reads data/clean and data/index of the current folder, trains and predicts, prints one JSON object
 and writes the predictions to predictions.npy.
@@ -32,7 +32,7 @@ from stages.model.classifier import Classifier
 from stages.model.linear import linear_svm
 from stages.model.metrics import accuracy_and_f1, expected_calibration_error
 from stages.serving import onnx_bundle
-from stages.serving.onnx_graph import build
+from stages.serving.graph import build
 from stages.training.calibration import fit_temperature
 from stages.training.inference import all_logits
 from stages.training.trainer import Metrics, Trainer

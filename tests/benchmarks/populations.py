@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from stages.model.statistics import population_shares
+from stages.serving.statistics import population_shares
 from stages.serving.bundle import load
 
 # Shares of some countries; the others have the rest, in the proportions of training.

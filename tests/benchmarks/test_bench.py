@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.commands.bench import mcnemar
+from tests.benchmarks.bench import mcnemar
 from tests.conftest import run, toy_rows, write_corpus
 
 

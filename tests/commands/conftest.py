@@ -9,9 +9,9 @@ import torch
 from stages.core.params import Params
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
-from stages.model.held_out import HeldOut, Letters, NgramSet
+from stages.serving.held_out import HeldOut, Letters, NgramSet
 from stages.serving import onnx_bundle
-from stages.serving.onnx_graph import build
+from stages.serving.graph import build
 from tests.conftest import ROOT
 
 COUNTRIES = ["Austria", "Belgium", "Chad", "Denmark"]

@@ -302,7 +302,7 @@ def test_chunks_and_workers_do_not_change_the_answers(
     names = [f"{chr(97 + n % 26)}{chr(97 + n % 7)}{n % 50:b}" for n in range(3000)]
     pq.write_table(pa.table({"name": names}), tmp_path / "in.parquet")
     predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "a.parquet")
-    monkeypatch.setattr("stages.commands.tables.ROWS", 100)
+    monkeypatch.setattr("stages.corpus.tables.ROWS", 100)
     monkeypatch.setattr(bulk, "REMEMBERED", 10)
     predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "b.parquet")
     first, second = (read(tmp_path / f"{n}.parquet") for n in "ab")

@@ -11,7 +11,7 @@ import pytest
 
 from stages.commands import cli, shares
 from stages.commands.shares import Population, read_populations, show, summary
-from stages.commands.tables import Source
+from stages.corpus.tables import Source
 from stages.core.errors import UserError
 from stages.serving.bundle import load
 from tests.commands.conftest import COUNTRIES

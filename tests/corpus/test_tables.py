@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.commands import rows, tables
-from stages.commands.tables import Source, create
+from stages.corpus import rows, tables
+from stages.corpus.tables import Source, create
 from stages.core.errors import UserError
 
 ROWS = [("Abe", "007"), ("", "x,y"), ("Ünal", 'say "hi"\nthere'), ("NA", " 1.50 ")]

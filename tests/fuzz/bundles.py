@@ -11,12 +11,12 @@ import torch
 from hypothesis import strategies as st
 
 from stages.corpus.vocabulary import Vocabulary
-from stages.model import bundle
+from stages.serving import torch_bundle as bundle
 from stages.model.classifier import Classifier
-from stages.model.held_out import TYPES, HeldOut, Letters, NgramSet
+from stages.serving.held_out import TYPES, HeldOut, Letters, NgramSet
 from stages.serving import onnx_bundle
 from stages.serving.bundle import load
-from stages.serving.onnx_graph import build
+from stages.serving.graph import build
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
 
 

@@ -5,7 +5,7 @@ import json
 
 from hypothesis import strategies as st
 
-from stages.commands.tables import Source
+from stages.corpus.tables import Source
 from stages.core.params import IngestParams, Params
 from stages.corpus.reading import read
 from tests.fuzz import bundles

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.commands.retrain.drift import Profile, drift
+from stages.retrain.drift import Profile, drift
 
 
 def profile(*rows: tuple[str, str]) -> Profile:

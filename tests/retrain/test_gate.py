@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score
 
-from stages.commands.retrain.gate import Answers, judge, paired_bootstrap
+from stages.retrain.gate import Answers, judge, paired_bootstrap
 from stages.core.params import GateParams
 
 COUNTRIES = ("Aland", "Bland", "Cland")
@@ -227,5 +227,5 @@ def test_draws_do_not_depend_on_how_they_are_portioned(monkeypatch: pytest.Monke
     truth, old, new = random.integers(3, size=(3, 100))
     whole = paired_bootstrap(truth, old, new, 3, 200, 1)
     assert whole.shape == (200, 2)
-    monkeypatch.setattr("stages.commands.retrain.gate.CELLS", 100)
+    monkeypatch.setattr("stages.retrain.gate.CELLS", 100)
     np.testing.assert_array_equal(paired_bootstrap(truth, old, new, 3, 200, 1), whole)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from stages.commands import cli
-from stages.commands.connections import Server
+from stages.serving.connections import Server
 from tests.conftest import ROOT, wait_until
 
 POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -223,7 +223,7 @@ def test_a_half_sent_body_does_not_keep_the_server(onnx_folder: Path, stop: int)
 BUSY = """
 import socket, time
 from anyio import to_thread
-from stages.commands import connections
+from stages.serving import connections
 
 async def app(scope, receive, send):
     await to_thread.run_sync(time.sleep, 60)

@@ -9,7 +9,7 @@ import torch
 
 from stages.core.params import ModelParams, Params
 from stages.model.classifier import Classifier
-from stages.serving.onnx_graph import OPSET, build
+from stages.serving.graph import OPSET, build
 
 ROOT = Path(__file__).parents[2]
 CODES, COUNTRIES = 40, 5

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import combine_pvalues
 
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.held_out import (
+from stages.serving.held_out import (
     FALSE_ALARMS,
     MOST_CELLS,
     MOST_ROWS,

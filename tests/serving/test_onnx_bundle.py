@@ -18,7 +18,7 @@ from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
 from stages.serving import bundle, onnx_bundle
 from stages.serving.onnx_check import check_graph
-from stages.serving.onnx_graph import build
+from stages.serving.graph import build
 
 ROOT = Path(__file__).parents[2]
 CODES = Vocabulary("keep", ("CJK", "LATIN"), tuple("abcdeü佐藤"))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.held_out import HeldOut, Letters, NgramSet
+from stages.serving.held_out import HeldOut, Letters, NgramSet
 from stages.serving.predictor import BATCH_CODES, UNSURE, Predictor
 
 VOCABULARY = Vocabulary("fold", ("LATIN",), tuple("abc"))

@@ -13,8 +13,8 @@ from scipy.special import logit, softmax
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model import statistics
-from stages.model.held_out import prediction_sets, reweight
-from stages.model.statistics import (
+from stages.serving.held_out import prediction_sets, reweight
+from stages.serving.statistics import (
     entropy,
     estimate_shares,
     measure,
@@ -220,6 +220,6 @@ def test_a_model_is_measured_on_its_training_names_and_held_out_rows(
 
 
 def test_importing_needs_no_torch() -> None:
-    code = "import sys, stages.model.statistics; print('torch' in sys.modules)"
+    code = "import sys, stages.serving.statistics; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False"

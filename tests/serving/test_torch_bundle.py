@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from stages.core.errors import UserError
 from stages.core.params import ModelParams
-from stages.model import bundle
+from stages.serving import torch_bundle as bundle
 from stages.model.classifier import Classifier
-from stages.model.held_out import TYPES, HeldOut
+from stages.serving.held_out import TYPES, HeldOut
 from stages.serving.bundle import load
 from tests.conftest import ROOT, run
 
@@ -75,7 +75,7 @@ def test_a_bundle_answers_as_the_model_that_was_saved(folder: Path) -> None:
 def test_reading_it_does_not_import_torchs_compiler(folder: Path) -> None:
     """That takes longer than all the rest."""
     program = (
-        "import sys, torch; from pathlib import Path; from stages.model.bundle import load_model\n"
+        "import sys, torch; from pathlib import Path; from stages.serving.torch_bundle import load_model\n"
         f"load_model(Path({str(folder)!r}), torch.device('cpu'))\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )
