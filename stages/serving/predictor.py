@@ -195,7 +195,8 @@ class Predictor:
         from stages.serving.shares import Population  # imports SciPy
 
         population = Population(self.countries, self.held_out, seed=1)
-        population.add(self.ask(names, full_names))
+        answers = self.ask(names, full_names)
+        population.add(answers.probabilities, answers.reasons)
         return {"model": self.model_hash, "population": self.population} | population.summary()
 
     def occlusion(self, name: str) -> Occlusion:
