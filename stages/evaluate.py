@@ -1,8 +1,7 @@
 """Stage evaluate: the trained model on the test names -> metrics, overall and per country.
 
-Reads data/model, data/index and ``evaluate.people``; writes metrics/evaluate.json,
-metrics/countries.json, metrics/details.json (for the model card) and the plots'
-metrics/evaluate/confusion.csv and metrics/evaluate/countries.csv.
+Reads data/model, data/index and ``evaluate.people``; writes metrics/evaluate.json, countries.json,
+details.json (for the model card) and evaluate/*.csv (for the plots).
 """
 
 import sys
@@ -29,9 +28,7 @@ from stages.serving.torch_bundle import load_model
 from stages.training.inference import all_logits
 
 INDEX, MODEL = Path("data/index"), Path("data/model")
-METRICS, COUNTRIES = Path("metrics/evaluate.json"), Path("metrics/countries.json")
-DETAILS = Path("metrics/details.json")
-PLOTS = Path("metrics/evaluate")
+METRICS, PLOTS = Path("metrics"), Path("metrics/evaluate")
 
 
 def main() -> None:
@@ -56,25 +53,21 @@ def main() -> None:
     means = means.fillna({"confidence": 0.0, "coverage": 1.0}).set_axis(config.countries)
     countries = per_country(labels, predictions, list(config.countries)).join(means)
     metrics |= people_scores(Path(params.evaluate.people), model, config)
-    write_metrics(METRICS, metrics)
-    write_metrics(COUNTRIES, countries.to_dict("index"))
+    write_metrics(METRICS / "evaluate.json", metrics)
+    write_metrics(METRICS / "countries.json", countries.to_dict("index"))
     texts = decode(names, config.vocabulary)
     spellings = np.array([anyascii(text).lower() for text in texts])
     scripts = np.array([written_in(text) for text in texts])
     report = details(probabilities, labels, scripts, spellings, bins)
     report["uncalibrated"] = calibration(softmax(logits, axis=1), labels, bins)
-    write_metrics(DETAILS, report)
+    write_metrics(METRICS / "details.json", report)
     write_csv(PLOTS / "confusion.csv", confusion(labels, predictions, config.countries))
     write_csv(PLOTS / "countries.csv", countries["f1"].rename_axis("country").reset_index())
     print("evaluate: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
 def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, float]:
-    """``people_accuracy`` and ``people_top3`` on surnames of real people of the model's countries.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    """``people_accuracy`` and ``people_top3`` on surnames of people of the model's countries."""
     try:
         people = pd.read_csv(path, names=["name", "country"], keep_default_na=False)
         people = people[people["country"].isin(config.countries)]
@@ -86,10 +79,8 @@ def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, fl
     codes, offsets = config.vocabulary.encode(spelled)
     labels = people["country"].map(config.countries.index).to_numpy()
     logits = all_logits(model, Names(codes, offsets, labels, np.zeros(len(labels), bool)), 1024)
-    return {
-        "people_accuracy": top_accuracy(logits, labels, 1),
-        "people_top3": top_accuracy(logits, labels, 3),
-    }
+    top = {"people_accuracy": 1, "people_top3": 3}
+    return {metric: top_accuracy(logits, labels, number) for metric, number in top.items()}
 
 
 def decode(names: Names, vocabulary: Vocabulary) -> list[str]:

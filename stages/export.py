@@ -21,9 +21,7 @@ from stages.serving.graph import OPSET, build
 from stages.serving.predictor import Predictor
 from stages.serving.torch_bundle import load_model
 
-CLEAN = Path("data/clean")
-MODEL = Path("data/model")
-ONNX = Path("data/onnx")
+CLEAN, MODEL, ONNX = Path("data/clean"), Path("data/model"), Path("data/onnx")
 METRICS = Path("metrics/export.json")
 ROWS = 2**15
 TOLERANCE = 1e-4  # largest difference of a probability
@@ -80,10 +78,10 @@ class Comparison:
     """How the answers of two models to the same names differ."""
 
     names: int = 0
-    same: int = 0  # with the same most probable country
-    changed: int = 0  # with another one that is not tied
+    same: int = 0  # names with the same most probable country
+    changed: int = 0  # names with another one that is not tied
     same_reason_and_set: int = 0
-    difference: float = 0.0  # the largest of a probability
+    difference: float = 0.0  # the largest difference of a probability
 
 
 def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> Comparison:

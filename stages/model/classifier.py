@@ -106,8 +106,8 @@ def real_codes(codes: Tensor, lengths: Tensor | None) -> Tensor:
     """(batch, longest) mask: True for the codes of a name, False for padding."""
     if lengths is None:
         return torch.ones_like(codes, dtype=torch.bool)
-    places = torch.arange(codes.shape[1], device=codes.device)
-    return places < lengths.to(codes.device, non_blocking=True).unsqueeze(1)
+    positions = torch.arange(codes.shape[1], device=codes.device)
+    return positions < lengths.to(codes.device, non_blocking=True).unsqueeze(1)
 
 
 def hash_ngrams(codes: Tensor, order: int) -> Tensor:

@@ -11,7 +11,7 @@ def linear_svm(ngrams: int, regularisation: float, seed: int) -> Pipeline:
     Args:
         ngrams: longest character n-gram; names are lower-cased and marked at both ends.
         regularisation: C; higher fits the training names closer.
-        seed: of the solver's order.
+        seed: the seed of the solver's order.
     """
     features = TfidfVectorizer(
         analyzer="char", ngram_range=(1, ngrams), preprocessor=_marked, sublinear_tf=True

@@ -146,13 +146,13 @@ class Config:
             _check(values)
             del values["format"]
             values["vocabulary"] = Vocabulary.from_config(values["vocabulary"])
-            values["countries"] = countries = tuple(values["countries"])
-            arrays = None
+            values["countries"] = tuple(values["countries"])
+            held_out = None
             if values["held_out"]:
                 path = folder / ARRAYS
                 content = read_regular(path, MAX_ARRAYS_BYTES)
-                arrays = HeldOut.from_bytes(content, len(countries))
-            values["held_out"] = arrays
+                held_out = HeldOut.from_bytes(content, len(values["countries"]))
+            values["held_out"] = held_out
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{path}: {reason}; train a model first (dvc repro)") from None

@@ -6,18 +6,17 @@ of ONNX's own recurrent operators.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
-if TYPE_CHECKING:
-    from stages.core.params import ModelParams
+from stages.core.params import ModelParams
 
 OPSET = 20  # the lowest with every operator below: older ONNX Runtimes read it, too
 IR_VERSION = 9  # of the same age
 INPUT, OUTPUT = "codes", "logits"
-FLOAT = 1  # in ONNX's list of types
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -25,44 +24,34 @@ Weights = Mapping[str, NDArray[Any]]
 _GATES = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn": (0,)}
 
 
-class Node(NamedTuple):
-    """An operator, the names of what it reads and makes, and its attributes."""
-
-    operator: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any]
-
-
 class Graph:
-    """Nodes and constants in the order in which they are added; `model` alone needs ``onnx``."""
+    """Nodes and constants in the order in which they are added."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
-        self.constants: list[NDArray[Any]] = []
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
 
     def constant(self, value: NDArray[Any] | Sequence[int] | int) -> str:
         """Add a tensor (integers as int64); return its name."""
-        self.constants.append(np.ascontiguousarray(value).reshape(np.shape(value)))
-        return f"constant_{len(self.constants) - 1}"
+        name = f"constant_{len(self._constants)}"
+        array = np.ascontiguousarray(value).reshape(np.shape(value))
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
 
     def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
         """Add a node; return the name of its last output."""
-        names = [f"{operator.lower()}_{len(self.nodes)}_{n}" for n in range(outputs)]
-        self.nodes.append(Node(operator, list(inputs), names, attributes))
+        names = [f"{operator.lower()}_{len(self._nodes)}_{n}" for n in range(outputs)]
+        self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names[-1]
 
-    def model(self, codes: int, countries: int) -> Any:
+    def model(self, logits: str, codes: int, countries: int) -> ModelProto:
         """The finished model: `INPUT` (batch, length) int64 -> `OUTPUT` (batch, countries)."""
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-
         graph = helper.make_graph(
-            [helper.make_node(*node[:3], **node.attributes) for node in self.nodes],
+            [*self._nodes, helper.make_node("Identity", [logits], [OUTPUT])],
             "onoma",
             [helper.make_tensor_value_info(INPUT, TensorProto.INT64, ["batch", "length"])],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", countries])],
-            [numpy_helper.from_array(v, f"constant_{n}") for n, v in enumerate(self.constants)],
+            self._constants,
         )
         model = helper.make_model(
             graph,
@@ -71,11 +60,11 @@ class Graph:
             producer_name="onoma",
         )
         helper.set_model_props(model, {"codes": str(codes)})
-        onnx.checker.check_model(model, full_check=True)
+        checker.check_model(model, full_check=True)
         return model
 
 
-def build(params: "ModelParams", weights: Weights) -> Any:
+def build(params: ModelParams, weights: Weights) -> ModelProto:
     """The classifier with these weights (its state dict as numpy arrays) as an ONNX model.
 
     Raises:
@@ -97,11 +86,10 @@ def build(params: "ModelParams", weights: Weights) -> Any:
     logits = graph.node("Gemm", features, *layer_weights, transB=1)
     if params.wide_ngrams:
         logits = graph.node("Add", logits, _wide_logits(graph, params, weights["wide.weight"]))
-    graph.nodes.append(Node("Identity", [logits], [OUTPUT], {}))
-    return graph.model(len(weights["characters.weight"]), len(weights["logits.bias"]))
+    return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
 
 
-def _wide_logits(graph: Graph, params: "ModelParams", table: NDArray[Any]) -> str:
+def _wide_logits(graph: Graph, params: ModelParams, table: NDArray[Any]) -> str:
     """`Classifier.wide_logits` of names of one length."""
     buckets = graph.constant(params.wide_buckets)
     rows = [
@@ -111,7 +99,7 @@ def _wide_logits(graph: Graph, params: "ModelParams", table: NDArray[Any]) -> st
     weights = graph.node("Gather", graph.constant(table), graph.node("Concat", *rows, axis=1))
     total = graph.node("ReduceSum", weights, graph.constant([1]), keepdims=0)
     length = graph.node("Shape", INPUT, start=1, end=2)
-    root = graph.node("Sqrt", graph.node("Cast", length, to=FLOAT))
+    root = graph.node("Sqrt", graph.node("Cast", length, to=TensorProto.FLOAT))
     return graph.node("Div", total, root)
 
 
@@ -133,7 +121,7 @@ def _hash_ngrams(graph: Graph, order: int) -> str:
 
 
 def _recurrent(
-    graph: Graph, params: "ModelParams", weights: Weights, layer: int, sequence: str
+    graph: Graph, params: ModelParams, weights: Weights, layer: int, sequence: str
 ) -> tuple[str, str]:
     """One layer: (length, batch, in) -> (length, directions, batch, hidden), and last states."""
     suffixes = ["", "_reverse"] if params.bidirectional else [""]

@@ -16,7 +16,7 @@ class Prediction(NamedTuple):
     """The answer for one name.
 
     Attributes:
-        name: the name as it was asked.
+        name: the name as the caller wrote it.
         country: the most probable country, or `UNSURE`.
         probability: the probability of the most probable country, 0 to 1.
         reason: why the answer is `UNSURE`: ``script`` (no letter of a script met in training),

@@ -56,10 +56,8 @@ class Predictor:
             threads: batches computed at a time.
             files: the files of the bundle, for `model_hash`; the weights are the last.
         """
-        self._logits, self._config, self._threads = logits, config, threads
-        self._files = files
-        self.countries = config.countries
-        self.population = config.population
+        self._logits, self._config, self._threads, self._files = logits, config, threads, files
+        self.countries, self.population = config.countries, config.population
         self.held_out = config.held_out
         self._letters = Letters(config.vocabulary)
         self._ngrams = NgramSet(self._letters, self.held_out.ngrams if self.held_out else None)
@@ -117,8 +115,8 @@ class Predictor:
 
         Args:
             names: the names, in any script.
-            unusable: for a name that is empty, too long or has control characters, raise
-                `Rejected` or return a row of NaN.
+            unusable: the treatment of a name that is empty, too long or has control characters:
+                `Rejected` is raised, or its row is NaN.
         """
         answers = self.ask(names)
         if unusable == "raise":
@@ -128,7 +126,7 @@ class Predictor:
     def answers(
         self, names: Sequence[str], top: int = 3, abstain: float = 0.0, full_names: bool = False
     ) -> list[Prediction | Rejected]:
-        """`predict`, with the reason in place of the answer where a name is unusable."""
+        """`predict`, but an unusable name has its reason as its answer."""
         probabilities, reasons, rejected = self.ask(names, full_names)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         sets = self.sets(probabilities)
@@ -142,9 +140,8 @@ class Predictor:
             country, probability = ranked[0]
             why = int(reasons[row]) or (AMBIGUOUS if probability < abstain else NO_REASON)
             best = UNSURE if why else country
-            answers.append(
-                Prediction(name, best, probability, REASONS[why], sets[row], ranked[:top])
-            )
+            parts = (name, best, probability, REASONS[why], sets[row], ranked[:top])
+            answers.append(Prediction(*parts))
         return answers
 
     def predict(
