@@ -3,17 +3,18 @@
 import onoma
 model = onoma.load("data/onnx")  # needs NumPy and ONNX Runtime; data/model needs torch
 model.predict(["Müller", "Смирнов"])
+model.shares(names)  # the countries of a whole population; needs SciPy
 """
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
-from stages.serving.predictor import UNSURE, Prediction, Predictor
+from stages.serving.prediction import UNSURE, Prediction
+from stages.serving.predictor import Predictor
 
 __all__ = [
     "UNSURE",
@@ -23,7 +24,6 @@ __all__ = [
     "UserError",
     "load",
     "predict",
-    "shares",
 ]
 
 try:
@@ -44,8 +44,8 @@ def predict(
     `Predictor.predict`.
 
     Args:
-        names: in any script.
-        folder: a bundle, ``data/onnx`` or ``data/model``.
+        names: the names, in any script.
+        folder: the bundle, ``data/onnx`` or ``data/model``.
         top: how many of the most probable countries to list.
         abstain: answer `UNSURE` if the highest probability is below this.
 
@@ -54,28 +54,3 @@ def predict(
         Rejected: a name is empty, too long or has control characters.
     """
     return load(folder).predict(names, top, abstain)
-
-
-def shares(names: Sequence[str], folder: str | Path = "data/onnx") -> dict[str, Any]:
-    """The shares of the countries in a population, estimated from its names.
-
-    Args:
-        names: of the whole population or a random sample of it; in any script.
-        folder: a bundle, ``data/onnx`` or ``data/model``.
-
-    Returns:
-        What ``onoma shares --json`` writes: ``shares`` lists country, share, its 95 % interval
-        (``lower``, ``upper``) and ``plain``, the mean probability, the largest share first;
-        ``notes`` say when the estimate is doubtful.
-
-    Raises:
-        UserError: the folder holds no bundle, or its model was trained without held-out rows.
-    """
-    from stages.commands.shares import Population, summary  # imports SciPy and pyarrow
-
-    model = load(folder)
-    population = Population(len(model.countries), seed=1)
-    population.add(*model.ask(names)[:2])
-    return {"model": model.model_hash, "population": model.population} | summary(
-        model, population, None
-    )

@@ -21,18 +21,11 @@ from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
 from stages.corpus.normalize import normalise, script
 from stages.corpus.vocabulary import Vocabulary
-from stages.serving.torch_bundle import Config, load_model
 from stages.model.classifier import Classifier
-from stages.serving.held_out import HeldOut, prediction_sets
-from stages.model.metrics import (
-    Labels,
-    details,
-    expected_calibration_error,
-    negative_log_likelihood,
-    per_country,
-    scores,
-    top_accuracy,
-)
+from stages.model.metrics import Labels, calibration, details, per_country, scores, top_accuracy
+from stages.serving.config import Config
+from stages.serving.held_out import prediction_sets
+from stages.serving.torch_bundle import load_model
 from stages.training.inference import all_logits
 
 INDEX, MODEL = Path("data/index"), Path("data/model")
@@ -50,43 +43,34 @@ def main() -> None:
     labels = np.asarray(names.labels)
     logits = all_logits(model, names, params.evaluate.batch_size)
 
-    probabilities, raw = softmax(logits / config.temperature, axis=1), softmax(logits, axis=1)
-    predictions, bins = probabilities.argmax(axis=1), params.evaluate.ece_bins
+    probabilities = softmax(logits / config.temperature, axis=1)
+    predictions = probabilities.argmax(axis=1)
+    bins = params.evaluate.ece_bins
     metrics = scores(probabilities, labels, names.seen, bins)
-    uncalibrated = {
-        "nll": negative_log_likelihood(raw, labels),
-        "ece": expected_calibration_error(raw, labels, bins),
-    }
-    countries = per_country(labels, predictions, config.countries)
-    for n, values in enumerate(countries.values()):
-        own = labels == n
-        values["confidence"] = float(probabilities[own].max(axis=1).mean()) if own.any() else 0.0
+    rows = pd.DataFrame({"country": labels, "confidence": probabilities.max(axis=1)})
     if config.held_out:
-        known = HeldOut.from_config(config.held_out, len(config.countries))
-        sets = prediction_sets(probabilities, known.thresholds)
-        covered = sets[np.arange(len(labels)), labels]
-        metrics |= {"coverage": float(covered.mean()), "set_size": float(sets.sum(1).mean())}
-        for n, values in enumerate(countries.values()):
-            values["coverage"] = float(covered[labels == n].mean()) if (labels == n).any() else 1.0
-    vocabulary = Vocabulary.from_config(config.vocabulary.model_dump())
-    metrics |= people_scores(Path(params.evaluate.people), model, config, vocabulary)
+        sets = prediction_sets(probabilities, config.held_out.thresholds)
+        rows["coverage"] = sets[np.arange(len(labels)), labels].astype(float)
+        metrics |= {"coverage": rows["coverage"].mean(), "set_size": float(sets.sum(1).mean())}
+    means = rows.groupby("country").mean().reindex(range(len(config.countries)))
+    means = means.fillna({"confidence": 0.0, "coverage": 1.0}).set_axis(config.countries)
+    countries = per_country(labels, predictions, list(config.countries)).join(means)
+    metrics |= people_scores(Path(params.evaluate.people), model, config)
     write_metrics(METRICS, metrics)
-    write_metrics(COUNTRIES, countries)
-    texts = decode(names, vocabulary)
-    groups = np.array([anyascii(text).lower() for text in texts])
+    write_metrics(COUNTRIES, countries.to_dict("index"))
+    texts = decode(names, config.vocabulary)
+    spellings = np.array([anyascii(text).lower() for text in texts])
     scripts = np.array([written_in(text) for text in texts])
-    found = details(probabilities, labels, scripts, groups, bins)
-    write_metrics(DETAILS, {**found, "uncalibrated": uncalibrated})
+    report = details(probabilities, labels, scripts, spellings, bins)
+    report["uncalibrated"] = calibration(softmax(logits, axis=1), labels, bins)
+    write_metrics(DETAILS, report)
     write_csv(PLOTS / "confusion.csv", confusion(labels, predictions, config.countries))
-    f1 = pd.DataFrame({"country": list(countries), "f1": [c["f1"] for c in countries.values()]})
-    write_csv(PLOTS / "countries.csv", f1)
+    write_csv(PLOTS / "countries.csv", countries["f1"].rename_axis("country").reset_index())
     print("evaluate: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
-def people_scores(
-    path: Path, model: Classifier, config: Config, vocabulary: Vocabulary
-) -> dict[str, float]:
-    """``people_accuracy`` and ``people_top3`` on surnames of real people; none if none is known.
+def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, float]:
+    """``people_accuracy`` and ``people_top3`` on surnames of real people of the model's countries.
 
     Raises:
         UserError: the file cannot be read.
@@ -99,7 +83,7 @@ def people_scores(
         raise UserError(f"{path}: {brief(error)}; set evaluate.people") from None
     if not spelled:
         return {}
-    codes, offsets = vocabulary.encode(spelled)
+    codes, offsets = config.vocabulary.encode(spelled)
     labels = people["country"].map(config.countries.index).to_numpy()
     logits = all_logits(model, Names(codes, offsets, labels, np.zeros(len(labels), bool)), 1024)
     return {
@@ -122,7 +106,7 @@ def written_in(name: str) -> str:
     return first if first != "latin" else "ascii" if name.isascii() else "accented"
 
 
-def confusion(labels: Labels, predictions: Labels, countries: list[str]) -> pd.DataFrame:
+def confusion(labels: Labels, predictions: Labels, countries: tuple[str, ...]) -> pd.DataFrame:
     """Every pair that occurs: actual and predicted country, rows, share of actual."""
     table = pd.DataFrame({"actual": labels, "predicted": predictions}).astype(int)
     pairs = table.value_counts(sort=False).rename("rows").reset_index()

@@ -15,10 +15,11 @@ import torch
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_metrics
-from stages.serving.torch_bundle import load_model
+from stages.core.params import ModelParams
 from stages.serving import bundle, onnx_bundle
 from stages.serving.graph import OPSET, build
 from stages.serving.predictor import Predictor
+from stages.serving.torch_bundle import load_model
 
 CLEAN = Path("data/clean")
 MODEL = Path("data/model")
@@ -34,16 +35,16 @@ def main() -> None:
     torch.set_num_threads(1)  # products this small are faster on one thread
     model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    graph = build(config.model, weights).SerializeToString(deterministic=True)
-    facts = config.model_dump(exclude={"format", "model", "provenance"})
-    onnx_bundle.save(ONNX, facts, graph)
+    shape = ModelParams.model_validate(config.model)
+    graph = build(shape, weights).SerializeToString(deterministic=True)
+    onnx_bundle.save(ONNX, config, graph)
 
-    found = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_names())
+    result = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_names())
     metrics = {
-        "names": found.names,
-        "same_top1": found.same / found.names,
-        "same_reason_and_set": found.same_reason_and_set / found.names,
-        "probability_difference_below": power_of_ten_above(found.difference),
+        "names": result.names,
+        "same_top1": result.same / result.names,
+        "same_reason_and_set": result.same_reason_and_set / result.names,
+        "probability_difference_below": power_of_ten_above(result.difference),
         "opset": OPSET,
         "bytes": len(graph),
         "weights": sum(array.size for array in weights.values()),
@@ -54,13 +55,13 @@ def main() -> None:
     }
     write_metrics(METRICS, metrics)
     print(
-        f"export: {found.names} test names, {found.same} with torch's country, "
-        f"probabilities within {found.difference:.1e}; {len(graph):,} bytes"
+        f"export: {result.names} test names, {result.same} with torch's country, "
+        f"probabilities within {result.difference:.1e}; {len(graph):,} bytes"
     )
-    if found.difference > TOLERANCE or found.changed:
+    if result.difference > TOLERANCE or result.changed:
         raise UserError(
-            f"{ONNX}: answers differ from {MODEL}'s: {found.changed} countries, "
-            f"probabilities by up to {found.difference:.1e}; use {MODEL} and report this"
+            f"{ONNX}: answers differ from {MODEL}'s: {result.changed} countries, "
+            f"probabilities by up to {result.difference:.1e}; use {MODEL} and report this"
         )
 
 
@@ -87,18 +88,20 @@ class Comparison:
 
 def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> Comparison:
     """Compare the answers of both models to all names."""
-    found = Comparison()
+    result = Comparison()
     for names in chunks:
-        (ours, reasons, _), (theirs, others, _) = left.ask(names), right.ask(names)
+        ours, our_reasons, _ = left.ask(names)
+        theirs, their_reasons, _ = right.ask(names)
         pairs = zip(left.sets(ours), right.sets(theirs), strict=True)
-        sets = np.array([one == other for one, other in pairs])
-        found.same_reason_and_set += int((sets & (reasons == others)).sum())
-        rows, chosen = np.arange(len(names)), theirs.argmax(axis=1)
-        found.names += len(names)
-        found.same += int((ours.argmax(axis=1) == chosen).sum())
-        found.changed += int((ours.max(axis=1) - ours[rows, chosen] > TIE).sum())
-        found.difference = max(found.difference, float(np.abs(ours - theirs).max()))
-    return found
+        same_sets = np.array([one == other for one, other in pairs])
+        result.same_reason_and_set += int((same_sets & (our_reasons == their_reasons)).sum())
+        chosen = theirs.argmax(axis=1)
+        lost = ours.max(axis=1) - ours[np.arange(len(names)), chosen]
+        result.names += len(names)
+        result.same += int((ours.argmax(axis=1) == chosen).sum())
+        result.changed += int((lost > TIE).sum())
+        result.difference = max(result.difference, float(np.abs(ours - theirs).max()))
+    return result
 
 
 def power_of_ten_above(value: float) -> float:

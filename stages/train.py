@@ -20,9 +20,10 @@ from stages.core.params import Params
 from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
-from stages.serving import torch_bundle as bundle
 from stages.model.classifier import Classifier
-from stages.serving.statistics import measure
+from stages.serving.config import Config
+from stages.serving.measure import measure
+from stages.serving.torch_bundle import save
 from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
 from stages.training.distributed import launch, process_group
@@ -83,13 +84,13 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
         logits = all_logits(model, rows, size)
         temperature = fit_temperature(logits, rows.labels)
         adjustment = params.train.logit_adjustment
-        held_out = measure(vocabulary, names, rows, logits, temperature, adjustment).to_config()
+        held_out = measure(vocabulary, names, rows, logits, temperature, adjustment)
         print(f"train: temperature {temperature:.3f}, from {len(rows)} held-out rows")
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
-    config = bundle.Config(
-        model=params.model,
-        vocabulary=bundle.VocabularyConfig(**index["vocabulary"]),
-        countries=index["countries"],
+    config = Config(
+        model=params.model.model_dump(),
+        vocabulary=vocabulary,
+        countries=tuple(index["countries"]),
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
         temperature=temperature,
@@ -97,7 +98,7 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
         held_out=held_out,
         provenance={**where, "arithmetic": params.train.arithmetic},
     )
-    bundle.save(MODEL, config, model)
+    save(MODEL, config, model)
     checkpoints.remove()
 
 

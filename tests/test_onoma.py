@@ -19,7 +19,7 @@ NAMES = ["Müller", "Abe"]
 
 
 def test_every_public_name_is_there_and_documented() -> None:
-    assert {"load", "predict", "shares", "Prediction"} <= set(onoma.__all__)
+    assert {"load", "predict", "Prediction"} <= set(onoma.__all__)
     for name in set(onoma.__all__) - {"UNSURE"}:
         assert getattr(onoma, name).__doc__, name
 
@@ -28,11 +28,8 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     assert onoma.__version__ == importlib.metadata.version("onoma")
 
 
-def test_predict_and_shares_answer_by_a_folder(onnx_folder: Path) -> None:  # noqa: F811
+def test_predict_answers_by_a_folder(onnx_folder: Path) -> None:  # noqa: F811
     assert onoma.predict(NAMES, onnx_folder) == onoma.load(onnx_folder).predict(NAMES)
-    found = onoma.shares(NAMES, onnx_folder)
-    assert found["names"] == 2
-    assert sum(row["share"] for row in found["shares"]) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.slow

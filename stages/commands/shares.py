@@ -4,31 +4,26 @@ import argparse
 import csv
 import io
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from stages.commands.bulk import Answerer
 from stages.commands.predict import MODEL, add_reading, report_unreadable
-from stages.corpus.tables import Source
-from stages.core.errors import Interrupted, UserError, brief
+from stages.core.errors import UserError, brief
 from stages.core.files import write_json, write_text
-from stages.core.interrupt import StopRequest
-from stages.core.progress import Progress
+from stages.core.progress import progress
 from stages.core.text import visible
-from stages.serving.held_out import reweight
-from stages.serving.statistics import Shares, entropy, population_shares
+from stages.corpus.tables import Source
 from stages.serving.bundle import load
-from stages.serving.predictor import REASONS, Predictor
+from stages.serving.held_out import Floats
+from stages.serving.predictor import Predictor
+from stages.serving.shares import Population
 
-SAMPLE_CELLS = 2**19  # probabilities kept of a population at most: names x countries
 MOST_GROUPS = 1000
-FEW_NAMES, MUCH_UNSURE, MUCH = 100, 0.2, 0.05  # when a note says that an estimate is doubtful
 BAR, SHOWN = 40, 25  # width of the longest bar, and countries in a table
 
 
@@ -55,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     source = Source(args.input, args.separator, args.encoding)
     groups = read_populations(model, source, args.column, args.full_names, args.by)
     about = {"model": model.model_hash, "population": model.population}
-    results = {group: summary(model, population, prior) for group, population in groups.items()}
+    results = {group: population.summary(prior) for group, population in groups.items()}
     for group, result in results.items():
         show(result, f"{args.input}, {args.by} {group}" if args.by else str(args.input))
     print(f"model {model.model_hash}, trained on: {visible(model.population)}")
@@ -77,68 +72,6 @@ def run(args: argparse.Namespace) -> int:
     return report_unreadable(source.unreadable, f"{source.path}, {source.first}", args.keep_going)
 
 
-class Population:
-    """What is kept of a population's names: counts, sums, and a random sample."""
-
-    def __init__(self, countries: int, seed: int) -> None:
-        self.names = 0
-        self.unsure: Counter[str] = Counter()
-        self.total = np.zeros(countries)
-        self.sample = np.empty((0, countries), dtype=np.float32)
-        self._rate = 1.0  # share of the names that is in the sample
-        self._keys = np.empty(0)
-        self._random = np.random.default_rng(seed)
-        self._most = max(SAMPLE_CELLS // countries, 100)
-
-    @property
-    def used(self) -> int:
-        """Names with an answer."""
-        return self.names - self.unsure.total()
-
-    def add(self, probabilities: NDArray[np.float32], reasons: NDArray[np.uint8]) -> None:
-        """Count names; unusable ones have probabilities of NaN."""
-        self.names += len(reasons)
-        unusable = np.isnan(probabilities[:, 0])
-        self.unsure["unusable"] += int(unusable.sum())
-        for n, count in enumerate(np.bincount(reasons[~unusable], minlength=len(REASONS))):
-            if n and count:
-                self.unsure[str(REASONS[n])] += int(count)
-        usable = probabilities[~unusable & (reasons == 0)]
-        self.total += usable.sum(axis=0, dtype=np.float64)
-        # Each name has a random number; those below a rate, which falls, are the sample.
-        keys = self._random.random(len(usable))
-        chosen = keys < self._rate
-        self._keys = np.concatenate([self._keys, keys[chosen]])
-        self.sample = np.concatenate([self.sample, usable[chosen]])
-        while len(self.sample) > self._most:
-            self._rate /= 2
-            kept = self._keys < self._rate
-            self._keys, self.sample = self._keys[kept], self.sample[kept]
-
-    def estimate(self, model: Predictor, prior: NDArray[np.float64] | None) -> Shares:
-        """The shares; of a population without usable names, nothing is known.
-
-        Raises:
-            UserError: the model was trained without held-out rows.
-        """
-        known = model.held_out
-        if known is None:
-            raise UserError(
-                "the model has no held-out rows; set index.calibration above 0 and run dvc repro"
-            )
-        nothing = np.zeros(len(self.total))
-        if not self.used:
-            return Shares(nothing, nothing, nothing + 1, False)
-        if prior is None:
-            mean = self.total / self.used
-            parts = (known.prior, known.probabilities, known.labels)
-            return population_shares(self.sample, mean, *parts)
-        table = reweight(self.sample, known.prior, prior)
-        shares = table.mean(axis=0)
-        half = 1.96 * table.std(axis=0) / np.sqrt(len(table))
-        return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), True)
-
-
 def read_populations(
     model: Predictor, source: Source, column: str, full_names: bool = False, by: str | None = None
 ) -> dict[str, Population]:
@@ -156,13 +89,13 @@ def read_populations(
         raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {there}")
     answer = Answerer(model, full_names)
     groups: dict[str, Population] = {}
-    with Progress("shares", total=source.rows, unit="rows") as progress, StopRequest() as stop:
+    with progress("shares", source.rows, "rows") as bar:
         for batch, problems in source.batches():
             if problems.null_count < len(problems):
                 batch = batch.filter(problems.is_null())
-            places = answer(batch.column(column))
+            positions = answer(batch.column(column))
             if by is None:
-                values, index = [""], np.zeros(len(places), dtype=np.int64)
+                values, index = [""], np.zeros(len(positions), dtype=np.int64)
             else:
                 encoded = batch.column(by).cast(pa.string()).fill_null("").dictionary_encode()
                 values, index = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
@@ -170,18 +103,16 @@ def read_populations(
                 if value not in groups:
                     if len(groups) == MOST_GROUPS:
                         raise UserError(f"{path}: column {by!r} has over {MOST_GROUPS:,} values")
-                    groups[value] = Population(len(model.countries), seed=len(groups))
-                rows = places[index == n]
-                groups[value].add(answer.probabilities[rows], answer.reasons[rows])
-            progress.advance(len(places))
-            if stop.reason:
-                raise Interrupted(f"stopped by {stop.reason}")
+                    groups[value] = Population(model.countries, model.held_out, seed=len(groups))
+                own = positions[index == n]
+                groups[value].add(answer.probabilities[own], answer.reasons[own])
+            bar.update(len(positions))
     if not any(population.names for population in groups.values()):
         raise UserError(f"{path}: has no names")
     return groups
 
 
-def read_prior(path: Path, countries: tuple[str, ...]) -> NDArray[np.float64]:
+def read_prior(path: Path, countries: tuple[str, ...]) -> Floats:
     """Shares from a CSV of country,share.
 
     Raises:
@@ -194,70 +125,17 @@ def read_prior(path: Path, countries: tuple[str, ...]) -> NDArray[np.float64]:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, csv.Error):
         raise UserError(f"{path}: each line must be country,share, the share a number") from None
-    found = dict(pairs)
-    for country in [*countries, *found]:
-        if country not in found or country not in countries:
-            what = "has no share of" if country not in found else "has an unknown country"
+    shares = dict(pairs)
+    for country in [*countries, *shares]:
+        if country not in shares or country not in countries:
+            what = "has no share of" if country not in shares else "has an unknown country"
             raise UserError(
                 f"{path}: {what} {brief(country, 60)!r}; it needs the model's countries"
             )
-    shares = np.array([found[country] for country in countries])
-    if len(pairs) != len(found) or not (shares >= 0).all() or abs(shares.sum() - 1) > 0.005:
+    prior = np.array([shares[country] for country in countries])
+    if len(pairs) != len(shares) or not (prior >= 0).all() or abs(prior.sum() - 1) > 0.005:
         raise UserError(f"{path}: the shares must be 0 or more, one for each country, and sum to 1")
-    return np.asarray(shares / shares.sum())
-
-
-def summary(
-    model: Predictor, population: Population, prior: NDArray[np.float64] | None
-) -> dict[str, Any]:
-    """The result for one population, as JSON values: the largest share first."""
-    found = population.estimate(model, prior)
-    known = model.held_out
-    assert known is not None
-    notes = []
-    effective, plain = 0.0, population.total / max(population.used, 1)
-    if not population.used:
-        notes.append("no name can be used: nothing is known about the shares")
-    else:
-        # Names of known country that would tell as much: the share of entropy that is removed.
-        before = entropy(found.shares[None])[0]
-        after = entropy(reweight(population.sample, known.prior, found.shares)).mean()
-        effective = population.used * float(1 - after / before) if before > 0 else 0.0
-        if effective < FEW_NAMES:
-            notes.append(f"few names: they tell as much as {effective:.0f} of known country")
-    if population.unsure.total() > MUCH_UNSURE * population.names:
-        share = population.unsure.total() / population.names
-        notes.append(f"{share:.0%} of the names are unsure: the shares are of the others alone")
-    for country in np.flatnonzero(found.shares > MUCH):
-        rows = known.labels == country
-        if not rows.any():
-            notes.append(f"{model.countries[country]}: no held-out rows, so nothing checks it")
-            continue
-        own = known.probabilities[rows].mean(axis=0)
-        if own.argmax() != country or own[country] < 0.5:
-            other = int(np.argsort(own)[-1 if own.argmax() != country else -2])
-            notes.append(
-                f"{model.countries[country]} is hard to tell from {model.countries[other]}"
-            )
-    table = [
-        {"country": name, "share": share, "lower": lower, "upper": upper, "plain": mean}
-        for name, share, lower, upper, mean in zip(
-            model.countries,
-            *(
-                np.round(values, 6).tolist()
-                for values in (found.shares, found.lower, found.upper, plain)
-            ),
-            strict=True,
-        )
-    ]
-    return {
-        "names": population.names,
-        "unsure": {reason: count for reason, count in population.unsure.items() if count},
-        "effective_names": round(effective),
-        "method": "prior" if prior is not None else "em" if found.shifted else "mean",
-        "notes": notes,
-        "shares": sorted(table, key=lambda row: -row["share"]) if population.used else [],
-    }
+    return np.asarray(prior / prior.sum())
 
 
 def show(result: Mapping[str, Any], title: str) -> None:

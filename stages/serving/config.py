@@ -1,26 +1,32 @@
-"""What config.json of a bundle may say, whichever kind it is: for bundles from strangers.
+"""What a bundle says beyond its weights: config.json and the arrays of its held-out rows.
 
-Nothing here imports torch or pydantic: an exported model answers without them.
+Both kinds of bundle have the same two files, and one check of them, since bundles may come from
+strangers. Nothing here imports torch, pydantic or safetensors: an exported model answers without.
 """
 
+import json
+import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
+from stages.core.errors import UserError, brief
+from stages.core.files import atomic_path, read_regular, write_json
 from stages.core.text import LONGEST, is_label, is_text
 from stages.corpus.normalize import script
-from stages.serving.held_out import MOST_ROWS, HeldOut
+from stages.corpus.vocabulary import Vocabulary
+from stages.serving.held_out import HeldOut
 
-MAX_CONFIG_BYTES: Final = 64 * 2**20
-COUNTRIES = 65535  # labels are stored in 16 bits
+FORMAT: Final = 3
+CONFIG, ARRAYS = "config.json", "held_out.safetensors"
+MAX_CONFIG_BYTES, MAX_ARRAYS_BYTES = 2**26, 2**22
+MOST_COUNTRIES = 65535  # labels are stored in 16 bits
 LOWEST, HIGHEST = 0.01, 100.0  # temperature; calibration looks for one from 0.05 to 20
 
 
 def _are_texts(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and all(map(is_text, value))
-        and len(set(value)) == len(value)
-    )
+    return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
 
 
 def _is_vocabulary(value: Any) -> bool:
@@ -37,17 +43,28 @@ def _is_vocabulary(value: Any) -> bool:
 
 
 def _are_countries(value: Any) -> bool:
-    return _are_texts(value) and 1 <= len(value) <= COUNTRIES and all(map(is_label, value))
+    return _are_texts(value) and 1 <= len(value) <= MOST_COUNTRIES and all(map(is_label, value))
 
 
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+def _are_facts(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= 100
+        and all(isinstance(fact, str | int | float) for fact in value.values())
+        and all(map(is_text, [*value, *map(str, value.values())]))
+    )
+
+
+_RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "format": (lambda value: value == FORMAT, str(FORMAT)),
+    "model": (_are_facts, "short printable texts and numbers"),
     "vocabulary": (
         _is_vocabulary,
         "case, scripts and characters of these scripts, none of them twice",
     ),
     "countries": (
         _are_countries,
-        f"1 to {COUNTRIES} different printable texts of at most {LONGEST} characters, "
+        f"1 to {MOST_COUNTRIES} different printable texts of at most {LONGEST} characters, "
         "none of which begins as a spreadsheet's formula",
     ),
     "normalize": (lambda value: value in ("nfc", "ascii"), "nfc or ascii"),
@@ -57,27 +74,104 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"a number from {LOWEST} to {HIGHEST}",
     ),
     "population": (is_text, f"printable text of at most {LONGEST} characters"),
-    "held_out": (
-        lambda value: (
-            value is None
-            or (isinstance(value, dict) and all(isinstance(text, str) for text in value.values()))
-        ),
-        "null or arrays in base64",
-    ),
+    "held_out": (lambda value: isinstance(value, bool), f"true if there is a {ARRAYS}, or false"),
+    "provenance": (_are_facts, "short printable texts and numbers"),
 }
-FACTS = _RULES.keys()
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Raise `ValueError` if one of `FACTS` has a value that is not allowed."""
-    for key, (allowed, what) in _RULES.items():
-        if not allowed(config[key]):
-            raise ValueError(f"{key} must be {what}")
-    if config["held_out"]:
-        found = HeldOut.from_config(config["held_out"], len(config["countries"]))
-        if not (
-            len(found.labels) <= MOST_ROWS
-            and abs(found.prior.sum() - 1) < 1e-6
-            and (found.thresholds <= 1).all()
-        ):
-            raise ValueError("the numbers of held_out are out of range")
+@dataclass(frozen=True)
+class Config:
+    """Everything about a model but its weights.
+
+    Attributes:
+        model: the shape of the network, the block ``model`` of params.yaml.
+        vocabulary: the characters that the model tells apart.
+        countries: the classes, in the order of the logits.
+        normalize: the Unicode form of names.
+        max_length: the most characters of a name.
+        temperature: the divisor of the logits.
+        population: what the training names are a sample of, in words.
+        provenance: the machine and packages that made it: for people, not for programs.
+        held_out: what is kept of held-out rows; None if there were none.
+    """
+
+    model: Mapping[str, Any]
+    vocabulary: Vocabulary
+    countries: tuple[str, ...]
+    normalize: Literal["nfc", "ascii"]
+    max_length: int
+    temperature: float
+    population: str = ""
+    provenance: Mapping[str, str | int] | None = None
+    held_out: HeldOut | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write config.json, and the arrays if there are held-out rows.
+
+        Raises:
+            ValueError: a value is not allowed.
+        """
+        values = {
+            "format": FORMAT,
+            **vars(self),
+            "countries": list(self.countries),
+            "vocabulary": self.vocabulary.to_config(),
+            "held_out": self.held_out is not None,
+            "provenance": self.provenance or {},
+        }
+        values = json.loads(json.dumps(values))
+        _check(values)
+        (folder / ARRAYS).unlink(missing_ok=True)  # an earlier model's
+        if self.held_out:
+            from safetensors.numpy import save  # answering needs no such package
+
+            with atomic_path(folder / ARRAYS) as temporary:
+                temporary.write_bytes(save(self.held_out.to_arrays()))
+        write_json(folder / CONFIG, values)
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files in which this is written."""
+        return [folder / name for name in (CONFIG, *([ARRAYS] if self.held_out else []))]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read and check both files.
+
+        Raises:
+            UserError: one is missing, damaged, too large, of another format, or the two disagree.
+        """
+        path = folder / CONFIG
+        try:
+            values = json.loads(read_regular(path, MAX_CONFIG_BYTES))
+            _check(values)
+            del values["format"]
+            values["vocabulary"] = Vocabulary.from_config(values["vocabulary"])
+            values["countries"] = countries = tuple(values["countries"])
+            arrays = None
+            if values["held_out"]:
+                path = folder / ARRAYS
+                content = read_regular(path, MAX_ARRAYS_BYTES)
+                arrays = HeldOut.from_bytes(content, len(countries))
+            values["held_out"] = arrays
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{path}: {reason}; train a model first (dvc repro)") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: {brief(error, 200)}") from None
+        return cls(**values)
+
+
+def _check(values: Any) -> None:
+    """Raise `ValueError` if a key is missing, unknown or has a value that is not allowed."""
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    if values.get("format") != FORMAT:
+        number = reprlib.repr(values.get("format"))
+        raise ValueError(
+            f"format {brief(number, 20)}, but this onoma reads {FORMAT}; run dvc repro"
+        )
+    for key in sorted(_RULES.keys() ^ values.keys()):
+        raise ValueError(f"{brief(key)} is {'missing' if key in _RULES else 'unknown'}")
+    for key, (is_allowed, wanted) in _RULES.items():
+        if not is_allowed(values[key]):
+            raise ValueError(f"{key} must be {wanted}")

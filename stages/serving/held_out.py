@@ -4,12 +4,10 @@ Held-out rows are labelled names that the model was not trained on. From them fo
 countries that a name may come from, and whether it looks like the names of the training corpus.
 """
 
-import base64
+import json
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +20,14 @@ Integers = NDArray[np.integer[Any]]
 
 LEVELS = 16  # stored values for each unit of the log of a probability
 MOST_ROWS, MOST_CELLS = 4096, 2**20  # of held-out rows in a bundle
-TYPES = {
+TYPES: Final = {
     "prior": "<f8",
     "thresholds": "<f8",
     "labels": "<u2",
-    "probabilities": "<u1",
+    "probabilities": "|u1",
     "scripts": "<i2",
     "measures": "<f4",
-    "ngrams": "<u1",
+    "ngrams": "|u1",
 }
 LOWEST = 1e-6  # probabilities below this count as this: float32 has few digits there
 ORDERS = (3, 4)  # lengths of the n-grams
@@ -52,24 +50,24 @@ class Letters:
         first = fallbacks + len(vocabulary.scripts)
         self.plain = np.arange(len(vocabulary), dtype=np.uint64)
         self.script = np.full(len(vocabulary), -1)
-        place = {name: n for n, name in enumerate(vocabulary.scripts)}
-        other = set()  # hyphens, apostrophes, blanks
+        numbers = {name: n for n, name in enumerate(vocabulary.scripts)}
+        symbols = set()  # scripts of hyphens, apostrophes, blanks
         for code, character in enumerate(vocabulary.characters, start=first):
             self.plain[code] = 2**16 + ord(unicodedata.normalize("NFD", character.lower())[0])
             if character.isalpha():
-                self.script[code] = place[script(character)]
+                self.script[code] = numbers[script(character)]
             else:
-                other.add(script(character))
-        for name, n in place.items():
-            if name not in other:
+                symbols.add(script(character))
+        for name, n in numbers.items():
+            if name not in symbols:
                 self.script[fallbacks + n] = n
 
     def scripts(self, codes: Integers, offsets: Integers) -> Integers:
         """(names,) the script of each name, -1 if it has no letter of a known script.
 
         Args:
-            codes: of all names, as `Vocabulary.encode` returns them.
-            offsets: (names + 1,)
+            codes: the codes of all names, as `Vocabulary.encode` returns them.
+            offsets: (names + 1,) where each name begins.
         """
         return np.maximum.reduceat(self.script[codes], offsets[:-1])
 
@@ -98,11 +96,10 @@ class NgramSet:
         shares = np.zeros(len(offsets) - 1)
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
-            found = inside & (self.bits[hashes >> 3] >> (7 - (hashes & 7)) & 1).astype(bool)
+            known = inside & (self.bits[hashes >> 3] >> (7 - (hashes & 7)) & 1).astype(bool)
+            hits = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
+            total = np.add.reduceat(inside, offsets[:-1], dtype=np.int64)
             # A name that is too short for this order counts as known.
-            hits, total = (
-                np.add.reduceat(part, offsets[:-1], dtype=np.int64) for part in (found, inside)
-            )
             shares += np.where(total > 0, hits / np.maximum(total, 1), 1.0)
         return shares / len(ORDERS)
 
@@ -119,49 +116,6 @@ class NgramSet:
         return (total >> np.uint64(64 - BITS)).astype(np.int64), inside
 
 
-@dataclass(frozen=True)
-class Familiarity:
-    """Whether names look like held-out names of their script.
-
-    Two measures, both low for unfamiliar names: the share of known n-grams, which finds random
-    letters, and the energy, the log of the sum of the exponentials of the logits (Liu et al.,
-    Energy-based Out-of-distribution Detection, 2020), which finds names of other countries. Their
-    p-values are combined by Fisher's method (Statistical Methods for Research Workers, 1925).
-
-    Attributes:
-        scripts: (rows,) of the held-out rows.
-        measures: (rows, 2) known share, energy.
-    """
-
-    scripts: Integers
-    measures: Floats
-
-    def unfamiliar(self, scripts: Integers, measures: Floats) -> NDArray[np.bool_]:
-        """(names,) whether a name is unfamiliar, from its script and (names, 2) measures.
-
-        Scripts with few held-out rows are pooled; a pool that is too small finds nothing.
-        """
-        present, counts = np.unique(self.scripts, return_counts=True)
-        enough = present[counts >= 1 / FALSE_ALARMS]
-        own, given = (np.where(np.isin(s, enough), s, -1) for s in (self.scripts, scripts))
-        found = np.zeros(len(scripts), dtype=bool)
-        for group in np.unique(given):
-            reference, names = self.measures[own == group], measures[given == group]
-            if len(reference) >= 1 / FALSE_ALARMS:
-                limit = np.quantile(_fisher(reference, reference), FALSE_ALARMS)
-                found[given == group] = _fisher(reference, names) < limit
-        return found
-
-
-def _fisher(reference: Floats, values: Floats) -> Floats:
-    """(values,) sum of the logs of both measures' p-values."""
-    total = np.zeros(len(values))
-    for n in range(values.shape[1]):
-        ranks = np.searchsorted(np.sort(reference[:, n]), values[:, n], side="right")
-        total += np.log((ranks + 1) / (len(reference) + 1))
-    return total
-
-
 def prediction_sets(probabilities: Floats, thresholds: Floats) -> NDArray[np.bool_]:
     """(names, countries): which countries are in each set; the most probable one always is."""
     best = probabilities == probabilities.max(axis=1, keepdims=True)
@@ -172,9 +126,9 @@ def reweight(probabilities: Floats, prior: Floats, shares: Floats) -> Floats:
     """Probabilities in a population with these shares by Bayes' rule.
 
     Args:
-        probabilities: (names, countries).
+        probabilities: (names, countries) the model's answers.
         prior: (countries,) shares under which the probabilities hold.
-        shares: (countries,) of the population.
+        shares: (countries,) shares of the population.
     """
     posteriors = probabilities * (shares / np.maximum(prior, LOWEST))
     return np.asarray(posteriors / posteriors.sum(axis=1, keepdims=True))
@@ -188,9 +142,9 @@ class HeldOut:
         prior: (countries,) shares of the population for which the probabilities hold.
         thresholds: (countries,) for `prediction_sets`.
         labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
-        probabilities: (rows, countries)
-        scripts: (rows,) for `Familiarity`.
-        measures: (rows, 2) for `Familiarity`.
+        probabilities: (rows, countries) the model's answers.
+        scripts: (rows,) the script of each name.
+        measures: (rows, 2) share of known n-grams, energy.
         ngrams: bits of an `NgramSet`.
     """
 
@@ -202,57 +156,88 @@ class HeldOut:
     measures: Floats
     ngrams: NDArray[np.uint8]
 
-    @cached_property
-    def familiarity(self) -> Familiarity:
-        """The rows as a reference for unfamiliar names."""
-        return Familiarity(self.scripts, self.measures)
+    def unfamiliar(self, scripts: Integers, measures: Floats) -> NDArray[np.bool_]:
+        """(names,) whether a name looks unlike the held-out names of its script.
 
-    def to_config(self) -> dict[str, str]:
-        """As JSON values: little-endian arrays in base64."""
+        Two measures, both low for unfamiliar names: the share of known n-grams, which finds random
+        letters, and the energy, the log of the sum of the exponentials of the logits (Liu et al.,
+        Energy-based Out-of-distribution Detection, 2020), which finds names of other countries.
+        Their p-values are combined by Fisher's method (Statistical Methods for Research Workers,
+        1925). Scripts with few held-out rows are pooled; too small a pool finds nothing.
+
+        Args:
+            scripts: (names,) the script of each name.
+            measures: (names, 2) as of the held-out rows.
+        """
+        present, counts = np.unique(self.scripts, return_counts=True)
+        frequent = present[counts >= 1 / FALSE_ALARMS]
+        own_pools = np.where(np.isin(self.scripts, frequent), self.scripts, -1)
+        pools = np.where(np.isin(scripts, frequent), scripts, -1)
+        unfamiliar = np.zeros(len(scripts), dtype=bool)
+        for pool in np.unique(pools):
+            reference, names = self.measures[own_pools == pool], measures[pools == pool]
+            if len(reference) >= 1 / FALSE_ALARMS:
+                limit = np.quantile(_fisher(reference, reference), FALSE_ALARMS)
+                unfamiliar[pools == pool] = _fisher(reference, names) < limit
+        return unfamiliar
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of `TYPES`; of the rows, a bounded part."""
         step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // len(self.prior))))
         rows = slice(None, None, max(step, 1))
-        levels = np.rint(-np.log(np.clip(self.probabilities[rows], LOWEST, 1)) * LEVELS)
-        kept = {
-            "prior": self.prior,
-            "thresholds": self.thresholds,
-            "labels": self.labels[rows],
-            "probabilities": levels,
-            "scripts": self.scripts[rows],
-            "measures": self.measures[rows],
-            "ngrams": self.ngrams,
-        }
-        return {
-            name: base64.b64encode(np.asarray(values).astype(TYPES[name]).tobytes()).decode()
-            for name, values in kept.items()
-        }
+        levels = np.rint(-np.log(np.clip(self.probabilities, LOWEST, 1)) * LEVELS)
+        arrays = {**vars(self), "probabilities": levels}
+        for name in ("labels", "probabilities", "scripts", "measures"):
+            arrays[name] = arrays[name][rows]
+        return {name: np.ascontiguousarray(arrays[name], TYPES[name]) for name in TYPES}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, str], countries: int) -> Self:
-        """Undo `to_config`.
+    def from_bytes(cls, content: bytes, countries: int) -> Self:
+        """Read a safetensors file of `to_arrays`: its header names, types and places arrays.
+
+        Args:
+            content: the file, from whoever it came.
+            countries: the number of countries in its bundle.
 
         Raises:
-            ValueError: the arrays do not fit together.
+            ValueError: an array is missing or damaged, or they do not fit together.
         """
-        if config.keys() != TYPES.keys():
-            raise ValueError(f"held_out needs {', '.join(TYPES)}")
-        found = {
-            name: np.frombuffer(base64.b64decode(config[name], validate=True), dtype)
-            for name, dtype in TYPES.items()
-        }
-        rows = len(found["labels"])
-        found["measures"] = found["measures"].reshape(rows, 2)
-        levels = found["probabilities"].reshape(rows, countries)
-        raw = np.exp(levels / -LEVELS)
-        found["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:start])
+        arrays: dict[str, Any] = {}
+        for name, dtype in TYPES.items():
+            try:
+                begin, end = header[name]["data_offsets"]
+                arrays[name] = np.frombuffer(memoryview(content)[start:][begin:end], dtype)
+            except (LookupError, TypeError):
+                raise ValueError(f"has no array {name}") from None
+            code = f"{dtype[1].upper()}{8 * int(dtype[2])}"
+            if header[name].get("dtype") != code:
+                raise ValueError(f"{name} is not {code}")
+        rows = len(arrays["labels"])
+        arrays["measures"] = arrays["measures"].reshape(rows, 2)
+        raw = np.exp(arrays["probabilities"].reshape(rows, countries) / -LEVELS)
+        arrays["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
+        prior, thresholds = arrays["prior"], arrays["thresholds"]
         if not (
-            rows > 0
-            and found["prior"].shape == found["thresholds"].shape == (countries,)
-            and found["scripts"].shape == (rows,)
-            and found["ngrams"].shape == (2**BITS // 8,)
-            and (found["labels"] < countries).all()
-            and np.isfinite(found["measures"]).all()
-            and (found["prior"] >= 0).all()
-            and (found["thresholds"] >= 0).all()
+            0 < rows <= MOST_ROWS
+            and prior.shape == thresholds.shape == (countries,)
+            and arrays["scripts"].shape == (rows,)
+            and arrays["ngrams"].shape == (2**BITS // 8,)
+            and (arrays["labels"] < countries).all()
+            and np.isfinite(arrays["measures"]).all()
+            and (prior >= 0).all()
+            and abs(prior.sum() - 1) < 1e-6
+            and ((thresholds >= 0) & (thresholds <= 1)).all()
         ):
-            raise ValueError("the arrays of held_out do not fit together")
-        return cls(**found)
+            raise ValueError("the arrays of held-out rows do not fit together")
+        return cls(**arrays)
+
+
+def _fisher(reference: Floats, values: Floats) -> Floats:
+    """(values,) sum of the logs of both measures' p-values."""
+    total = np.zeros(len(values))
+    for n in range(values.shape[1]):
+        ranks = np.searchsorted(np.sort(reference[:, n]), values[:, n], side="right")
+        total += np.log((ranks + 1) / (len(reference) + 1))
+    return total

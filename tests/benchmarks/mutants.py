@@ -25,15 +25,17 @@ from hypothesis import Phase, settings
 from tests.conftest import ROOT
 
 TESTS = {
-    "commands/retrain/gate": "commands/retrain/test_gate.py",
+    "retrain/gate": "retrain/test_gate.py",
     "model/metrics": "model/test_metrics.py",
     "training/calibration": "training/test_calibration.py",
     "training/checkpoint": "training/test_checkpoint.py",
-    "model/bundle": "model/test_bundle.py",
+    "serving/config": "serving/test_config.py",
+    "serving/torch_bundle": "serving/test_torch_bundle.py",
     "serving/predictor": "serving/test_predictor.py",
     "corpus/normalize": "corpus/test_normalize.py",
-    "model/statistics": "model/test_statistics.py",
-    "model/held_out": "model/test_held_out.py model/test_statistics.py",
+    "serving/measure": "serving/test_measure.py",
+    "serving/shares": "serving/test_shares.py",
+    "serving/held_out": "serving/test_held_out.py serving/test_config.py serving/test_measure.py",
     "commands/shares": "commands/test_shares.py",
 }
 # Imported once, before the process of each mutant is forked: they take seconds.

@@ -17,7 +17,7 @@ import pandas as pd
 from anyascii import anyascii
 
 from stages.serving.bundle import load
-from stages.serving.predictor import REASONS
+from stages.serving.prediction import REASONS
 
 POLYNESIAN = """Tuilagi Faleolo Fonua Tupou Kaahumanu Kamehameha Kealoha Kahananui Mahoe Leavasa
 Tuiasosopo Polamalu Faumuina Malielegaoi Tamasese Mataafa Tuimalealiifano Havili Vunipola Moala

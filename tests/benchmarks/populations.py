@@ -12,8 +12,8 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from stages.serving.statistics import population_shares
 from stages.serving.bundle import load
+from stages.serving.shares import population_shares
 
 # Shares of some countries; the others have the rest, in the proportions of training.
 POPULATIONS: dict[str, dict[str, float] | None] = {
@@ -32,8 +32,8 @@ def main() -> None:
     options.add_argument("--draws", type=int, default=200)
     args = options.parse_args()
     model = load("data/onnx")
-    known = model.held_out
-    assert known is not None
+    held_out = model.held_out
+    assert held_out is not None
     test = pd.read_parquet("data/clean/test.parquet")
     answers = model.ask(test["name"].tolist())
     usable = answers.reasons == 0
@@ -42,7 +42,7 @@ def main() -> None:
     random = np.random.default_rng(1)
     print("| population | error | of the plain mean | ratio | covered |\n|---|---:|---:|---:|---:|")
     for title, shares in POPULATIONS.items():
-        truth = mix(shares, known.prior, model.countries)
+        truth = mix(shares, held_out.prior, model.countries)
         rows = []
         for draw in range(args.draws):
             counts = random.multinomial(args.names, truth)
@@ -51,11 +51,9 @@ def main() -> None:
             )
             table = answers.probabilities[names]
             mean = table.mean(axis=0)
-            found = population_shares(
-                table, mean, known.prior, known.probabilities, known.labels, 50, draw
-            )
-            errors = [np.abs(s - truth).sum() / 2 for s in (found.shares, mean)]
-            covered = (found.lower <= truth) & (truth <= found.upper)
+            estimate = population_shares(table, mean, held_out, 50, draw)
+            errors = [np.abs(shares - truth).sum() / 2 for shares in (estimate.shares, mean)]
+            covered = (estimate.lower <= truth) & (truth <= estimate.upper)
             rows.append([*errors, covered.mean()])
         error, plain, covered = np.mean(rows, axis=0)
         print(f"| {title} | {error:.3f} | {plain:.3f} | {error / plain:.2f} | {covered:.2f} |")

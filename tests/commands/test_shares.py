@@ -2,17 +2,15 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stages.commands import cli, shares
-from stages.commands.shares import Population, read_populations, show, summary
-from stages.corpus.tables import Source
+from stages.commands.shares import read_populations, show
 from stages.core.errors import UserError
+from stages.corpus.tables import Source
 from stages.serving.bundle import load
 from tests.commands.conftest import COUNTRIES
 
@@ -176,63 +174,6 @@ def test_too_many_groups_are_one_line(estimate, people: Path, tmp_path: Path, ca
     assert "has no column 'town'; use --by, one of: surname, city" in err
 
 
-def model(labels: list[int], rows: list[list[float]]) -> Any:
-    """A model of which only the held-out rows count; the prior is even."""
-    countries = tuple("ABCDE")
-    return SimpleNamespace(
-        countries=countries,
-        held_out=SimpleNamespace(
-            prior=np.full(5, 0.2), labels=np.array(labels), probabilities=np.array(rows)
-        ),
-    )
-
-
-def people_of(*countries: int, unsure: int = 0) -> Population:
-    """A population of names that belong to these countries for sure."""
-    population = Population(5, seed=1)
-    table = np.eye(5, dtype=np.float32)[[*countries, *[0] * unsure]]
-    reasons = np.repeat([0, 1], [len(countries), unsure]).astype(np.uint8)
-    population.add(table, reasons)
-    return population
-
-
-@pytest.mark.filterwarnings("error")
-def test_notes_say_which_shares_cannot_be_trusted() -> None:
-    rows = [[0.9, 0.1, 0, 0, 0], [0.3, 0.4, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.6, 0]]
-    found = summary(model([0, 1, 2], rows), people_of(*[0, 1, 2, 3] * 25, 4), np.full(5, 0.2))
-    assert found["notes"] == [
-        "B is hard to tell from A",  # most of its own rows' probability is elsewhere
-        "C is hard to tell from D",
-        "D: no held-out rows, so nothing checks it",  # E has too few names for a note
-    ]
-    assert (found["method"], found["effective_names"]) == ("prior", 101)
-    assert [row["country"] for row in found["shares"][-1:]] == ["E"]
-    for unsure, noted in ((20, []), (40, ["33% of the names are unsure"])):  # a fifth is not many
-        population = people_of(*[0] * 80, unsure=unsure)
-        notes = summary(model([0], [[0.2] * 5]), population, np.full(5, 0.2))["notes"]
-        assert [note.split(":")[0] for note in notes if "unsure" in note] == noted
-
-
-def test_names_that_fit_every_country_alike_tell_nothing() -> None:
-    population = Population(5, seed=1)
-    population.add(np.full((200, 5), 0.2, dtype=np.float32), np.zeros(200, dtype=np.uint8))
-    found = summary(model([0], [[1.0] * 5]), population, np.full(5, 0.2))
-    assert found["effective_names"] == 0
-    assert found["notes"][0] == "few names: they tell as much as 0 of known country"
-
-
-def test_with_a_prior_the_interval_is_that_of_the_mean() -> None:
-    found = people_of(*[0, 1, 1, 1] * 25).estimate(model([0], [[1.0] * 5]), np.full(5, 0.2))
-    half = 1.96 * np.sqrt(0.25 * 0.75 / 100)
-    assert found.lower == pytest.approx([0.25 - half, 0.75 - half, 0, 0, 0])
-    assert found.upper == pytest.approx([0.25 + half, 0.75 + half, 0, 0, 0])
-
-
-def test_of_a_population_without_usable_names_nothing_is_known() -> None:
-    found = people_of(unsure=3).estimate(model([0], [[1.0] * 5]), None)
-    assert (found.lower.tolist(), found.upper.tolist()) == ([0.0] * 5, [1.0] * 5)
-
-
 def test_the_table_shows_25_countries_with_bars_of_40_at_most(capsys) -> None:
     rows = [
         {"country": f"C{n}", "share": s, "lower": s / 2, "upper": 2 * s, "plain": 0.125}
@@ -250,18 +191,6 @@ def test_the_table_shows_25_countries_with_bars_of_40_at_most(capsys) -> None:
     assert (len(lines), lines[-1]) == (2 + 25 + 1, "note: n")
 
 
-def test_the_sample_is_bounded_and_fair(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "SAMPLE_CELLS", 2000)
-    population = Population(2, seed=1)
-    for start in range(0, 100_000, 10_000):
-        column = np.arange(start, start + 10_000, dtype=np.float32) / 100_000
-        table = np.stack([column, 1 - column], axis=1)
-        population.add(table, np.zeros(len(table), dtype=np.uint8))
-        assert len(population.sample) <= 1000
-    assert population.total[0] / population.used == pytest.approx(0.5, abs=1e-4)
-    assert population.sample[:, 0].mean() == pytest.approx(0.5, abs=0.05)
-
-
 def test_predict_takes_the_estimated_shares_into_account(
     people: Path, tmp_path: Path, onnx_folder: Path
 ) -> None:
@@ -271,7 +200,7 @@ def test_predict_takes_the_estimated_shares_into_account(
     plain, new = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("plain", "reweighted"))
     model = load(onnx_folder)
     (population,) = read_populations(model, Source(people), "surname").values()
-    estimated = population.estimate(model, None)
+    estimated = population.estimate()
     moved = (plain["probability"] - new["probability"]).abs().max()
     assert (moved > 1e-3) == (np.abs(estimated.shares - 0.25).max() > 1e-3)
     assert plain["set"].equals(new["set"])

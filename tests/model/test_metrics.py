@@ -6,9 +6,9 @@ from hypothesis.extra import numpy as hnp
 
 from stages.model.metrics import (
     accuracy_interval,
+    calibration,
     details,
     expected_calibration_error,
-    negative_log_likelihood,
     per_country,
     scores,
     top_accuracy,
@@ -52,25 +52,24 @@ def test_more_guesses_never_hit_less(table, seed) -> None:
 
 def test_a_perfect_guess_has_no_loss_and_a_wrong_one_a_finite_loss() -> None:
     sure = np.array([[1.0, 0.0], [1.0, 0.0]])
-    assert negative_log_likelihood(sure, np.array([0, 0])) == pytest.approx(0, abs=1e-9)
-    assert np.isfinite(negative_log_likelihood(sure, np.array([0, 1])))
+    assert calibration(sure, np.array([0, 0]), 10)["nll"] == pytest.approx(0, abs=1e-9)
+    assert np.isfinite(calibration(sure, np.array([0, 1]), 10)["nll"])
 
 
 def test_a_country_without_rows_scores_zero_not_nan() -> None:
-    table = per_country(np.array([0, 0]), np.array([0, 1]), ["A", "B", "C"])
+    table = per_country(np.array([0, 0]), np.array([0, 1]), ["A", "B", "C"]).to_dict("index")
     assert table["A"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2}
     assert table["C"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
 
 
 def test_the_interval_of_accuracy_counts_a_group_as_one_draw() -> None:
     correct = np.array([True, True, False, True])
-    assert accuracy_interval(correct, np.arange(4)) == pytest.approx(
-        (0.75 - 1.96 * np.sqrt(0.75) / 4, 1)
-    )
-    many, groups = np.tile(correct, 25), np.arange(100) // 2
+    lower = 0.75 - 1.96 * np.sqrt(0.75) / 4
+    assert accuracy_interval(correct, np.arange(4)) == pytest.approx({"lower": lower, "upper": 1})
     half = 1.96 * np.sqrt(25 * 0.5**2 * 2) / 100
-    assert accuracy_interval(many, groups) == pytest.approx((0.75 - half, 0.75 + half))
-    assert accuracy_interval(~many[:4], np.arange(4))[0] == 0
+    pairs = accuracy_interval(np.tile(correct, 25), np.arange(100) // 2)
+    assert pairs == pytest.approx({"lower": 0.75 - half, "upper": 0.75 + half})
+    assert accuracy_interval(~correct, np.arange(4))["lower"] == 0
 
 
 def test_details_of_a_case_done_by_hand() -> None:

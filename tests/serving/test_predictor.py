@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
-from stages.serving.held_out import HeldOut, Letters, NgramSet
-from stages.serving.predictor import BATCH_CODES, UNSURE, Predictor
+from stages.serving.prediction import UNSURE
+from stages.serving.predictor import BATCH_CODES, Logits, Predictor
+from tests.serving.made import config, held_out, known_ngrams
 
 VOCABULARY = Vocabulary("fold", ("LATIN",), tuple("abc"))
 A = VOCABULARY.code("a")
@@ -27,19 +28,24 @@ def four(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.tile(np.arange(4, dtype=np.float32), (len(codes), 1))
 
 
-def config(countries: list[str], max_length: int, temperature: float) -> dict[str, object]:
-    return {
-        "vocabulary": VOCABULARY.to_config(),
-        "countries": countries,
-        "normalize": "nfc",
-        "max_length": max_length,
-        "temperature": temperature,
-    }
+def predictor(
+    logits: Logits = counting_a,
+    countries: str = "AB",
+    max_length: int = 9,
+    temperature: float = 1.0,
+    **options: object,
+) -> Predictor:
+    """A model for names of a, b and c; its countries are letters."""
+    held = options.pop("held_out", None)
+    values = {"vocabulary": VOCABULARY, "countries": tuple(countries), "held_out": held}
+    values |= {"max_length": max_length, "temperature": temperature}
+    return Predictor(logits, config(**values), **options)
 
 
 @pytest.fixture
 def model() -> Predictor:
-    return Predictor(counting_a, config(["Aland", "Other"], 9, 0.5))
+    values = {"vocabulary": VOCABULARY, "countries": ("Aland", "Other"), "max_length": 9}
+    return Predictor(counting_a, config(**values, temperature=0.5))
 
 
 def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
@@ -68,11 +74,6 @@ def test_unusable_names_are_refused_by_number_or_become_nan(model: Predictor) ->
     assert np.isnan(table).all(axis=1).tolist() == [False, True, True]
 
 
-def test_the_population_is_that_of_the_bundle(model: Predictor) -> None:
-    named = config(["A", "B"], 9, 1.0) | {"population": "made-up names"}
-    assert (Predictor(counting_a, named).population, model.population) == ("made-up names", "")
-
-
 def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
     assert model.predict([]) == []
     assert model.probabilities([]).shape == (0, 2)
@@ -80,14 +81,13 @@ def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
 
 def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
     """A model for long names, and the shapes of the batches that it is asked."""
-    seen = []
+    seen: list[tuple[int, ...]] = []
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
         seen.append(codes.shape)
         return counting_a(codes)
 
-    model = Predictor(logits, config(["A", "B"], 999, 1.0))
-    return model, seen
+    return predictor(logits, max_length=999), seen
 
 
 def test_batches_stay_small_however_long_the_names() -> None:
@@ -97,7 +97,7 @@ def test_batches_stay_small_however_long_the_names() -> None:
     model.probabilities(names)
     assert sum(batch for batch, _ in seen) == 3010
     assert max(batch * length for batch, length in seen) <= BATCH_CODES
-    one_too_long = Predictor(counting_a, config(["A", "B"], 9999, 1.0))
+    one_too_long = predictor(max_length=9999)
     assert len(one_too_long.predict(["a" * BATCH_CODES, "b" * BATCH_CODES])) == 2
 
 
@@ -109,12 +109,9 @@ def test_batches_are_computed_by_as_many_threads_as_asked_for() -> None:
         return counting_a(codes)
 
     names = ["aa", "abb"]  # of two lengths, hence in two batches
-    parallel = Predictor(logits, config(["A", "B"], 9, 1.0), threads=2).probabilities(names)
+    parallel = predictor(logits, threads=2).probabilities(names)
     seen = []
-    alone = Predictor(
-        lambda codes: seen.append(threading.current_thread()) or counting_a(codes),
-        config(["A", "B"], 9, 1.0),
-    )
+    alone = predictor(lambda codes: seen.append(threading.current_thread()) or counting_a(codes))
     np.testing.assert_array_equal(alone.probabilities(names), parallel)
     assert seen == [threading.current_thread()] * 2
 
@@ -141,7 +138,7 @@ def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
 
 
 def test_three_countries_are_listed_unless_another_number_is_asked_for(model: Predictor) -> None:
-    four_countries = Predictor(four, config([*"ABCD"], 9, 1.0))
+    four_countries = predictor(four, "ABCD")
     for (answer,) in (four_countries.predict(["a"]), four_countries.answers(["a"])):
         assert [country for country, _ in answer.top] == ["D", "C", "B"]
     assert list(four_countries.frame(["a"]))[-2:] == ["country_3", "probability_3"]
@@ -191,17 +188,13 @@ def test_a_name_written_otherwise_gets_the_same_answer(model: Predictor) -> None
 
 def with_held_out_rows() -> Predictor:
     """A model whose held-out rows have known n-grams only, and an energy of 3."""
-    ngrams = NgramSet(Letters(VOCABULARY))
-    ngrams.add(VOCABULARY.encode(["Aaaa", "Bbbb"])[0])
-    rows = 200
-    held_out = HeldOut(
-        prior=np.full(4, 0.25),
+    rows = held_out(
+        200,
+        4,
         thresholds=np.array([0.05, 0.05, 0.9, 0.05]),
-        labels=np.zeros(rows),
-        probabilities=np.full((rows, 4), 0.25),
-        scripts=np.zeros(rows),
-        measures=np.tile([1.0, 3.0], (rows, 1)),
-        ngrams=ngrams.bits,
+        scripts=np.zeros(200),
+        measures=np.tile([1.0, 3.0], (200, 1)),
+        ngrams=known_ngrams(VOCABULARY, "Aaaa", "Bbbb"),
     )
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -210,8 +203,7 @@ def with_held_out_rows() -> Predictor:
         plain = four(codes)
         return plain - np.log(np.exp(plain).sum(axis=1, keepdims=True)) + energy
 
-    packed = config([*"ABCD"], 9, 1.0) | {"held_out": held_out.to_config()}
-    return Predictor(logits, packed)
+    return predictor(logits, "ABCD", held_out=rows)
 
 
 def test_a_set_has_the_countries_above_their_thresholds_the_most_probable_first() -> None:
@@ -232,7 +224,7 @@ def test_the_hash_of_a_model_is_that_of_all_its_files(tmp_path: Path) -> None:
     for contents in (("a", "b"), ("c", "b"), ("a", "d")):
         for path, content in zip(files, contents, strict=True):
             path.write_text(content)
-        hashes.add(Predictor(four, config([*"ABCD"], 9, 1.0), files=files).model_hash)
+        hashes.add(predictor(four, "ABCD", files=files).model_hash)
     assert len(hashes) == 3 and {len(found) for found in hashes} == {12}
 
 
@@ -244,9 +236,28 @@ def test_logits_that_are_no_numbers_are_blamed_on_the_weights() -> None:
             return np.full((len(codes), 2), value, dtype=np.float32)
 
         with pytest.raises(UserError, match=r"^weights: its answers are no numbers"):
-            Predictor(damaged, config(["A", "B"], 9, temperature), files=files).predict(["a"])
+            predictor(damaged, temperature=temperature, files=files).predict(["a"])
 
 
 def test_large_logits_do_not_overflow() -> None:
-    large = Predictor(lambda codes: 1000 * four(codes), config([*"ABCD"], 9, 1.0))
+    large = predictor(lambda codes: 1000 * four(codes), "ABCD")
     assert large.predict(["a"])[0].probability == 1
+
+
+def test_an_answer_in_json_has_objects_for_its_most_probable_countries(model: Predictor) -> None:
+    (answer,) = model.predict(["aaa"], top=1)
+    assert answer.to_json() == {
+        **{"name": "aaa", "country": "Aland", "reason": None, "set": []},
+        "probability": answer.probability,
+        "top": [{"country": "Aland", "probability": answer.probability}],
+    }
+
+
+def test_shares_are_those_of_the_names_and_say_which_model_answered() -> None:
+    model = with_held_out_rows()
+    shares = model.shares(["aaaa"] * 3 + ["acac"])
+    assert (shares["names"], shares["unsure"]) == (4, {"unfamiliar": 1})
+    assert (shares["model"], shares["population"]) == (model.model_hash, "made-up names")
+    assert sum(row["share"] for row in shares["shares"]) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(UserError, match=r"index\.calibration above 0"):
+        predictor().shares(["a"])

@@ -1,0 +1,80 @@
+"""What a bundle keeps of held-out rows, measured after training. NumPy and SciPy only."""
+
+import numpy as np
+from scipy.special import expit, logit, logsumexp, softmax
+
+from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import Vocabulary
+from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
+
+LEVEL = 0.92  # what the thresholds aim at, since quantiles of few rows err: sets promise 0.9
+PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
+CHUNK = 2**18  # names at once
+
+
+def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
+    """The lowest probability with which each country belongs to a name's prediction set.
+
+    Split conformal prediction with a quantile for each country (Mondrian; Vovk, Gammerman &
+    Shafer, Algorithmic Learning in a Random World, 2005). Countries with few rows need help, as
+    in Ding et al., Class-Conditional Conformal Prediction with Many Classes (2023): their quantile
+    moves towards that of all rows, each weighted by the country's probability, which needs no
+    labels and holds as far as the model is calibrated.
+
+    Args:
+        probabilities: (rows, countries) the model's answers to held-out rows.
+        labels: (rows,) their true countries.
+
+    Returns:
+        (countries,) thresholds for `prediction_sets`.
+    """
+    outside = 1 - LEVEL
+    thresholds = np.empty(probabilities.shape[1])
+    for country, column in enumerate(np.clip(probabilities.T, LOWEST, 1 - LOWEST)):
+        ordered = np.sort(column)
+        weights = np.cumsum(ordered) / ordered.sum()
+        threshold = logit(ordered[np.searchsorted(weights, outside)])
+        own = np.sort(column[labels == country])
+        if len(own):
+            quantile = logit(own[max(int(outside * (len(own) + 1)) - 1, 0)])
+            threshold += (quantile - threshold) * len(own) / (len(own) + PRIOR_ROWS)
+        thresholds[country] = expit(threshold)
+    return thresholds
+
+
+def measure(
+    vocabulary: Vocabulary,
+    train: Names,
+    rows: Names,
+    logits: Floats,
+    temperature: float,
+    logit_adjustment: float,
+) -> HeldOut:
+    """Measure a trained model.
+
+    Args:
+        vocabulary: the vocabulary of the model.
+        train: the names that the model was trained on.
+        rows: the held-out rows.
+        logits: (rows, countries) the model's logits of the held-out rows.
+        temperature: the divisor of the logits.
+        logit_adjustment: the adjustment with which the model was trained.
+    """
+    letters = Letters(vocabulary)
+    ngrams = NgramSet(letters)
+    for start in range(0, len(train), CHUNK):
+        offsets = np.asarray(train.offsets[start : start + CHUNK + 1])
+        ngrams.add(train.codes[offsets[0] : offsets[-1]])
+    codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
+    countries = logits.shape[1]
+    probabilities = softmax(logits / temperature, axis=1)
+    prior = np.bincount(train.labels, minlength=countries) ** (1.0 - logit_adjustment)
+    return HeldOut(
+        prior=prior / prior.sum(),
+        thresholds=set_thresholds(probabilities, labels),
+        labels=labels,
+        probabilities=probabilities,
+        scripts=letters.scripts(codes, offsets),
+        measures=np.stack([ngrams.known(codes, offsets), logsumexp(logits, axis=1)], axis=1),
+        ngrams=ngrams.bits,
+    )

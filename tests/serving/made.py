@@ -1,0 +1,103 @@
+"""Small models for tests, with random weights and made-up held-out rows."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from stages.core.params import ModelParams, Params
+from stages.corpus.vocabulary import Vocabulary
+from stages.model.classifier import Classifier
+from stages.serving import onnx_bundle
+from stages.serving.config import Config
+from stages.serving.graph import build
+from stages.serving.held_out import HeldOut, Letters, NgramSet
+from tests.conftest import ROOT
+
+VOCABULARY = Vocabulary("keep", ("CJK", "LATIN"), tuple("abcdeü佐藤"))
+TINY = {"embedding": 4, "hidden": 4, "wide_buckets": 16}
+
+
+def tiny_params(**changes: object) -> ModelParams:
+    """The shipped params of the model with few weights."""
+    return Params.load(ROOT / "params.yaml").model.model_copy(update=TINY | changes)
+
+
+def config(**changes: object) -> Config:
+    """The config of a tiny model of three countries."""
+    values: dict = {
+        "model": tiny_params().model_dump(),
+        "vocabulary": VOCABULARY,
+        "countries": ("Austria", "日本", "Кирилия"),
+        "normalize": "nfc",
+        "max_length": 20,
+        "temperature": 1.5,
+        "population": "made-up names",
+        "provenance": {"torch": "2", "threads": 1},
+    }
+    return Config(**(values | changes))
+
+
+def held_out(rows: int = 5, countries: int = 3, **changes: object) -> HeldOut:
+    """Rows as if they had been held out: no two arrays are alike."""
+    random = np.random.default_rng(1)
+    values: dict = {
+        "prior": np.full(countries, 1 / countries),
+        "thresholds": np.linspace(0.1, 0.3, countries),
+        "labels": np.arange(rows) % countries,
+        "probabilities": random.dirichlet(np.ones(countries), size=rows),
+        "scripts": np.arange(rows),
+        "measures": random.normal(size=(rows, 2)).astype(np.float32),
+        "ngrams": random.integers(0, 256, 2**17).astype(np.uint8),
+    }
+    return HeldOut(**(values | changes))
+
+
+def classifier(config: Config, spread: float = 0.5) -> Classifier:
+    """A classifier with random weights everywhere, also where training starts from 0."""
+    torch.manual_seed(1)
+    params = ModelParams.model_construct(**config.model)  # also what params.yaml may not say
+    model = Classifier(params, len(config.vocabulary), len(config.countries)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=spread)
+    return model
+
+
+def graph(model: Classifier, params: ModelParams) -> bytes:
+    """The classifier in ONNX."""
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    return bytes(build(params, weights).SerializeToString(deterministic=True))
+
+
+def save_onnx(folder: Path, config: Config, spread: float = 0.5) -> Path:
+    """Write the exported bundle of a classifier with random weights."""
+    params = ModelParams(**config.model)
+    onnx_bundle.save(folder, config, graph(classifier(config, spread), params))
+    return folder
+
+
+def known_ngrams(vocabulary: Vocabulary, *names: str) -> np.ndarray:
+    """Bits of the n-grams of names."""
+    ngrams = NgramSet(Letters(vocabulary))
+    ngrams.add(vocabulary.encode(names)[0])
+    return ngrams.bits
+
+
+PRIOR = np.array([0.5, 0.3, 0.15, 0.05])
+# Names are points around their country's mean: Bayes' rule then gives exact probabilities.
+MEANS = 2.0 * np.eye(len(PRIOR))
+
+
+def population(shares: np.ndarray, names: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that hold under `PRIOR`, and the true countries, of names with these shares."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(len(PRIOR), names, p=shares)
+    points = MEANS[labels] + random.normal(size=(names, len(PRIOR)))
+    distances = ((points[:, None] - MEANS) ** 2).sum(axis=2)
+    return softmax(np.log(PRIOR) - distances / 2, axis=1), labels
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Total variation."""
+    return float(np.abs(one - other).sum() / 2)

@@ -1,0 +1,221 @@
+"""config.json and the held-out rows of a bundle, from whoever it came: read, or refused."""
+
+import json
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.core.errors import UserError
+from stages.serving.config import Config
+from stages.serving.held_out import MOST_CELLS, MOST_ROWS, TYPES
+from tests.serving.made import config, held_out
+
+ODD = ["\x1b]0;title\x07", "two\nlines", "a\u202eb", "a\u2028b", "x" * 1001, "\ud800"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    config(held_out=held_out()).write(tmp_path)
+    return tmp_path
+
+
+def change(folder: Path, *path: str, value: object) -> None:
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    inner = values
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        Config.read(folder)
+    assert "\n" not in str(caught.value) and str(caught.value).isprintable()
+    return str(caught.value).replace(str(folder), "model")
+
+
+def test_a_config_comes_back_as_it_was_written(folder: Path) -> None:
+    saved, read = config(held_out=held_out()), Config.read(folder)
+    assert replace(read, held_out=None) == replace(saved, held_out=None)
+    for name in ("prior", "thresholds", "labels", "scripts", "measures", "ngrams"):
+        np.testing.assert_array_equal(getattr(read.held_out, name), getattr(saved.held_out, name))
+    np.testing.assert_allclose(read.held_out.probabilities, saved.held_out.probabilities, rtol=0.07)
+    assert read.held_out.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-12)
+
+
+def test_a_model_without_held_out_rows_keeps_none_of_an_earlier_one(folder: Path) -> None:
+    config().write(folder)
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert Config.read(folder).held_out is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("format",), 2, "format 2, but this onoma reads 3; run dvc repro"),
+        (("surprise",), 1, "surprise is unknown"),
+        (("x\ny" * 1000,), 1, "x yx yx"),
+        (("model",), 3, "model must be"),
+        (("model", "x\x1b"), 3, "model must be"),
+        (("temperature",), 0, "temperature must be a number from 0.01 to 100.0"),
+        (("temperature",), 1e-300, "temperature must be a number from 0.01 to 100.0"),
+        (("temperature",), 1e300, "temperature must be a number from 0.01 to 100.0"),
+        (("temperature",), float("nan"), "temperature must be a number from 0.01 to 100.0"),
+        (("countries",), [], "countries must be 1 to 65535 different"),
+        (("countries",), ["Chad", "Chad"], "countries must be 1 to 65535 different"),
+        *((("countries",), ["Chad", odd], "countries must be 1 to 65535 different") for odd in ODD),
+        (("countries",), ["Chad", ""], "countries must be 1 to 65535 different"),
+        (("countries",), ["Chad", "=cmd|' /C calc'!A0"], "begins as a spreadsheet's formula"),
+        (("countries",), ["Chad", "@SUM(A1)"], "begins as a spreadsheet's formula"),
+        *((("population",), odd, "population must be printable text") for odd in [*ODD, 3]),
+        *((("provenance", "torch"), odd, "provenance must be short printable") for odd in ODD),
+        (("vocabulary",), 3, "vocabulary must be"),
+        (("vocabulary", "scripts"), ["LATIN\x1b"], "vocabulary must be"),
+        (("vocabulary", "scripts"), ["GREEK"], "characters of these scripts"),
+        (("vocabulary", "characters"), "aab", "vocabulary must be"),
+        (("normalize",), "nfd", "normalize must be nfc or ascii"),
+        (("max_length",), 10**9, "max_length must be from 1 to 1000"),
+        (("max_length",), True, "max_length must be from 1 to 1000"),
+        (("held_out",), {"prior": 3}, "held_out must be true"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_by_its_key(
+    path: tuple[str, ...], value: object, words: str, folder: Path
+) -> None:
+    change(folder, *path, value=value)
+    assert words in refusal(folder)
+
+
+def test_a_value_that_is_not_allowed_is_not_written_either(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="temperature must be"):
+        config(temperature=0.0).write(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"[" * 10**5, b"\xff\xfe", b"{}"])
+@pytest.mark.parametrize("name", ["config.json", "held_out.safetensors"])
+def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, folder: Path) -> None:
+    (folder / name).write_bytes(content)
+    assert refusal(folder).startswith(f"model/{name}: ")
+
+
+@pytest.mark.parametrize("name", ["config.json", "held_out.safetensors"])
+@pytest.mark.parametrize("kind", ["missing", "fifo", "folder", "link to a device", "too large"])
+def test_what_is_no_file_of_the_right_size_is_not_read(name: str, kind: str, folder: Path) -> None:
+    path = folder / name
+    path.unlink()
+    says = "is not a regular file"
+    match kind:
+        case "missing":
+            says = "No such file or directory; train a model first (dvc repro)"
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "too large":
+            with path.open("wb") as file:
+                file.truncate(100 * 2**20)
+            says = "larger than"
+        case _:
+            path.symlink_to("/dev/zero")
+    assert refusal(folder).startswith(f"model/{name}: {says}")
+
+
+# The arrays of held-out rows.
+
+
+def write_arrays(folder: Path, arrays: dict[str, tuple[str, bytes]]) -> None:
+    """Write a safetensors file by hand: type and content of each array."""
+    header, content = {}, b""
+    for name, (dtype, values) in arrays.items():
+        ends = [len(content), len(content) + len(values)]
+        header[name] = {"dtype": dtype, "shape": [3], "data_offsets": ends}
+        content += values
+    text = json.dumps(header).encode()
+    packed = struct.pack("<Q", len(text)) + text + content
+    (folder / "held_out.safetensors").write_bytes(packed)
+
+
+def arrays(**changes: list[float]) -> dict[str, tuple[str, bytes]]:
+    """Those of `held_out`, some changed."""
+    values = {**held_out().to_arrays(), **changes}
+    types = {"<f8": "F64", "<f4": "F32", "<u2": "U16", "<i2": "I16", "|u1": "U8"}
+    return {
+        name: (types[dtype], np.array(values[name]).astype(dtype).tobytes())
+        for name, dtype in TYPES.items()
+    }
+
+
+def test_a_byte_of_a_probability_is_the_negative_log_in_sixteenths(folder: Path) -> None:
+    one = {"labels": [0], "scripts": [0], "measures": [0, 0], "probabilities": [0, 16, 32]}
+    write_arrays(folder, arrays(**one))
+    (row,) = Config.read(folder).held_out.probabilities
+    assert row == pytest.approx(np.exp([0, -1, -2]) / np.exp([0, -1, -2]).sum())
+
+
+@pytest.mark.parametrize(("rows", "countries"), [(MOST_ROWS + 1, 2), (2000, 600), (7, 2)])
+def test_a_bounded_part_of_the_held_out_rows_is_kept_evenly_spaced(
+    rows: int, countries: int
+) -> None:
+    whole = held_out(rows, countries)
+    kept = whole.to_arrays()
+    number = len(kept["labels"])
+    step = round(rows / number)
+    assert number <= MOST_ROWS and number * countries <= MOST_CELLS
+    assert 2 * number >= min(rows, MOST_ROWS, MOST_CELLS // countries)
+    np.testing.assert_array_equal(kept["measures"], whole.measures[::step])
+    np.testing.assert_array_equal(kept["labels"], whole.labels[::step])
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("prior", [0.5, 0.5]),
+        ("prior", [-0.1, 0.5, 0.6]),
+        ("prior", [np.nan, 0.5, 0.5]),
+        ("prior", [np.inf, 0, 0]),
+        ("prior", [0, 0, 0]),
+        ("thresholds", [0.1]),
+        ("thresholds", [-0.1, 0.1, 0.1]),
+        ("thresholds", [2, 0.1, 0.1]),
+        ("thresholds", [np.nan, 0.1, 0.1]),
+        ("labels", [0, 1, 2, 3, 0]),
+        ("labels", []),
+        ("labels", [0] * 5000),
+        ("scripts", [0] * 4),
+        ("scripts", []),
+        ("measures", [0] * 9),
+        ("measures", [np.nan] * 10),
+        ("probabilities", [0] * 14),
+        ("probabilities", []),
+        ("ngrams", [0] * 2**16),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused(
+    part: str, values: list[float], folder: Path
+) -> None:
+    write_arrays(folder, arrays(**{part: values}))
+    assert refusal(folder).startswith("model/held_out.safetensors: ")
+
+
+@pytest.mark.parametrize("entry", [3, {}, {"data_offsets": 3}, {"data_offsets": ["a", None]}])
+def test_a_header_that_lies_is_refused(entry: object, folder: Path) -> None:
+    text = json.dumps({"prior": entry}).encode()
+    path = folder / "held_out.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    assert refusal(folder) == "model/held_out.safetensors: has no array prior"
+    path.write_bytes(struct.pack("<Q", 2**63) + text)  # a header of exabytes
+    assert refusal(folder) == "model/held_out.safetensors: has no array prior"
+    write_arrays(folder, arrays() | {"labels": ("F16", bytes(10))})
+    assert refusal(folder) == "model/held_out.safetensors: labels is not U16"
+
+
+def test_a_country_may_have_no_share_of_the_training_names_and_no_threshold(folder: Path) -> None:
+    none = [0, 0.5, 0.5]
+    write_arrays(folder, arrays(prior=none, thresholds=none))
+    rows = Config.read(folder).held_out
+    assert (rows.prior[0], rows.thresholds[0]) == (0, 0)

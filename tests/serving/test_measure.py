@@ -1,0 +1,89 @@
+"""Prediction sets cover, and a bundle keeps what was measured on its held-out rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import logit, softmax
+
+from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import Vocabulary
+from stages.serving import measure as module
+from stages.serving.held_out import prediction_sets
+from stages.serving.measure import measure, set_thresholds
+from tests.serving.made import PRIOR, population
+
+COVERAGE = 0.9  # the promise
+
+
+def test_each_country_is_covered_also_the_small_one() -> None:
+    thresholds = set_thresholds(*population(PRIOR, 4000, 1))
+    probabilities, labels = population(PRIOR, 20_000, 2)
+    covered = prediction_sets(probabilities, thresholds)[np.arange(len(labels)), labels]
+    for country in range(len(PRIOR)):
+        share = covered[labels == country].mean()
+        assert COVERAGE - 0.02 < share < COVERAGE + 0.06
+
+
+def test_a_threshold_lies_between_the_country_s_quantile_and_that_of_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = np.random.default_rng(1).random((300, 1))
+    labels = np.repeat([0, 1], [120, 180])
+
+    def threshold(prior_rows: float) -> float:
+        monkeypatch.setattr(module, "PRIOR_ROWS", prior_rows)
+        return float(set_thresholds(table, labels)[0])
+
+    # Split conformal prediction: the floor(0.08 * (120 + 1))-th of the country's 120 rows.
+    own = threshold(0)
+    assert own == pytest.approx(np.sort(table[:120, 0])[9 - 1])
+    # By the model, the rows below hold less than 8 % of the country's names, with it 8 %.
+    all_rows = threshold(1e12)
+    below, reached = table < all_rows * (1 - 1e-6), table < all_rows * (1 + 1e-6)
+    assert table[below].sum() < 0.08 * table.sum() <= table[reached].sum()
+    both = threshold(120)  # the country's rows weigh as much as the others
+    assert logit(both) == pytest.approx((logit(own) + logit(all_rows)) / 2)
+    assert set_thresholds(table, np.repeat([0, 1], [1, 299]))[0] > 0
+    assert 0.99 < set_thresholds(np.ones((9, 1)), np.zeros(9))[0] < 1  # a model that is sure
+
+
+def test_a_country_with_few_held_out_rows_is_covered_if_the_model_is_calibrated() -> None:
+    probabilities, labels = population(PRIOR, 3000, 1)
+    few = np.where(labels == 3, 4, labels)  # as if no row were labelled with the last country
+    thresholds = set_thresholds(probabilities, few)
+    probabilities, labels = population(PRIOR, 20_000, 2)
+    covered = prediction_sets(probabilities, thresholds)[labels == 3, 3]
+    assert covered.mean() > COVERAGE - 0.02
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=9))
+def test_no_set_is_empty_and_none_lacks_the_most_probable_country(rows: list[list[float]]) -> None:
+    table = np.array(rows)
+    sets = prediction_sets(table, np.array([0.9, 1.0, 0.5]))
+    assert sets[np.arange(len(table)), table.argmax(axis=1)].all()
+
+
+def test_a_model_is_measured_on_its_training_names_and_held_out_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    vocabulary = Vocabulary("keep", ("CYRILLIC", "LATIN"), tuple("abcdeИо"))
+
+    def names(texts: list[str], labels: list[int]) -> Names:
+        codes, offsets = vocabulary.encode(texts)
+        return Names(codes, offsets, np.array(labels), np.zeros(len(texts), dtype=bool))
+
+    train = names(["abab", "bcbc", "cdcd", "dede", "eaea"], [0, 0, 1, 0, 0])
+    rows = names(["abab", "bcbc", "cdcd", "dede", "eaea", "bdbd", "Ио"], [0, 0, 1, 0, 1, 1, 1])
+    logits = np.arange(14.0).reshape(7, 2) ** 1.2
+    found = measure(vocabulary, train, rows, logits, temperature=2.0, logit_adjustment=0.5)
+    assert found.prior == pytest.approx([2 / 3, 1 / 3])  # the counts 4 and 1 to the power of 0.5
+    assert found.measures[:, 0].tolist() == [1, 1, 1, 1, 1, 0, 0]
+    assert found.measures[:, 1] == pytest.approx(np.log(np.exp(logits).sum(axis=1)))
+    assert found.probabilities == pytest.approx(softmax(logits / 2, axis=1))
+    assert found.thresholds == pytest.approx(set_thresholds(found.probabilities, rows.labels))
+    assert found.scripts.tolist() == [1, 1, 1, 1, 1, 1, 0]
+    assert found.labels.tolist() == rows.labels.tolist()
+    whole = measure(vocabulary, train, rows, logits, temperature=2.0, logit_adjustment=0.0)
+    assert whole.prior == pytest.approx([0.8, 0.2])

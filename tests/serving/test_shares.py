@@ -1,0 +1,183 @@
+"""Shares of a population come out right, with intervals, and notes where they cannot be trusted."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from stages.serving import shares
+from stages.serving.held_out import HeldOut, reweight
+from stages.serving.shares import Population, estimate_shares, population_shares
+from tests.serving import made
+from tests.serving.made import PRIOR, distance, population
+
+
+def held_out(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], prior: NDArray = PRIOR
+) -> HeldOut:
+    return made.held_out(prior=prior, probabilities=probabilities, labels=labels)
+
+
+def test_em_finds_shares_that_the_mean_of_probabilities_misses() -> None:
+    truth = np.array([0.1, 0.1, 0.2, 0.6])
+    probabilities, _ = population(truth, 5000, 1)
+    assert distance(probabilities.mean(axis=0), truth) > 0.15
+    assert distance(estimate_shares(probabilities, PRIOR), truth) < 0.03
+
+
+def test_weights_count_as_repeated_names() -> None:
+    probabilities, _ = population(PRIOR, 50, 1)
+    counts = np.arange(50) % 3
+    repeated = estimate_shares(np.repeat(probabilities, counts, axis=0), PRIOR)
+    assert estimate_shares(probabilities, PRIOR, counts) == pytest.approx(repeated, abs=1e-9)
+
+
+@given(
+    st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=1, max_size=9),
+    st.lists(st.floats(0.05, 1), min_size=3, max_size=3),
+)
+def test_shares_sum_to_one_and_reweighted_rows_too(
+    rows: list[list[float]], raw: list[float]
+) -> None:
+    table = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    prior = np.array(raw) / np.sum(raw)
+    shares = estimate_shares(table, prior)
+    assert shares.sum() == pytest.approx(1) and (shares >= 0).all()
+    assert reweight(table, prior, shares).sum(axis=1) == pytest.approx(1)
+    assert reweight(table, prior, prior) == pytest.approx(table)
+
+
+def test_reweighted_answers_are_right_more_often() -> None:
+    truth = np.array([0.05, 0.05, 0.2, 0.7])
+    probabilities, labels = population(truth, 5000, 1)
+    better = reweight(probabilities, PRIOR, estimate_shares(probabilities, PRIOR))
+    before, after = ((p.argmax(axis=1) == labels).mean() for p in (probabilities, better))
+    assert after > before + 0.05
+
+
+@pytest.mark.parametrize("truth", [PRIOR, np.array([0.1, 0.1, 0.2, 0.6])])
+def test_intervals_cover_the_truth(truth: NDArray[np.float64]) -> None:
+    covered = []
+    for seed in range(20):
+        rows = held_out(*population(PRIOR, 300, 1000 + seed))
+        probabilities, _ = population(truth, 400, seed)
+        estimate = population_shares(probabilities, probabilities.mean(axis=0), rows, 30, seed)
+        covered.append((estimate.lower <= truth) & (truth <= estimate.upper))
+    assert np.mean(covered) >= 0.85
+
+
+@pytest.mark.parametrize("truth", [PRIOR, np.array([0.1, 0.1, 0.2, 0.6])])
+def test_with_many_held_out_rows_intervals_are_as_wide_as_chance(
+    truth: NDArray[np.float64],
+) -> None:
+    rows = held_out(*population(PRIOR, 3000, 1000))
+    samples = [population(truth, 400, seed)[0] for seed in range(40)]
+    estimate = population_shares(samples[0], samples[0].mean(axis=0), rows, 40)
+    em = estimate.method == "em"
+    estimates = [estimate_shares(table, PRIOR) if em else table.mean(axis=0) for table in samples]
+    ratios = (estimate.upper - estimate.lower) / 2 / np.std(estimates, axis=0)
+    assert ratios.mean() == pytest.approx(1.96, rel=0.25)
+
+
+def test_without_a_shift_the_shares_are_the_mean_of_the_probabilities() -> None:
+    probabilities, _ = population(PRIOR, 400, 2)
+    mean = probabilities.mean(axis=0)
+    estimate = population_shares(probabilities, mean, held_out(*population(PRIOR, 300, 1)))
+    assert estimate.method == "mean"
+    assert estimate.shares == pytest.approx(mean)
+
+
+def test_same_input_gives_the_same_intervals() -> None:
+    rows = held_out(*population(PRIOR, 100, 1))
+    probabilities, _ = population(PRIOR[::-1], 100, 2)
+    arguments = (probabilities, probabilities.mean(axis=0), rows, 20)
+    one, other = population_shares(*arguments), population_shares(*arguments)
+    np.testing.assert_array_equal(one.lower, other.lower)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_country_without_held_out_rows_has_no_narrow_interval(number: int) -> None:
+    answers, labels = population(PRIOR, 300, 1)
+    kept = (labels != 3) | ((labels == 3).cumsum() <= number)
+    probabilities, _ = population(PRIOR[::-1], 400, 2)
+    rows = held_out(answers[kept], labels[kept])
+    estimate = population_shares(probabilities, probabilities.mean(axis=0), rows, 20)
+    assert ((estimate.lower[3], estimate.upper[3]) == (0, 1)) == (number == 0)
+
+
+def test_countries_alike_have_intervals_alike_though_a_third_has_no_held_out_rows() -> None:
+    names = np.eye(3)[[0, 1, 2, 2] * 100]
+    rows = held_out(np.eye(3)[[0, 1] * 100], np.arange(200) % 2, np.full(3, 1 / 3))
+    estimate = population_shares(names, names.mean(axis=0), rows)
+    assert estimate.shares == pytest.approx([0.25, 0.25, 0.5])
+    assert estimate.upper[0] == pytest.approx(estimate.upper[1], abs=0.05)
+
+
+# A population of five countries, whose prior is even.
+
+
+def five(labels: list[int], answers: list[list[float]]) -> HeldOut:
+    return held_out(np.array(answers), np.array(labels), np.full(5, 0.2))
+
+
+SURE = five([0], [[1.0, 0, 0, 0, 0]])
+EVEN = np.full(5, 0.2)
+
+
+def people(*countries: int, unsure: int = 0, rows: HeldOut = SURE) -> Population:
+    """A population of names that belong to these countries for sure."""
+    population = Population("ABCDE", rows, seed=1)
+    table = np.eye(5, dtype=np.float32)[[*countries, *[0] * unsure]]
+    population.add(table, np.repeat([0, 1], [len(countries), unsure]).astype(np.uint8))
+    return population
+
+
+@pytest.mark.filterwarnings("error")
+def test_notes_say_which_shares_cannot_be_trusted() -> None:
+    rows = [[0.9, 0.1, 0, 0, 0], [0.3, 0.4, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.6, 0]]
+    summary = people(*[0, 1, 2, 3] * 25, 4, rows=five([0, 1, 2], rows)).summary(EVEN)
+    assert summary["notes"] == [
+        "B is hard to tell from A",  # most of its own rows' probability is elsewhere
+        "C is hard to tell from D",
+        "D: no held-out rows, so nothing checks it",  # E has too few names for a note
+    ]
+    assert (summary["method"], summary["effective_names"]) == ("prior", 101)
+    assert summary["shares"][-1]["country"] == "E"
+    for unsure, noted in ((20, []), (40, ["33% of the names are unsure"])):  # a fifth is not many
+        notes = people(*[0] * 80, unsure=unsure, rows=five([0], [[0.2] * 5])).summary(EVEN)["notes"]
+        assert [note.split(":")[0] for note in notes if "unsure" in note] == noted
+
+
+def test_names_that_fit_every_country_alike_tell_nothing() -> None:
+    population = Population("ABCDE", SURE, seed=1)
+    population.add(np.full((200, 5), 0.2, dtype=np.float32), np.zeros(200, dtype=np.uint8))
+    summary = population.summary(EVEN)
+    assert summary["effective_names"] == 0
+    assert summary["notes"][0] == "few names: they tell as much as 0 of known country"
+
+
+def test_with_a_prior_the_interval_is_that_of_the_mean() -> None:
+    estimate = people(*[0, 1, 1, 1] * 25).estimate(EVEN)
+    half = 1.96 * np.sqrt(0.25 * 0.75 / 100)
+    assert estimate.lower == pytest.approx([0.25 - half, 0.75 - half, 0, 0, 0])
+    assert estimate.upper == pytest.approx([0.25 + half, 0.75 + half, 0, 0, 0])
+
+
+def test_of_a_population_without_usable_names_nothing_is_known() -> None:
+    estimate = people(unsure=3).estimate()
+    assert (estimate.lower.tolist(), estimate.upper.tolist()) == ([0.0] * 5, [1.0] * 5)
+    summary = people(unsure=3).summary()
+    assert summary["shares"] == [] and "no name can be used" in summary["notes"][0]
+
+
+def test_the_sample_is_bounded_and_fair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "SAMPLE_CELLS", 2000)
+    population = Population("AB", made.held_out(countries=2), seed=1)
+    for start in range(0, 100_000, 10_000):
+        column = np.arange(start, start + 10_000, dtype=np.float32) / 100_000
+        table = np.stack([column, 1 - column], axis=1)
+        population.add(table, np.zeros(len(table), dtype=np.uint8))
+        assert len(population.sample) <= 1000
+    assert population.total[0] / population.used == pytest.approx(0.5, abs=1e-4)
+    assert population.sample[:, 0].mean() == pytest.approx(0.5, abs=0.05)
