@@ -13,18 +13,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.commands.bulk import Answerer
 from stages.commands.predict import MODEL, add_reading, report_unreadable
-from stages.corpus.tables import Source
-from stages.core.errors import Interrupted, UserError, brief
+from stages.core.errors import UserError, brief
 from stages.core.files import write_json, write_text
-from stages.core.interrupt import StopRequest
-from stages.core.progress import Progress
+from stages.core.progress import progress
 from stages.core.text import visible
-from stages.serving.held_out import reweight
-from stages.serving.statistics import Shares, entropy, population_shares
+from stages.corpus.rows import Format
+from stages.corpus.tables import Table
 from stages.serving.bundle import load
+from stages.serving.columns import Answerer
+from stages.serving.held_out import reweight
 from stages.serving.predictor import REASONS, Predictor
+from stages.serving.statistics import Shares, entropy, population_shares
 
 SAMPLE_CELLS = 2**19  # probabilities kept of a population at most: names x countries
 MOST_GROUPS = 1000
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Estimate, print and write; the exit status is 1 if a row cannot be read."""
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    source = Source(args.input, args.separator, args.encoding)
+    source = Table(args.input, Format(args.separator, args.encoding))
     groups = read_populations(model, source, args.column, args.full_names, args.by)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: summary(model, population, prior) for group, population in groups.items()}
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             for row in result["shares"]:
                 writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
         write_text(args.csv, text.getvalue())
-    return report_unreadable(source.unreadable, f"{source.path}, {source.first}", args.keep_going)
+    return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 
 class Population:
@@ -140,7 +140,7 @@ class Population:
 
 
 def read_populations(
-    model: Predictor, source: Source, column: str, full_names: bool = False, by: str | None = None
+    model: Predictor, source: Table, column: str, full_names: bool = False, by: str | None = None
 ) -> dict[str, Population]:
     """Read a table; return the population of each group, in order of appearance.
 
@@ -149,14 +149,14 @@ def read_populations(
     Raises:
         UserError: the file cannot be read, has no such column, no names or too many groups.
     """
-    path = source.path
+    path = source.file
     source.check_text(column)
     if by is not None and source.schema.names.count(by) != 1:
         there = brief(", ".join(source.schema.names), 300)
         raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {there}")
     answer = Answerer(model, full_names)
     groups: dict[str, Population] = {}
-    with Progress("shares", total=source.rows, unit="rows") as progress, StopRequest() as stop:
+    with progress("shares", total=source.rows, unit="rows") as bar:
         for batch, problems in source.batches():
             if problems.null_count < len(problems):
                 batch = batch.filter(problems.is_null())
@@ -173,9 +173,7 @@ def read_populations(
                     groups[value] = Population(len(model.countries), seed=len(groups))
                 rows = places[index == n]
                 groups[value].add(answer.probabilities[rows], answer.reasons[rows])
-            progress.advance(len(places))
-            if stop.reason:
-                raise Interrupted(f"stopped by {stop.reason}")
+            bar.update(len(places))
     if not any(population.names for population in groups.values()):
         raise UserError(f"{path}: has no names")
     return groups
