@@ -17,7 +17,8 @@ from stages.core.files import atomic_path, write_json
 from stages.core.params import IngestParams, Params
 from stages.core.progress import progress
 from stages.corpus.keys import append_keys, count_keys, start_keys
-from stages.corpus.reading import read, remedy
+from stages.corpus.reading import format_of, read
+from stages.corpus.rows import remedy
 from stages.corpus.tasks import Tasks, start_tasks
 
 CLEAN = Path("data/clean")
@@ -90,7 +91,7 @@ def ingest(
             bar.update(len(rows) + len(rejects))
             if len(rejects) and not first:
                 file, line, reason = rejects.iloc[0]
-                first = f"{file}, line {line}: {reason}{remedy(reason)}"
+                first = f"{file}, line {line}: {reason}{remedy(reason, format_of(params))}"
             if first and rejected + counts["rejected"] > params.max_rejected:
                 raise UserError(
                     f"{source}: more than {params.max_rejected} rows are refused "

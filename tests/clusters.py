@@ -1,10 +1,12 @@
 """Dask clusters of real processes on this machine, and workers that are killed at their work."""
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import dask
 import pytest
@@ -27,7 +29,7 @@ def two_workers() -> Iterator[LocalCluster]:
 def kill_workers(
     cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType
 ) -> list[int]:
-    """Kill a worker at the 3rd and at the 6th result that each module's `Progress` counts.
+    """Kill a worker at the 3rd and at the 6th result that each module's `progress` counts.
 
     Returns:
         The ids of the processes killed so far.
@@ -42,14 +44,18 @@ def kill_workers(
 
     for module in modules:
 
-        class Killing(module.Progress):
-            results = 0
+        @contextmanager
+        def killing(*args: Any, wrapped: Any = module.progress, **options: Any) -> Iterator[Any]:
+            with wrapped(*args, **options) as bar:
+                update, results = bar.update, itertools.count(1)
 
-            def advance(self, items: int) -> None:
-                self.results += 1
-                if self.results in (3, 6):
-                    kill_one()
-                super().advance(items)
+                def update_and_kill(items: int) -> None:
+                    if next(results) in (3, 6):
+                        kill_one()
+                    update(items)
 
-        monkeypatch.setattr(module, "Progress", Killing)
+                bar.update = update_and_kill
+                yield bar
+
+        monkeypatch.setattr(module, "progress", killing)
     return killed

@@ -7,7 +7,7 @@ import pytest
 
 from stages.core.params import Params
 from stages.corpus.reading import parse
-from stages.corpus.sources import Block
+from stages.corpus.rows import Block
 from tests.benchmarks.big_corpus import BAD_LINES, BAD_SHARE, CHUNK, Population, write
 from tests.conftest import ROOT
 

@@ -10,7 +10,7 @@ import pytest
 from distributed import LocalCluster
 
 from stages import index, ingest
-from stages.corpus import sources
+from stages.corpus import tables
 from tests.benchmarks import big_corpus
 from tests.clusters import kill_workers, two_workers
 from tests.conftest import ROOT, run, set_params
@@ -22,7 +22,7 @@ ROWS = 40_000
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project with a corpus of its own, to be read in blocks that are small."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 2**16)
     for path in ROOT.glob("*.yaml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     big_corpus.write(tmp_path / "corpus", ROWS)

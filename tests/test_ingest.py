@@ -16,7 +16,7 @@ import pytest
 
 from stages import index, ingest
 from stages.core.errors import UserError
-from stages.corpus import sources
+from stages.corpus import tables
 from tests.benchmarks import big_corpus
 from tests.conftest import ROOT, run, set_params
 
@@ -34,7 +34,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project that reads that corpus, in blocks as small as the corpus is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 2**16)
     for path in ROOT.glob("*.yaml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     set_params(
@@ -79,7 +79,7 @@ def test_shards_and_blocks_give_the_rows_of_one_file(
     whole = project / "whole.csv"
     whole.write_bytes(b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())))
     set_params(project, ingest__train=whole)
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 2**24)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 2**24)
     assert rows_and_counts() == in_shards
 
 
@@ -111,7 +111,7 @@ def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path)
 def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Path) -> None:
     program = (
         "import sys; from stages import ingest; from stages.core import errors\n"
-        "from stages.corpus import sources; sources.BLOCK_BYTES = 2**10\n"
+        "from stages.corpus import tables; tables.BLOCK_BYTES = 2**10\n"
         "sys.exit(errors.exit_code(ingest.main))\n"
     )
     process = subprocess.Popen(

@@ -1,29 +1,34 @@
-"""`onoma predict --input`: a table with a column of names -> the same table with answers."""
+"""`onoma predict --input`: tables with a column of names -> the same tables with answers."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from functools import partial
 from operator import add
 from pathlib import Path
 from typing import Any, Self
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.corpus.tables import Source, create, kind
-from stages.core.errors import Interrupted, UserError, brief
-from stages.core.interrupt import StopRequest
-from stages.core.progress import Progress
+from stages.core.errors import UserError, brief
+from stages.core.files import write_json
+from stages.core.progress import progress
 from stages.core.text import visible
-from stages.serving.held_out import reweight
+from stages.corpus.rows import Format
+from stages.corpus.tables import Table, files_of
+from stages.corpus.tasks import start_tasks
+from stages.corpus.writing import check_suffix, create
 from stages.serving.bundle import load
-from stages.serving.predictor import AMBIGUOUS, NO_REASON, REASONS, UNSURE, Predictor
+from stages.serving.columns import Answerer
+from stages.serving.predictor import Predictor
 
-REMEMBERED, CELLS = 2**18, 2**23  # names whose answers are kept, and their probabilities, at most
-DECIMALS = 4  # of a probability
-SEPARATOR = "|"  # of the countries of a set
+DONE_BY = ".onoma-predict.json"  # in an output folder: what its tables were made with
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,9 @@ class Options:
     separator: str
     encoding: str
 
-    def source(self, path: Path) -> Source:
-        """The table at ``path``."""
-        return Source(path, self.separator, self.encoding)
+    def table(self, file: str) -> Table:
+        """The table in a file."""
+        return Table(file, Format(self.separator, self.encoding))
 
 
 @dataclass
@@ -68,82 +73,76 @@ class Counts:
         )
 
 
-def predict_file(path: Path, target: Path, options: Options, adapt: bool = False) -> Counts:
-    """Write ``target``, a table as ``path`` is, with all processors.
+def predict_file(file: str, target: Path, options: Options, adapt: bool = False) -> Counts:
+    """Write ``target``, a table as ``file`` is, with all processors.
 
     Args:
-        path: the table.
-        target: the table with answers.
+        file: path or URL of a table.
+        target: path of the table with answers.
         options: see `add_answers`.
-        adapt: reweight the answers by the shares of the countries in this table.
+        adapt: whether to reweight the answers by the shares of the countries in this table.
     """
-    model, source = load(options.model, threads=os.cpu_count() or 1), options.source(path)
-    source.check_text(options.column)
+    model, table = load(options.model, threads=os.cpu_count() or 1), options.table(file)
+    table.check_text(options.column)
     shares = None
     if adapt:
         from stages.commands.shares import read_populations
 
-        names = options.source(path)
+        names = options.table(file)
         populations = read_populations(model, names, options.column, options.full_names)
         (population,) = populations.values()
-        shares = population.estimate(model, None).shares
-    with StopRequest() as stop, Progress("predict", source.rows, "rows") as progress:
-
-        def advance(rows: int) -> None:
-            progress.advance(rows)
-            if stop.reason:
-                raise Interrupted(f"stopped by {stop.reason}; {target} is unchanged")
-
-        counts = add_answers(source, target, model, options, shares, advance)
+        shares = population.estimate().shares
+    with progress("predict", table.rows, "rows") as bar:
+        counts = add_answers(table, target, model, options, shares, bar.update)
     print(f"predict: {counts}; wrote {target}")
     print(f"model {model.model_hash}, population: {visible(model.population)}")
     return counts
 
 
 def add_answers(
-    source: Source,
+    table: Table,
     target: Path,
     model: Predictor,
     options: Options,
     shares: NDArray[np.floating[Any]] | None = None,
-    advance: Callable[[int], None] = lambda rows: None,
+    advance: Callable[[int], object] = lambda rows: None,
 ) -> Counts:
     """Write a table with the columns of the answers to ``target``, which appears when it is whole.
 
     Args:
-        source: the table.
-        target: .csv, .csv.gz or .parquet.
-        model: answers.
+        table: a table with a column of names.
+        target: path of the table to write; its suffix says how.
+        model: the model that answers.
         options: the column of names, and which columns are added.
-        shares: (countries,) reweight the answers by these.
-        advance: called with the number of rows just written.
+        shares: (countries,) shares by which the answers are reweighted.
+        advance: function that is called with the number of rows just written.
 
     Raises:
         UserError: the input cannot be read or is the output, or the columns do not fit.
     """
-    kind(target)
-    if target.exists() and target.samefile(source.path):
+    check_suffix(target)
+    if target.exists() and Path(table.file).exists() and target.samefile(table.file):
         raise UserError(f"{target}: is also the input; choose another --output")
-    source.check_text(options.column)
+    table.check_text(options.column)
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
-    schema, counts, reason = source.schema, Counts(), f"{options.prefix}reason"
+    schema, counts, reason = table.schema, Counts(), f"{options.prefix}reason"
     for name, values in answer.columns(answer(pa.array([], pa.string())), *layout).items():
-        if name in source.schema.names:
+        if name in table.schema.names:
             raise UserError(
-                f"{source.path}: already has a column {brief(name, 60)!r}; "
+                f"{table.file}: already has a column {brief(name, 60)!r}; "
                 "give a --prefix for the new columns"
             )
         schema = schema.append(pa.field(name, values.type))
     with create(target, schema) as write:
-        for batch, problems in source.batches():
+        for batch, problems in table.batches():
             names, unreadable = batch.column(options.column), problems.is_valid()
             if bad := unreadable.true_count:
                 names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
-            places = answer(names)
-            counts.rows += len(places)
-            counts.unusable += int(np.isnan(answer.probabilities[places, 0]).sum()) - bad
-            added = answer.columns(places, *layout)
+            positions = answer(names)
+            counts.rows += len(positions)
+            counts.unusable += int(np.isnan(answer.probabilities[positions, 0]).sum()) - bad
+            added = answer.columns(positions, *layout)
             added[reason] = pc.coalesce(problems, added[reason])
             columns = [
                 column.cast(field.type)
@@ -151,95 +150,72 @@ def add_answers(
             ]
             write(pa.record_batch(columns, schema=schema))
             advance(len(batch))
-    counts.computed, counts.unreadable = answer.computed, source.unreadable
-    counts.problems = (f"{source.path}, {source.first}",) if source.first else ()
+    counts.computed, counts.unreadable = answer.computed, table.unreadable
+    counts.problems = (table.first,) if table.first else ()
     return counts
 
 
-class Answerer:
-    """Answers of a model for columns of names; a repeated name is computed once.
+def predict_folder(
+    source: str, folder: Path, options: Options, processes: int, cluster: str | None
+) -> Counts:
+    """Write each table of ``source`` to a table of the same name in ``folder``, a task each.
 
-    Attributes:
-        computed: number of names computed so far.
-        probabilities: (places, countries) of the names that are remembered; NaN if unusable.
-        reasons: (places,) index into `REASONS`.
+    A table that is there already and newer than its input is left as it is, so a run that was
+    stopped goes on where it was.
+
+    Args:
+        source: path, folder, glob or URL.
+        folder: folder of the tables with answers.
+        options: see `add_answers`.
+        processes: number of processes on this machine.
+        cluster: address of a Dask scheduler to use instead.
+
+    Raises:
+        UserError: there is no table, one cannot be read, or the folder holds the answers of
+            another model or of other options.
     """
+    shards = find_shards(source, folder)
+    note, path = vars(options) | {"model": load(options.model).model_hash}, folder / DONE_BY
+    if not path.exists():
+        write_json(path, note)
+    elif json.loads(path.read_text(encoding="utf-8")) != note:
+        raise UserError(
+            f"{folder}: holds answers of another model or other options; choose another --output"
+        )
+    left = [shard for shard in shards if not is_done(*shard)]
+    total = Counts()
+    with (
+        start_tasks(processes, cluster, folder) as tasks,
+        progress("predict", len(left), "files") as bar,
+    ):
+        for counts in tasks.map(partial(predict_shard, options=options), left, few=1):
+            total += counts
+            bar.update(1)
+    there = len(shards) - len(left)
+    print(f"predict: {total}; wrote {len(left)} files to {folder}, {there} were there")
+    return total
 
-    def __init__(self, model: Predictor, full_names: bool = False) -> None:
-        self.computed = 0
-        self._model, self._full_names = model, full_names
-        self._most = min(REMEMBERED, CELLS // len(model.countries))
-        self._forget()
 
-    def _forget(self) -> None:
-        self._places: dict[bytes | None, int] = {}
-        self.probabilities = np.empty((0, len(self._model.countries)), dtype=np.float32)
-        self.reasons = np.empty(0, dtype=np.uint8)
-        self._sets: list[str] = []
+def find_shards(source: str, folder: Path) -> list[tuple[str, Path]]:
+    """Inputs and outputs, absolute: workers may run elsewhere."""
+    root = source if Path(source).is_dir() else source.split("*")[0].rpartition("/")[0]
+    if "://" not in source:  # `Path.resolve` would follow links
+        source, root = os.path.abspath(source), os.path.abspath(root)  # noqa: PTH100
+    if Path(source).is_dir() and folder.resolve().is_relative_to(Path(source).resolve()):
+        raise UserError(f"{folder}: is inside the input; choose another --output")
+    files = files_of(source, "choose another --input")
+    return [(file, folder.absolute() / file.removeprefix(root).lstrip("/")) for file in files]
 
-    def __call__(self, column: pa.Array) -> NDArray[np.intp]:
-        """The place of each row's answer; valid until the next call."""
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        encoded = column.cast(pa.binary()).dictionary_encode(null_encoding="encode")
-        names: list[bytes | None] = encoded.dictionary.to_pylist()
-        if len(self._places) > self._most:  # start again: frequent names soon return
-            self._forget()
-        missing = [name for name in names if name not in self._places]
-        self._compute(missing)
-        places = np.array([self._places[name] for name in names], dtype=np.intp)
-        return np.asarray(places[encoded.indices.to_numpy()])
 
-    def _compute(self, names: list[bytes | None]) -> None:
-        self.computed += len(names) - (None in names)
-        # An empty name is unusable, as a null is.
-        texts = [(name or b"").decode("utf-8", "surrogateescape") for name in names]
-        answers = self._model.ask(texts, self._full_names)
-        start = len(self._places)
-        self._places.update(zip(names, range(start, start + len(names)), strict=True))
-        self.probabilities = np.concatenate([self.probabilities, answers.probabilities])
-        self.reasons = np.concatenate([self.reasons, answers.reasons])
-        self._sets += map(SEPARATOR.join, self._model.sets(answers.probabilities))
+def is_done(file: str, target: Path) -> bool:
+    """Whether the output is newer than the input."""
+    if not target.exists():
+        return False
+    system, path = fsspec.core.url_to_fs(file)
+    return bool(datetime.fromtimestamp(target.stat().st_mtime, UTC) >= system.modified(path))
 
-    def columns(
-        self,
-        places: NDArray[np.intp],
-        top: int,
-        abstain: float,
-        prefix: str,
-        shares: NDArray[np.floating[Any]] | None = None,
-    ) -> dict[str, Any]:
-        """The answers at ``places`` as named Arrow arrays; null where the name is unusable.
 
-        Args:
-            places: as a call returned them.
-            top: countries to list.
-            abstain: the country is `UNSURE` if its probability is lower.
-            prefix: of the names.
-            shares: of the countries in the population, to reweight the probabilities.
-        """
-        model = self._model
-        table = self.probabilities[places]
-        if shares is not None and model.held_out:
-            table = reweight(table, model.held_out.prior, shares)
-        unusable = np.isnan(table[:, 0])
-        order = np.argsort(-table, axis=1, kind="stable")[:, :top]
-        ranked = np.take_along_axis(table, order, axis=1).astype(np.float32).round(DECIMALS)
-        why = np.where(ranked[:, 0] < abstain, AMBIGUOUS, NO_REASON)
-        why = np.where(self.reasons[places] > 0, self.reasons[places], why)
-        names = pa.array([*model.countries, UNSURE])
-
-        def countries(index: NDArray[np.integer[Any]]) -> Any:
-            return names.take(pa.array(index, mask=unusable))
-
-        sets = pa.array(self._sets, pa.string()).take(pa.array(places, mask=unusable))
-        found = {
-            "country": countries(np.where(why > 0, len(model.countries), order[:, 0])),
-            "probability": pa.array(ranked[:, 0], mask=unusable),
-            "reason": pa.array(REASONS, pa.string()).take(pa.array(why, mask=unusable)),
-            "set": sets,
-        }
-        for n in range(order.shape[1]):
-            found[f"country_{n + 1}"] = countries(order[:, n])
-            found[f"probability_{n + 1}"] = pa.array(ranked[:, n], mask=unusable)
-        return {prefix + name: values for name, values in found.items()}
+def predict_shard(shard: tuple[str, Path], options: Options) -> Counts:
+    """Write one table; on one thread, so that the number of processes changes no byte."""
+    file, target = shard
+    return add_answers(options.table(file), target, load(options.model), options)

@@ -5,6 +5,7 @@ which reads files, is imported when a file is given.
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from stages.core.text import extends_ascii, is_separator, visible
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
-from stages.serving.predictor import UNSURE, Prediction
+from stages.serving.prediction import UNSURE, Prediction
 
 MODEL = Path("data/onnx")
 MAX_LINE_BYTES = 2**16  # of standard input; no usable name is longer
@@ -96,10 +97,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     files = parser.add_argument_group("whole files")
     files.add_argument(
-        "--input", type=Path, metavar="PATH", help=".csv, .csv.gz or .parquet, or a folder of these"
+        "--input", metavar="PATH", help="CSV, .tsv (or gzip) or Parquet; a folder, a glob or a URL"
     )
     files.add_argument(
-        "--output", type=Path, metavar="PATH", help="the same three, or a folder: one file for each"
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help=".csv, .tsv, .gz of these, .parquet; or a folder",
     )
     files.add_argument(
         "--processes", type=number(int, 1, 1024), metavar="N", help="for a folder (all processors)"
@@ -124,28 +128,20 @@ def run(args: argparse.Namespace) -> int:
             args.wrong_usage("--input does not go with names or --json")
         if not (args.input and args.output):
             args.wrong_usage("--input and --output go together")
-        from stages.commands.bulk import Options, predict_file
-        from stages.commands.shards import predict_shards
+        from stages.commands import bulk
 
-        options = Options(
-            args.model.absolute(),
-            args.column,
-            args.full_names,
-            args.prefix,
-            args.top,
-            args.abstain,
-            args.separator,
-            args.encoding,
-        )
-        if args.input.is_dir() or args.output.is_dir() or not args.output.suffix:
+        names = [field.name for field in dataclasses.fields(bulk.Options)]
+        options = bulk.Options(**{name: getattr(args, name) for name in names})
+        several = Path(args.input).is_dir() or "*" in args.input
+        if several or args.output.is_dir() or not args.output.suffix:
             if args.reweight:
                 args.wrong_usage("--reweight needs one file as --input and as --output")
             processes = args.processes or os.cpu_count() or 1
-            counts = predict_shards(args.input, args.output, options, processes, args.cluster)
+            counts = bulk.predict_folder(args.input, args.output, options, processes, args.cluster)
         elif args.cluster or args.processes:
             args.wrong_usage("--processes and --cluster need a folder as --output")
         else:
-            counts = predict_file(args.input, args.output, options, args.reweight)
+            counts = bulk.predict_file(args.input, args.output, options, args.reweight)
         return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
 
     if args.reweight:

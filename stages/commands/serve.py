@@ -1,21 +1,15 @@
 """`onoma serve`: the page and the HTTP API of `stages.serving.web`, on loopback by default."""
 
 import argparse
-import re
+import asyncio
+import signal
 import socket
 from pathlib import Path
 
 from stages.commands.predict import MODEL, number
-from stages.core.errors import UserError
+from stages.core.errors import Terminated, UserError
 from stages.serving.bundle import load
-
-
-def host_name(text: str) -> str:
-    """The host of ``HOST`` or ``HOST:PORT``, in lower case; an IPv6 address keeps its brackets."""
-    found = re.fullmatch(r"([^][:/?#@\s]+|\[[0-9a-f:.]+\])(:\d*)?", text.lower())
-    if not found:
-        raise ValueError(f"{text!r} is not a host")
-    return found[1]
+from stages.serving.server import BACKLOG, host_name, serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +36,12 @@ def run(args: argparse.Namespace) -> None:
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     host = f"[{args.host}]" if ":" in args.host else args.host
     try:
-        from stages.serving.connections import BACKLOG, Server
+        import granian  # noqa: F401
+
         from stages.serving.guard import LOOPBACK
         from stages.serving.web import create_app
 
-        hosts = [*LOOPBACK, host.lower(), *args.allow_host]
-        server = Server(create_app(load(args.model), hosts))
+        app = create_app(load(args.model), [*LOOPBACK, host.lower(), *args.allow_host])
     except ImportError as error:
         extras = "pipeline,serve" if error.name == "torch" else "serve"
         raise UserError(f"{error}; install the packages: pip install 'onoma[{extras}]'") from None
@@ -58,4 +52,5 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{host}:{args.port}: {reason}; choose another --host or --port") from None
     with listener:
         print(f"serve: http://{host}:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
-        server.run(sockets=[listener])
+        stopped_by = asyncio.run(serve(app, listener))
+    raise Terminated("terminated") if stopped_by == signal.SIGTERM else KeyboardInterrupt

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.commands.bulk import Answerer
 from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.core.errors import UserError, brief
 from stages.core.files import write_json, write_text
 from stages.core.progress import progress
 from stages.core.text import visible
-from stages.corpus.tables import Source
+from stages.corpus.rows import Format
+from stages.corpus.tables import Table
 from stages.serving.bundle import load
+from stages.serving.columns import Answerer
 from stages.serving.held_out import Floats
 from stages.serving.predictor import Predictor
 from stages.serving.shares import Population
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Estimate, print and write; the exit status is 1 if a row cannot be read."""
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    source = Source(args.input, args.separator, args.encoding)
+    source = Table(args.input, Format(args.separator, args.encoding))
     groups = read_populations(model, source, args.column, args.full_names, args.by)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
@@ -69,11 +70,11 @@ def run(args: argparse.Namespace) -> int:
             for row in result["shares"]:
                 writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
         write_text(args.csv, text.getvalue())
-    return report_unreadable(source.unreadable, f"{source.path}, {source.first}", args.keep_going)
+    return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 
 def read_populations(
-    model: Predictor, source: Source, column: str, full_names: bool = False, by: str | None = None
+    model: Predictor, source: Table, column: str, full_names: bool = False, by: str | None = None
 ) -> dict[str, Population]:
     """Read a table; return the population of each group, in order of appearance.
 
@@ -82,7 +83,7 @@ def read_populations(
     Raises:
         UserError: the file cannot be read, has no such column, no names or too many groups.
     """
-    path = source.path
+    path = source.file
     source.check_text(column)
     if by is not None and source.schema.names.count(by) != 1:
         there = brief(", ".join(source.schema.names), 300)

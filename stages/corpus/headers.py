@@ -1,60 +1,63 @@
 """Which fields of a row are its name and its country."""
 
-import csv
 import re
 from typing import NamedTuple
 
 from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
+from stages.corpus.rows import is_text
+from stages.corpus.tables import Table
 
 NAMES = {"name", "names", "surname", "surnames", "last name", "lastname", "family name"}
 COUNTRIES = {"country", "countries", "country of origin", "country name", "country of birth"}
 COUNTRIES |= {"nationality", "nation", "origin", "birth country", "citizenship"}
 
 
-class Places(NamedTuple):
-    """Where in a row the name and the country stand, and how many fields it has."""
+class Layout(NamedTuple):
+    """Positions of name and country in a row, its number of fields, whether there is a header."""
 
-    name: int
-    country: int
-    fields: int
-
-
-TWO_COLUMNS = Places(0, 1, 2)
+    columns: tuple[int, ...] = (0, 1)
+    fields: int = 2
+    header: bool = True
 
 
-def split_line(line: str, separator: str) -> list[str]:
-    """Fields of one line of a CSV, without the blanks around them."""
-    try:
-        fields = next(csv.reader([line], delimiter=separator))
-    except csv.Error:
-        fields = [line]
-    return [field.strip() for field in fields]
-
-
-def find_columns(header: list[str], where: str, params: IngestParams) -> Places | None:
-    """Find names and countries in a header; None if the first row, ``header``, is not one.
+def find_layout(table: Table, params: IngestParams) -> Layout:
+    """Find names and countries by the first row of a table.
 
     Raises:
         UserError: it reads like a header, but does not say which columns to read.
     """
+    header = [field.strip() for field in table.header]
     said, columns = brief(",".join(header)), params.columns
+    where = table.file if table.is_parquet else f"{table.file}, line {table.header_line}"
     unclear = UserError(f"{where}: the columns are {said}; set ingest.columns to two of them")
     if columns:
         if len({columns.name, columns.country} & {*header}) < 2:
             raise unclear
-        return Places(header.index(columns.name), header.index(columns.country), len(header))
+        return _text_columns(table, header.index(columns.name), header.index(columns.country))
     kinds = [_kind(field) for field in header]
-    if params.header != "no" and kinds.count("name") == kinds.count("country") == 1:
-        if len(header) > 2:
+    may_be_header = table.is_parquet or params.header != "no"
+    if may_be_header and kinds.count("name") == kinds.count("country") == 1:
+        if len(header) > 2 and not table.is_parquet:
             raise unclear
-        return Places(kinds.index("name"), kinds.index("country"), 2)
+        return _text_columns(table, kinds.index("name"), kinds.index("country"))
+    if table.is_parquet:
+        raise unclear
     if params.header == "auto" and len(header) == 2 and any(kinds):
         raise UserError(f"{where}: {said} may be a header; set ingest.header to yes or no")
     for other in ";\t|,":
         if {"name", "country"} <= {*map(_kind, header[0].split(other))}:
             raise UserError(f"{where}: fields are separated by {other!r}; set ingest.separator")
-    return None
+    return Layout(header=params.header == "yes")
+
+
+def _text_columns(table: Table, *columns: int) -> Layout:
+    for column in columns:
+        name, kind = table.schema.names[column], table.schema.types[column]
+        if not is_text(kind):
+            where = f"{table.file}: {brief(name)}"
+            raise UserError(f"{where}: is {brief(kind)}, not text; set ingest.columns")
+    return Layout(columns, len(table.header))
 
 
 def _kind(field: str) -> str:

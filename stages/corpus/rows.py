@@ -1,191 +1,220 @@
-"""Rows of a CSV as record batches in bounded memory. A row that cannot be read comes out too.
+"""Blocks of whole lines of a CSV, or of Parquet, as columns; a row that cannot be read says why.
 
-The csv module splits the rows. A quote that is not closed would make one row of all that follows,
-so several lines are one row only if they are well-formed and have the right number of fields.
+Lines are cut at line feeds alone: `splitlines` also cuts within names. A row goes over line ends
+only if it is well-formed and has the right number of fields, so a quote that is not closed costs
+one line. Surnames repeat, and so do whole lines: the distinct ones of a block are split once, the
+common ones by a regular expression, the others by the csv module.
 """
 
-import codecs
 import csv
-import io
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from stages.core.errors import UserError
 
-LONGEST = 2**20  # characters of a row
-ROWS = 2**15  # of a batch; fewer if they have more than LONGEST characters
-SHOWN = 1000  # characters kept of a longer row
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-OPEN_QUOTE = "a quote is not closed"
+LONGEST = 2**20  # bytes of a row
+SHOWN = 1000  # bytes of a longer row that are kept
+BYTES, TEXT = pa.large_binary(), pa.string()
 undecoded = re.compile("[\udc80-\udcff]").search  # bytes that mean nothing in the encoding
+CSV_ERRORS = {  # beginnings of the csv module's messages -> reasons
+    "unexpected end": "a quote is not closed",
+    "new-line": "carriage return within the line",
+    "field larger": f"a field longer than {csv.field_size_limit()} characters",
+}
+
+
+class Format(NamedTuple):
+    """How a table is written.
+
+    Attributes:
+        separator: character between the fields of a CSV.
+        encoding: encoding of a CSV, one that extends ASCII.
+        longest: bytes that a row of a CSV may have.
+        keys: what comes before the names of these in messages.
+    """
+
+    separator: str = ","
+    encoding: str = "utf-8"
+    longest: int = LONGEST
+    keys: str = "--"
+
+
+class Block(NamedTuple):
+    """Some rows of one file as they stand there; any process can `split` them.
+
+    Attributes:
+        file: path or URL.
+        first: number of the first line (of a CSV) or row (of Parquet); both count from 1.
+        content: whole lines of a CSV as UTF-8, or some columns of Parquet.
+        columns: positions in a row of the columns to read; those of Parquet are read already.
+        fields: number of fields of a row.
+        format: how the file is written.
+    """
+
+    file: str
+    first: int
+    content: bytes | pa.RecordBatch
+    columns: Sequence[int] = (0, 1)
+    fields: int = 2
+    format: Format = Format()
 
 
 class Rows(NamedTuple):
-    """Some rows of a table.
+    """The rows of a block.
 
     Attributes:
-        batch: their cells. A row that cannot be read is as it stands in the file in the first
-            column; the others are null.
-        problems: why a row cannot be read; null for the others.
+        distinct: columns of the distinct rows. A row that cannot be read has its text in the first
+            column and nothing in the others.
+        reasons: (distinct rows,) why a row cannot be read; null for the others.
+        positions: (rows,) position of each row among the distinct ones.
+        lines: (rows,) number of the line on which each row begins.
     """
 
-    batch: pa.RecordBatch
-    problems: pa.Array
+    distinct: pa.RecordBatch
+    reasons: pa.Array
+    positions: NDArray[Any]
+    lines: NDArray[Any]
 
 
-class CsvReader:
-    """A CSV whose first line names its columns.
+def split(block: Block) -> Rows:
+    """Split the rows of a block; empty lines are none, unless there is a single column."""
+    if isinstance(block.content, pa.RecordBatch):
+        positions = np.arange(len(block.content))
+        reasons = pa.nulls(len(positions), TEXT)
+        return Rows(block.content, reasons, positions, positions + block.first)
+    lines = cut(block.content)
+    numbers = np.arange(block.first, block.first + len(lines))
+    if b'"' in block.content:
+        pairs, _ = rows_over_lines(lines, block.fields, block.format)
+        if pairs:
+            texts, inner = lines.to_pylist(), np.ones(len(lines), dtype=bool)
+            for first, last in pairs:
+                texts[first] = b"\n".join(texts[first : last + 1])
+                inner[first + 1 : last + 1] = False
+            lines, numbers = pa.array(texts, BYTES).filter(pa.array(inner)), numbers[inner]
+    if b"\r\n" in block.content:
+        lines = pc.if_else(pc.ends_with(lines, "\r"), pc.binary_slice(lines, 0, -1), lines)
+    if block.fields > 1:
+        filled = pc.greater(pc.binary_length(lines), 0)
+        if filled.false_count:
+            lines, numbers = lines.filter(filled), numbers[filled.to_numpy(zero_copy_only=False)]
+    encoded = lines.dictionary_encode()
+    distinct, reasons = _split_distinct(encoded.dictionary, block)
+    return Rows(distinct, reasons, encoded.indices.to_numpy(), numbers)
 
-    Attributes:
-        header: names of the columns.
+
+def cut(content: bytes) -> pa.Array:
+    """Lines without their line feeds."""
+    return pc.split_pattern(pa.array([content.removesuffix(b"\n")], BYTES), "\n").values
+
+
+def rows_over_lines(
+    lines: pa.Array, fields: int, format: Format
+) -> tuple[list[tuple[int, int]], int | None]:
+    """First and last line of each row of several lines, and where the next one may begin.
+
+    Quotes come in pairs, so a row goes on from a line with an odd number of them to the next such
+    line. It does so only if its text is well-formed.
     """
-
-    def __init__(self, start: Callable[[], pa.NativeFile], separator: str, encoding: str) -> None:
-        """Read the header.
-
-        Args:
-            start: opens the file, at its beginning each time.
-            separator: of the fields, one character.
-            encoding: one that extends ASCII.
-
-        Raises:
-            UserError: the file is empty, no CSV, or its header has another encoding.
-        """
-        self._start, self._separator, self._encoding = start, separator, encoding.lower()
-        _, _, self.header = self._open()
-        if not self.header:
-            raise UserError("is empty; its first line must name the columns")
-        if any(map(undecoded, self.header)):
-            raise UserError(f"its header is not {encoding.upper()}; set --encoding (cp1252, say)")
-
-    def batches(self) -> Iterator[Rows]:
-        """All rows in order."""
-        rows: list[list[str | None]] = []
-        problems: list[str | None] = []
-        size = 0
-        for cells, problem, length in self._rows():
-            rows.append(cells)
-            problems.append(problem or None)
-            size += length
-            if len(rows) == ROWS or size > LONGEST:
-                yield self._batch(rows, problems)
-                rows, problems, size = [], [], 0
-        if rows:
-            yield self._batch(rows, problems)
-
-    def _batch(self, rows: list[list[str | None]], problems: list[str | None]) -> Rows:
-        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-        batch = pa.RecordBatch.from_arrays(columns, self.header)
-        return Rows(batch, pa.array(problems, pa.string()))
-
-    def _open(self) -> tuple["_Lines", Any, list[str]]:
-        """The lines of the file, a csv.reader of them, and the header that it has read."""
-        first = self._start().read(4)
-        if first.startswith(UTF16):
-            raise UserError("is UTF-16; convert it to UTF-8 (iconv -f utf-16 -t utf-8)")
-        if first == b"PK\x03\x04":
-            raise UserError("is an Excel workbook or a zip; save it as CSV")
-        utf8 = codecs.lookup(self._encoding).name == "utf-8"
-        encoding = "utf-8-sig" if utf8 else self._encoding
-        text = io.TextIOWrapper(self._start(), encoding, errors="surrogateescape", newline="\n")
-        lines = _Lines(text)
-        reader = csv.reader(lines, delimiter=self._separator)
-        return lines, reader, next(filter(None, reader), [])
-
-    def _rows(self) -> Iterator[tuple[list[str | None], str, int]]:
-        """Cells of each row, why it cannot be read if so, and its length."""
-        lines, reader, _ = self._open()
-        others: list[str | None] = [None] * (len(self.header) - 1)
-        while True:
-            lines.begin_row()
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error:
-                cells = None
-            if problem := self._problem(cells, lines):
-                text = lines.keep_first() if problem == OPEN_QUOTE else "".join(lines.taken)
-                text = text[:SHOWN] + "..." if len(text) > LONGEST else text.rstrip("\r\n")
-                text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                yield [text, *others], problem, lines.size
-            elif cells or not others:  # in a single column an empty line is an empty cell
-                yield cells or [""], "", lines.size
-
-    def _problem(self, cells: list[str] | None, lines: "_Lines") -> str:
-        """Why a row cannot be read; nothing if it can.
-
-        Args:
-            cells: None if the csv module refuses the row.
-            lines: that have taken its lines.
-        """
-        first, columns = lines.taken[0], len(self.header)
-        if len(first) > LONGEST:
-            return f"longer than {LONGEST} characters"
-        if (len(lines.taken) > 1 or lines.ended) and not (
-            cells and len(cells) == columns and self._is_well_formed(lines.taken)
-        ):
-            return OPEN_QUOTE
-        if cells is None and "\r" in first.rstrip("\r\n"):
-            return "carriage return within the line"
-        if cells is None:
-            return f"a field longer than {csv.field_size_limit()} characters"
-        if any(map(undecoded, lines.taken)):
-            return f"not {self._encoding.upper()}"
-        if cells and len(cells) != columns:
-            return f"{len(cells)} fields instead of {columns}"
-        return ""
-
-    def _is_well_formed(self, lines: list[str]) -> bool:
-        try:
-            return len(list(csv.reader(lines, delimiter=self._separator, strict=True))) == 1
-        except csv.Error:
-            return False
+    odd = np.flatnonzero(pc.count_substring(lines, '"').to_numpy() % 2).tolist()
+    pairs, n = [], 0
+    while n + 1 < len(odd):
+        text = b"\n".join(lines[odd[n] : odd[n + 1] + 1].to_pylist())
+        if len(text) <= format.longest and _cells(text, fields, format)[1] is None:
+            pairs.append((odd[n], odd[n + 1]))
+            n += 1
+        n += 1
+    return pairs, odd[n] if n < len(odd) else None
 
 
-class _Lines:
-    """Lines of a file for csv.reader; those that it takes too many are given again.
+def _split_distinct(lines: pa.Array, block: Block) -> tuple[pa.RecordBatch, pa.Array]:
+    """The columns of rows, and why a row cannot be read; null if it can."""
+    # Common rows have fields that are bare or in one pair of quotes; in a regular expression of
+    # text, bytes that are no UTF-8 match nothing.
+    other = "\r\\x{D800}-\\x{DFFF}"
+    field = f'"[^"{other}]*"|[^"{re.escape(block.format.separator)}{other}]*'
+    fields = (
+        f"(?P<field_{n}>{field})" if n in block.columns else f"(?:{field})"
+        for n in range(block.fields)
+    )
+    pattern = f"^(?:{re.escape(block.format.separator).join(fields)})$"
+    is_short = pc.less_equal(pc.binary_length(lines), block.format.longest)
+    texts = lines.view(pa.large_string())
+    if is_short.false_count:
+        texts = pc.if_else(is_short, texts, None)
+    common = pc.extract_regex(texts, pattern)
+    is_odd = common.is_null()
+    odd = [_odd_row(line, block) for line in lines.filter(is_odd).to_pylist()]
+    columns = [
+        pc.replace_with_mask(
+            pc.ascii_trim(common.field(f"field_{column}"), characters='"').cast(TEXT),
+            is_odd,
+            pa.array([row[n] for row, _ in odd], TEXT),
+        )
+        for n, column in enumerate(block.columns)
+    ]
+    reasons = pa.array([reason for _, reason in odd], TEXT)
+    return (
+        pa.RecordBatch.from_arrays(columns, [*map(str, block.columns)]),
+        pc.replace_with_mask(pa.nulls(len(lines), TEXT), is_odd, reasons),
+    )
 
-    Attributes:
-        taken: lines of the current row.
-        size: how many characters they have.
-        ended: whether the file ended within the row.
-    """
 
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        self._stream = stream
-        self._again: deque[str] = deque()
-        self.begin_row()
+def _odd_row(line: bytes, block: Block) -> tuple[list[str | None], str | None]:
+    """What is read of a row, and why it cannot be read, if so: then its text is the first cell."""
+    cells, reason = _cells(line, block.fields, block.format)
+    row = [cells[column] for column in block.columns] if not reason else []
+    if undecoded("".join(row)):
+        reason = f"not {block.format.encoding.upper()}"
+    if not reason:
+        return [*row], None
+    text = line[:SHOWN] + b"..." if len(line) > block.format.longest else line
+    return [text.decode("utf-8", "backslashreplace"), *[None] * (len(block.columns) - 1)], reason
 
-    def begin_row(self) -> None:
-        self.taken: list[str] = []
-        self.size, self.ended = 0, False
 
-    def keep_first(self) -> str:
-        """The row's first line; the others are given again."""
-        first, *others = self.taken
-        self._again.extendleft(reversed(others))
-        return first
+def _cells(row: bytes, fields: int, format: Format) -> tuple[list[str], str | None]:
+    """The cells of a row, or why it cannot be read; bytes that are no UTF-8 are surrogates."""
+    if len(row) > format.longest:
+        return [], f"longer than {format.longest} bytes"
+    try:
+        text = row.decode("utf-8", "surrogateescape")
+        cells = next(csv.reader([text], delimiter=format.separator, strict=True), [""])
+    except csv.Error as error:
+        reasons = [reason for start, reason in CSV_ERRORS.items() if str(error).startswith(start)]
+        return [], reasons[0] if reasons else "broken quotes"
+    return cells, f"{len(cells)} fields instead of {fields}" if fields and len(
+        cells
+    ) != fields else None
 
-    def __iter__(self) -> Self:
-        return self
 
-    def __next__(self) -> str:
-        if self._again:
-            line = self._again.popleft()
-        else:
-            line = rest = self._stream.readline(LONGEST + 1)
-            while len(rest) > LONGEST and not rest.endswith("\n"):
-                rest = self._stream.readline(LONGEST + 1)
-        if not line:
-            self.ended = True
-            raise StopIteration
-        self.taken.append(line)
-        self.size += len(line)
-        if self.size > LONGEST:
-            raise csv.Error("its first row is too long")
-        return line
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of Parquet holds text, or nothing."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind in (TEXT, pa.large_string(), pa.string_view(), pa.null())
+
+
+def remedy(reason: str, format: Format) -> str:
+    """Which option reads a file with such rows; nothing for other reasons."""
+    if reason.startswith("1 fields"):
+        return f" (another separator, as Excel's ';'? set {format.keys}separator)"
+    if reason.startswith("not UTF-8"):
+        return f" (from Excel, or latin-1? set {format.keys}encoding to cp1252)"
+    if "fields instead" in reason and format.keys != "--":
+        return (
+            f" (more columns, as an index of pandas? give it a header and set {format.keys}columns)"
+        )
+    return ""
+
+
+def too_long(file: str, line: int, format: Format) -> UserError:
+    """The error of a line that no CSV of names has."""
+    limit = f"{format.longest} bytes"
+    if format.keys != "--":
+        limit += f" ({format.keys}max_row_bytes)"
+    return UserError(f"{file}: line {line} is longer than {limit}; is this a CSV?")

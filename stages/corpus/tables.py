@@ -1,149 +1,273 @@
-"""Tables on disk (CSV, gzipped CSV, Parquet) as a stream of record batches, in bounded memory.
+"""Tables of text, CSV (plain or gzip) and Parquet: one reader for all who read files of names.
 
-CSV cells stay text: no types are inferred.
+Files are cut into blocks of whole rows here, in bounded memory; `stages.corpus.rows` splits these.
 """
 
+import codecs
 import csv
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import fsspec
 import pyarrow as pa
-import pyarrow.csv as pcsv
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.corpus.rows import ROWS, CsvReader, Rows
 from stages.core.errors import UserError, brief
-from stages.core.files import atomic_path
+from stages.corpus.rows import (
+    BYTES,
+    TEXT,
+    Block,
+    Format,
+    cut,
+    is_text,
+    remedy,
+    rows_over_lines,
+    split,
+    too_long,
+)
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
+BLOCK_ROWS = 2**18  # of Parquet
+BATCH_BYTES, BATCH_ROWS = 2**20, 2**15  # of `Table.batches`
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+COMMAS = Format()
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def kind(path: Path) -> str:
-    """The suffix that says how a table is stored.
-
-    Raises:
-        UserError: it is none of `SUFFIXES`.
-    """
-    for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix):
-            return suffix
-    raise UserError(f"{path}: must end in one of {', '.join(SUFFIXES)}")
-
-
-class Source:
-    """A table to read.
+class Table:
+    """One file.
 
     Attributes:
-        path: of the file.
-        schema: its columns.
+        file: path or URL.
+        format: how it is written.
+        header: fields of the first row of a CSV, names of the columns of Parquet.
+        header_line: number of the first row's last line; 0 in Parquet.
+        schema: names and types of the columns, if the first row is a header.
         rows: number of rows; None if only reading tells.
-        unreadable: rows met so far that cannot be read.
-        first: where and what the first of them is.
+        unreadable: number of rows met by `batches` that cannot be read.
+        first: file, line and reason of the first of these.
     """
 
-    def __init__(self, path: Path, separator: str = ",", encoding: str = "utf-8") -> None:
-        self.path, self.unreadable, self.first = path, 0, ""
-        self.rows: int | None = None
-        self._kind = kind(path)
-        with self._named_errors():
-            if self._kind == ".parquet":
-                file = pq.ParquetFile(path)
-                self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
+    def __init__(self, file: str | Path, format: Format = COMMAS) -> None:
+        """Look at the first row. A comma as separator is a tab in a file called .tsv.
+
+        Raises:
+            UserError: the file is missing, unreadable, broken or no table.
+        """
+        self.file, self.rows, self.unreadable, self.first = str(file), None, 0, ""
+        if format.separator == "," and self.file.lower().endswith((".tsv", ".tsv.gz")):
+            format = format._replace(separator="\t")
+        self.format, self.header, self.header_line = format, list[str](), 0
+        self._line = self._empty_lines = 0  # lines read so far; empty ones before the first row
+        try:
+            self._system, self._path = fsspec.core.url_to_fs(self.file)
+        except (ValueError, ImportError) as error:
+            raise UserError(f"{self.file}: {brief(error, 200)}") from None
+        with self._opened() as (stream, self.is_parquet):
+            self._state = self._system.info(self._path)
+            if self.is_parquet:
+                parquet = pq.ParquetFile(stream)
+                self.schema, self.rows = parquet.schema_arrow, parquet.metadata.num_rows
+                self.header = self.schema.names
             else:
-                self._csv = CsvReader(self._inflated, separator, encoding)
-                self.schema = pa.schema([(name, pa.string()) for name in self._csv.header])
+                self._read_header(stream)
+                self.schema = pa.schema([(name, TEXT) for name in self.header])
+
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
+        """All rows below the header, and why a row cannot be read; null if it can.
+
+        A row that cannot be read has its text in the first column and nothing in the others.
+
+        Raises:
+            UserError: the file is empty or broken, or changes while it is read.
+        """
+        self.check_header()
+        columns = range(len(self.header))
+        for block in self.blocks(columns, len(columns), True, small=True):
+            if isinstance(block.content, pa.RecordBatch):
+                yield block.content, pa.nulls(len(block.content), TEXT)
+                continue
+            rows = split(block)
+            unreadable = rows.reasons.is_valid().to_numpy(zero_copy_only=False)[rows.positions]
+            self.unreadable += int(unreadable.sum())
+            if unreadable.any() and not self.first:
+                row = int(unreadable.argmax())
+                reason = str(rows.reasons[int(rows.positions[row])])
+                where = f"{self.file}, line {rows.lines[row]}"
+                self.first = f"{where}: {reason}{remedy(reason, self.format)}"
+            batch = pa.RecordBatch.from_arrays(rows.distinct.columns, schema=self.schema)
+            for start in range(0, len(rows.positions), BATCH_ROWS):
+                index = pa.array(rows.positions[start : start + BATCH_ROWS])
+                yield batch.take(index), rows.reasons.take(index)
+
+    def blocks(
+        self, columns: Sequence[int], fields: int, header: bool, small: bool = False
+    ) -> Iterator[Block]:
+        """All rows in order, to be split.
+
+        Args:
+            columns: positions of the columns to read.
+            fields: number of fields of a row.
+            header: whether the first row names the columns.
+            small: blocks are small, to be used one by one.
+
+        Raises:
+            UserError: the file is broken, or changes while it is read.
+        """
+        with self._opened() as (stream, is_parquet):
+            if is_parquet:
+                # Without reading ahead: a row group may be larger than memory.
+                parquet = pq.ParquetFile(stream, pre_buffer=False, buffer_size=2**16)
+                names, first = [self.header[column] for column in columns], 1
+                for batch in parquet.iter_batches(
+                    BATCH_ROWS if small else BLOCK_ROWS, columns=names
+                ):
+                    yield Block(self.file, first, batch, columns, fields, self.format)
+                    first += len(batch)
+            else:
+                self._line = self.header_line if header else self._empty_lines
+                for _ in range(self._line):
+                    stream.readline(self.format.longest + 1)
+                size = BATCH_BYTES if small else BLOCK_BYTES
+                for first, content in self._whole_rows(stream, fields, size):
+                    yield Block(self.file, first, content, columns, fields, self.format)
+            if self._system.info(self._path) != self._state:
+                raise UserError(f"{self.file}: changed while it was read; run again")
+
+    def check_header(self) -> None:
+        """Raise a `UserError` if the first row cannot name the columns."""
+        if not self.header:
+            raise UserError(f"{self.file}: is empty; its first line must name the columns")
+        if any("\ufffd" in name for name in self.header):
+            encoding, keys = self.format.encoding.upper(), self.format.keys
+            raise UserError(
+                f"{self.file}: its header is not {encoding}; set {keys}encoding (cp1252, say)"
+            )
 
     def check_text(self, column: str) -> None:
         """Raise a `UserError` unless there is exactly one such column, and it holds text."""
-        names = self.schema.names
+        self.check_header()
+        names = self.header
         other = next((sep for sep in ";\t|," if sep in names[0]), None)
         if len(names) == 1 and column not in names and other:
             raise UserError(
-                f"{self.path}: has one column, {brief(names[0])!r}; if its fields are separated "
-                f"by {other!r}, set --separator"
+                f"{self.file}: has one column, {brief(names[0])!r}; if its fields are separated "
+                f"by {other!r}, set {self.format.keys}separator"
             )
         if names.count(column) != 1:
             what = "two columns" if column in names else "no column"
             there = brief(", ".join(names), 300)
             raise UserError(
-                f"{self.path}: has {what} {brief(column, 60)!r}; use --column, one of: {there}"
+                f"{self.file}: has {what} {brief(column, 60)!r}; use --column, one of: {there}"
             )
-        found = self.schema.field(column).type
-        if pa.types.is_dictionary(found):
-            found = found.value_type
-        if found not in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.null()):
+        kind = self.schema.field(column).type
+        if not is_text(kind) and kind != pa.binary():
             raise UserError(
-                f"{self.path}: column {brief(column, 60)!r} is {brief(found, 60)}, not text"
+                f"{self.file}: column {brief(column, 60)!r} is {brief(kind, 60)}, not text"
             )
-
-    def batches(self) -> Iterator[Rows]:
-        """All rows in order.
-
-        Raises:
-            UserError: the file cannot be read.
-        """
-        seen = 0
-        parts = self._parquet() if self._kind == ".parquet" else self._csv.batches()
-        with self._named_errors():
-            for batch, problems in parts:
-                for n in np.flatnonzero(problems.is_valid()).tolist():
-                    problem = str(problems[n])
-                    self.first = self.first or f"row {seen + n + 1}: {problem}{remedy(problem)}"
-                    self.unreadable += 1
-                seen += len(batch)
-                yield Rows(batch, problems)
-
-    def _parquet(self) -> Iterator[Rows]:
-        # Without reading ahead: a row group may be larger than memory.
-        file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**16)
-        for batch in file.iter_batches(ROWS):
-            yield Rows(batch, pa.nulls(len(batch), pa.string()))
-
-    def _inflated(self) -> pa.NativeFile:
-        return pa.input_stream(self.path, compression="gzip" if self._kind == ".csv.gz" else None)
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Errors of the reader as one line that names the file."""
+    def _opened(self) -> Iterator[tuple[Any, bool]]:
+        """The file's bytes, inflated, and whether they are Parquet; errors name the file."""
         try:
-            yield
-        except UserError as error:
-            raise UserError(f"{self.path}: {error}") from None
-        except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
-            reason = brief(error, 200)
-            raise UserError(f"{self.path}: cannot be read: {reason}") from None
+            with self._system.open(self._path, "rb") as raw:
+                # Look at the first bytes, not at the name: a plain file may be called .gz and back.
+                kind = raw.read(4)
+                raw.seek(0)
+                if kind == b"PK\x03\x04":
+                    raise UserError(f"{self.file}: is an Excel workbook or a zip; save it as CSV")
+                if kind.startswith(b"\x1f\x8b"):
+                    yield gzip.GzipFile(fileobj=raw), False
+                else:
+                    yield raw if kind == b"PAR1" else io.BufferedReader(raw), kind == b"PAR1"
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{self.file}: broken gzip after line {self._line}: {error}") from None
+        except pa.ArrowException as error:
+            raise UserError(f"{self.file}: broken Parquet: {brief(error, 200)}") from None
+        except OSError as error:
+            raise UserError(f"{self.file}: {error.strerror or brief(error, 200)}") from None
+
+    def _read_header(self, stream: Any) -> None:
+        """Read the first row that is not empty."""
+        for _, block in self._whole_rows(stream, 0, BATCH_BYTES):
+            lines = cut(block).to_pylist()
+            first = next((n for n, line in enumerate(lines) if line.strip(b"\r")), None)
+            if first is None:
+                self._empty_lines += len(lines)
+                continue
+            pairs, _ = rows_over_lines(pa.array(lines, BYTES), 0, self.format)
+            last = dict(pairs).get(first, first)
+            row = b"\n".join(lines[first : last + 1])
+            self._empty_lines += first
+            self.header_line = self._empty_lines + last - first + 1
+            if row.startswith(UTF16):
+                advice = "convert it to UTF-8 (iconv -f utf-16 -t utf-8)"
+                raise UserError(f"{self.file}: is UTF-16; {advice}")
+            if len(row) > self.format.longest:
+                raise too_long(self.file, self.header_line, self.format)
+            text = row.decode("utf-8", "replace").removesuffix("\r")
+            with suppress(csv.Error):
+                self.header = next(csv.reader([text], delimiter=self.format.separator), [])
+            self.header = self.header or [text]
+            return
+
+    def _whole_rows(self, stream: Any, fields: int, size: int) -> Iterator[tuple[int, bytes]]:
+        """Number of the first line, and whole rows as UTF-8; a line that is too long is cut."""
+        longest, encoding, left = self.format.longest, self.format.encoding, b""
+        while block := stream.read(size):
+            block += stream.readline(longest + 1)
+            is_whole = block.endswith(b"\n")
+            if self._line == 0:
+                block = block.removeprefix(codecs.BOM_UTF8)
+            if codecs.lookup(encoding).name != "utf-8":
+                # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.
+                block = block.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
+            block = left + block + b"\n" * (not is_whole)
+            end = self._end_of_rows(block, fields)
+            if end:
+                yield self._line + 1, block[:end]
+            self._line += block.count(b"\n", 0, end)
+            left = block[end:]
+            while not is_whole and (rest := stream.readline(longest)):
+                is_whole = rest.endswith(b"\n")
+        if left:
+            yield self._line + 1, left
+
+    def _end_of_rows(self, block: bytes, fields: int) -> int:
+        """Where the last row begins, if it may go on after the block; else the block's end."""
+        if b'"' not in block:
+            return len(block)
+        lines = cut(block)
+        _, last = rows_over_lines(lines, fields, self.format)
+        if last is None:
+            return len(block)
+        begin = last + (pc.sum(pc.binary_length(lines[:last])).as_py() or 0)
+        return int(begin) if len(block) - begin <= self.format.longest else len(block)
 
 
-def remedy(problem: str) -> str:
-    """Which option may read a file with such rows."""
-    if problem.startswith("1 fields"):
-        return " (another separator? set --separator)"
-    if problem.startswith("not UTF-8"):
-        return " (from Excel? set --encoding cp1252)"
-    return ""
+def files_of(source: str, advice: str) -> list[str]:
+    """The files behind a path, a folder, a glob or an fsspec URL, in a fixed order.
 
-
-@contextmanager
-def create(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Yield a function that appends batches; ``path`` appears, whole, after the last one.
-
-    Raises:
-        UserError: the file cannot be written, or its format cannot hold the table.
+    Args:
+        source: path, folder, glob or URL.
+        advice: what to do if there is none.
     """
-    suffix = kind(path)
     try:
-        with atomic_path(path) as temporary:
-            if suffix == ".parquet":
-                with pq.ParquetWriter(temporary, schema) as writer:
-                    yield writer.write_batch
-            else:
-                compression = "gzip" if suffix == ".csv.gz" else None
-                with (
-                    pa.output_stream(temporary, compression=compression) as stream,
-                    pcsv.CSVWriter(stream, schema) as writer,
-                ):
-                    yield writer.write_batch
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: cannot be written: {brief(error, 200)}") from None
+        system, path = fsspec.core.url_to_fs(source)
+        if system.isfile(path):
+            return [source]  # as relative as it came: rejected.csv names it
+        if "*" in path:
+            files = system.glob(path)
+        else:
+            files = [name for name in system.find(path) if name.lower().endswith(SUFFIXES)]
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"{source}: {error}") from None
+    if not files:
+        raise UserError(f"{source}: no such CSV or Parquet; {advice}")
+    return [system.unstrip_protocol(name) if "://" in source else name for name in sorted(files)]

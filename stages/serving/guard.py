@@ -1,15 +1,19 @@
-"""What protects the HTTP API from requests that other sites send by a user's browser."""
+"""What protects the HTTP API from slow clients, large bodies and the pages of other sites."""
 
+import asyncio
 from collections.abc import Iterable
 from ipaddress import ip_address
+from math import inf
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stages.commands.serve import host_name
 from stages.core.errors import brief
+from stages.serving.server import host_name
 
+BODY_SECONDS = 10  # that a client has for a body
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 SECURITY_HEADERS = {
     # The page may run its own script and ask this server; nothing is loaded from elsewhere.
@@ -20,54 +24,59 @@ SECURITY_HEADERS = {
 }
 
 
-class Guard:
-    """Adds security headers to every response; refuses ambiguous requests and those of other sites.
+def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
+    """An application that bounds bodies and refuses what a page of another site sends.
 
-    By DNS rebinding, a page of another site can reach this server under its own hostname, so Host
-    has to be one of ``hosts``. A request of another site's page has that site as its Origin.
+    By DNS rebinding, such a page can reach this server under its own hostname, so Host has to be
+    one of ``hosts``; else it is the Origin.
 
     Args:
-        app: the application.
+        app: the application to protect.
         hosts: hostnames and addresses without ports, IPv6 in brackets. ``*`` allows all;
             ``0.0.0.0`` and ``[::]`` allow all addresses, which cannot be rebound.
+        max_bytes: size of the largest body.
     """
+    hosts = set(hosts)
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]):
-        self.app = app
-        self.hosts = set(hosts)
-        self.addresses = not self.hosts.isdisjoint({"0.0.0.0", "[::]"})
+    def allows(host: str) -> bool:
+        try:
+            addresses = not hosts.isdisjoint({"0.0.0.0", "[::]"})
+            name = host_name(host)
+            return name in hosts or (addresses and bool(ip_address(name.strip("[]"))))
+        except ValueError:
+            return False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request or pass it on."""
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            return await app(scope, receive, send)
+        deadline, size = asyncio.get_running_loop().time() + BODY_SECONDS, 0
+
+        async def receive_bounded() -> Message:
+            nonlocal deadline, size
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the body arrives too slowly") from None
+            size += len(message.get("body", b""))
+            if size > max_bytes:
+                raise HTTPException(413, f"the body is larger than {max_bytes} bytes")
+            if not message.get("more_body"):
+                deadline = inf  # the next message is the end of the connection
+            return message
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
-        app = self._refusal(Headers(scope=scope)) or self.app
-        await app(scope, receive, send_with_headers)
-
-    def _refusal(self, headers: Headers) -> Response | None:
-        """The response to a request that is refused, else None."""
-        if "content-length" in headers and "transfer-encoding" in headers:  # request smuggling
-            why = "both Content-Length and Transfer-Encoding"
-            return JSONResponse({"detail": why}, 400, {"Connection": "close"})
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._allows(host):
+        headers, answer = Headers(scope=scope), app
+        host, origin = ", ".join(headers.getlist("host")), headers.get("origin")
+        if "*" not in hosts and not allows(host):
             why = f"this server does not answer for {brief(host)!r}; allow it by --allow-host"
-            return JSONResponse({"detail": why}, 421)
-        if origin is not None and origin.partition("://")[2].lower() != host.lower():
-            return JSONResponse({"detail": f"{brief(origin)!r} is another site"}, 403)
-        return None
+            answer = JSONResponse({"detail": why}, 421)
+        elif origin is not None and origin.partition("://")[2].lower() != host.lower():
+            answer = JSONResponse({"detail": f"{brief(origin)!r} is another site"}, 403)
+        await answer(scope, receive_bounded, send_with_headers)
 
-    def _allows(self, host: str) -> bool:
-        if "*" in self.hosts:
-            return True
-        try:
-            name = host_name(host)
-            return name in self.hosts or (self.addresses and bool(ip_address(name.strip("[]"))))
-        except ValueError:
-            return False
+    return guard

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from stages.commands import cli, web
+from stages.commands import cli
+from stages.serving import web
 from stages.serving.bundle import load
 
 NAMES = ["Abe", "Müller", "Xqzzvk", "तिवारी", "Merkel, Angela", "佐藤", "ABE"]

@@ -10,7 +10,7 @@ import pytest
 from stages.commands import cli, shares
 from stages.commands.shares import read_populations, show
 from stages.core.errors import UserError
-from stages.corpus.tables import Source
+from stages.corpus.tables import Table
 from stages.serving.bundle import load
 from tests.commands.conftest import COUNTRIES
 
@@ -199,7 +199,7 @@ def test_predict_takes_the_estimated_shares_into_account(
         cli.main([*program, "surname", "--output", str(tmp_path / f"{name}.parquet"), *flags])
     plain, new = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("plain", "reweighted"))
     model = load(onnx_folder)
-    (population,) = read_populations(model, Source(people), "surname").values()
+    (population,) = read_populations(model, Table(people), "surname").values()
     estimated = population.estimate()
     moved = (plain["probability"] - new["probability"]).abs().max()
     assert (moved > 1e-3) == (np.abs(estimated.shares - 0.25).max() > 1e-3)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from stages.core.errors import UserError
 from stages.core.params import IngestParams, Params
-from stages.corpus import sources
+from stages.corpus import tables
 from stages.corpus.normalize import Rejected, clean_country, normalise
 from stages.corpus.reading import parse, read
-from stages.corpus.sources import Block
+from stages.corpus.rows import Block
 from tests.conftest import ROOT
 
 NFC = Params.load(ROOT / "params.yaml").ingest
@@ -123,8 +123,8 @@ def test_the_header_is_what_params_say(
             "country does not print, or begins as a spreadsheet's formula",
         ),
         (b"x" * 1_000_000 + b",Italy", "name longer than 100 characters"),
-        (b'"' + b'""' * 400_000 + b'",Italy', "odd line longer than 131072 bytes"),
-        (b'"Rossi,Italy', "broken quotes"),
+        (b'"' + b'""' * 400_000 + b'",Italy', "a field longer than 131072 characters"),
+        (b'"Rossi,Italy', "a quote is not closed"),
         (b'"Rossi"x,Italy', "broken quotes"),
         (b"Rossi,Italy\rWeber,Germany", "carriage return within the line"),
     ],
@@ -292,5 +292,5 @@ def test_small_blocks_give_what_one_block_gives(
     path.write_bytes(b"\n".join(lines) + b"\n" * end)
     whole = collect(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BLOCK_BYTES", size)
+        patch.setattr(tables, "BLOCK_BYTES", size)
         assert collect(path) == whole

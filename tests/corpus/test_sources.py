@@ -10,7 +10,8 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.core.params import IngestParams, Params
-from stages.corpus.reading import read, remedy
+from stages.corpus.reading import read
+from stages.corpus.rows import Format, remedy
 from tests.conftest import ROOT, set_params
 
 DEFAULTS = Params.load(ROOT / "params.yaml").ingest
@@ -154,7 +155,7 @@ def test_a_bad_row_of_parquet_is_refused_with_its_number(file: Path) -> None:
 
 def test_parquet_that_does_not_fit_is_refused_with_the_key(file: Path) -> None:
     pd.DataFrame({"a": ["x"], "b": ["y"]}).to_parquet(file)
-    with pytest.raises(UserError, match=r"columns a,b; set ingest.columns"):
+    with pytest.raises(UserError, match=r"columns are a,b; set ingest.columns"):
         rows_of(file)
     pd.DataFrame({"name": [1], "country": ["y"]}).to_parquet(file)
     with pytest.raises(UserError, match=r"name: is int64, not text; set ingest.columns"):
@@ -176,7 +177,7 @@ def test_a_workbook_is_named(file: Path) -> None:
     [
         (b"Rossi;Italy", "set ingest.separator"),
         (b"0,Rossi,Italy", "set ingest.columns"),
-        ("Müller,Germany".encode("latin-1"), "set ingest.encoding: cp1252"),
+        ("Müller,Germany".encode("latin-1"), "set ingest.encoding to cp1252"),
     ],
 )
 def test_a_refused_row_leads_to_the_key_that_reads_the_file(
@@ -184,4 +185,4 @@ def test_a_refused_row_leads_to_the_key_that_reads_the_file(
 ) -> None:
     file.write_bytes(line + b"\n")
     (chunk,) = read(str(file), DEFAULTS)
-    assert key in remedy(chunk.rejects["reason"].item())
+    assert key in remedy(chunk.rejects["reason"].item(), Format(keys="ingest."))

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.corpus import rows, tables
-from stages.corpus.tables import Source, create
 from stages.core.errors import UserError
+from stages.corpus.rows import LONGEST, Format
+from stages.corpus.tables import SUFFIXES, Table
+from stages.corpus.writing import create
 
 ROWS = [("Abe", "007"), ("", "x,y"), ("Ünal", 'say "hi"\nthere'), ("NA", " 1.50 ")]
 
@@ -19,8 +20,8 @@ def csv_bytes(rows: list[tuple[str, str]]) -> bytes:
     return "\n".join(['"name","note"', *quoted, ""]).encode()
 
 
-def copy(source: Path, target: Path) -> Source:
-    table = Source(source)
+def copy(source: Path, target: Path) -> Table:
+    table = Table(source)
     with create(target, table.schema) as write:
         for batch, _ in table.batches():
             write(batch)
@@ -75,13 +76,13 @@ BAD_ROWS = [
     ),
     (b'1"x,"c\n2,d\n3,e\n', ["a quote is not closed", "", ""]),
     (b"1,a\rb\n2,c\n", ["carriage return within the line", ""]),
-    (b"1," + b"x" * 2**18 + b"\n2,c\n", ["a field longer than 131072 characters", ""]),
+    (b'1,"' + b'""' * 2**17 + b'x"\n2,c\n', ["a field longer than 131072 characters", ""]),
     (b'1,M\xfcller\n2,"M\xfcller\nAbe"\n3,c\n', ["not UTF-8", "not UTF-8", ""]),
     (
-        b"1,a\n2," + b"x" * (3 * rows.LONGEST) + b"\n3,c\n",
-        ["", "longer than 1048576 characters", ""],
+        b"1,a\n2," + b"x" * (3 * LONGEST) + b"\n3,c\n",
+        ["", "longer than 1048576 bytes", ""],
     ),
-    (b"1,a\n2," + b"x" * (3 * rows.LONGEST), ["", "longer than 1048576 characters"]),
+    (b"1,a\n2," + b"x" * (3 * LONGEST), ["", "longer than 1048576 bytes"]),
     (b'1,"a\n' + b"2,b\n" * 10**6, ["a quote is not closed", *[""] * 10**6]),
     (b"\0000,,\n1,2\n", ["3 fields instead of 2", ""]),
 ]
@@ -92,7 +93,7 @@ def test_a_row_that_cannot_be_read_comes_out_with_its_text_and_the_reason(
     tmp_path: Path, content: bytes, problems: list[str]
 ) -> None:
     (tmp_path / "in.csv").write_bytes(b"name,note\n" + content)
-    source = Source(tmp_path / "in.csv")
+    source = Table(tmp_path / "in.csv")
     found = [
         row
         for batch, problem in source.batches()
@@ -109,13 +110,13 @@ def test_a_row_that_cannot_be_read_comes_out_with_its_text_and_the_reason(
 def test_other_separators_and_encodings_are_read(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes('naïve;n\nMüller;"a;b"\n'.encode("cp1252"))
-    source = Source(path, ";", "cp1252")
+    source = Table(path, Format(";", "cp1252"))
     assert [batch.to_pydict() for batch, _ in source.batches()] == [
         {"naïve": ["Müller"], "n": ["a;b"]}
     ]
     path.write_bytes("name\n佐藤\n".encode("shift_jis"))
-    (found,) = Source(path, encoding="shift_jis").batches()
-    assert found.batch.to_pydict() == {"name": ["佐藤"]}
+    ((batch, _),) = Table(path, Format(encoding="shift_jis")).batches()
+    assert batch.to_pydict() == {"name": ["佐藤"]}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_another_kind_of_file_is_told_with_the_remedy(
 ) -> None:
     (tmp_path / "in.csv").write_bytes(content)
     with pytest.raises(UserError, match=says):
-        Source(tmp_path / "in.csv").check_text("name")
+        Table(tmp_path / "in.csv").check_text("name")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_another_kind_of_file_is_told_with_the_remedy(
     [
         ("a.csv", b""),
         ("a.csv", b"M\xfcller\nAbe\n"),
-        ("a.csv.gz", b"plain"),
+        ("a.csv.gz", gzip.compress(b"name\nAbe\n")[:12] + b"\xff" * 40),
         ("a.csv.gz", gzip.compress(b"name\n" + bytes(range(65, 91)) * 1000)[:-20]),
         ("a.parquet", b"PAR1 no"),
     ],
@@ -151,19 +152,38 @@ def test_broken_input_is_one_line_that_names_the_file(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=name) as caught:
-        for _ in Source(tmp_path / name).batches():
+        for _ in Table(tmp_path / name).batches():
             pass
     assert "\n" not in str(caught.value)
 
 
-def test_missing_input_and_unknown_suffix_are_user_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nope\.csv"):
-        Source(tmp_path / "nope.csv")
-    with pytest.raises(UserError, match=r"\.parquet"):
-        Source(tmp_path / "table.xlsx")
+def test_a_missing_input_and_an_output_of_unknown_suffix_are_user_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nope\.csv: No such file"):
+        Table(tmp_path / "nope.csv")
+    with (
+        pytest.raises(UserError, match=r"table\.xlsx: must end in one of .*\.parquet"),
+        create(tmp_path / "table.xlsx", pa.schema([])),
+    ):
+        pass
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_what_a_file_is_called_does_not_matter_but_for_the_separator_of_a_tsv(
+    tmp_path: Path,
+) -> None:
+    for name, content in (
+        ("a.csv.gz", b"name,n\nAbe,1\n"),
+        ("a.txt", gzip.compress(b"name,n\nAbe,1\n")),
+        ("a.tsv", b"name\tn\nAbe\t1\n"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        ((batch, _),) = Table(tmp_path / name).batches()
+        assert batch.to_pydict() == {"name": ["Abe"], "n": ["1"]}
+        with create(tmp_path / "copy.tsv", batch.schema) as write:
+            write(batch)
+        assert (tmp_path / "copy.tsv").read_bytes() == b'"name"\t"n"\n"Abe"\t"1"\n'
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_output_stays_as_it_was_if_the_work_fails(tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"out{suffix}"
     target.write_bytes(b"old")
@@ -189,6 +209,6 @@ def test_unwritable_output_is_one_line(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("name,note\n" + "Abe,something of some length\n" * 10**6)
     peak = 0
-    for batch, _ in Source(tmp_path / "in.csv").batches():
+    for batch, _ in Table(tmp_path / "in.csv").batches():
         peak = max(peak, batch.nbytes)
-    assert peak < 3 * rows.LONGEST
+    assert peak < 3 * LONGEST

@@ -5,9 +5,9 @@ import json
 
 from hypothesis import strategies as st
 
-from stages.corpus.tables import Source
 from stages.core.params import IngestParams, Params
 from stages.corpus.reading import read
+from stages.corpus.tables import Table
 from tests.fuzz import bundles
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
 
@@ -49,7 +49,7 @@ def read_rows(inputs: tuple[bytes, ...]) -> str:
 
     def work() -> None:
         rows = 0
-        for batch, problems in (source := Source(path)).batches():
+        for batch, problems in (source := Table(path)).batches():
             assert len(batch) == len(problems)
             rows += len(batch)
             for text, problem in zip(batch[0].to_pylist(), problems.to_pylist(), strict=True):

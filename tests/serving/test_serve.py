@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from stages.commands import cli, web
+from stages.commands import cli
+from stages.serving import web
 from stages.serving.onnx_bundle import load
 
 
@@ -109,7 +110,7 @@ def test_unusable_names_are_reported_with_their_positions(client: TestClient) ->
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"names": []}, {"names": [1]}, {"names": ["Abe"] * (web.MAX_POPULATION + 1)}]
+    "body", [{}, {"names": []}, {"names": [1]}, {"names": ["Abe"] * (web.MAX_NAMES + 1)}]
 )
 def test_bad_populations_are_refused_with_reasons(
     client: TestClient, body: dict[str, object]
@@ -138,7 +139,7 @@ def test_shares_are_those_of_the_command(
 def test_large_bodies_are_refused_whether_announced_or_not(client: TestClient) -> None:
     def pieces():
         for _ in range(100):
-            yield b" " * 10_000
+            yield b" " * 100_000
 
     for content in (b" " * (web.MAX_BODY_BYTES + 1), b"x" * 10_000_000, pieces()):
         response = client.post(
