@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.core.errors import UserError
-from stages.corpus.rows import LONGEST, Format
+from stages.corpus.rows import Format
 from stages.corpus.tables import SUFFIXES, Table
 from stages.corpus.writing import create
 
@@ -79,10 +79,10 @@ BAD_ROWS = [
     (b'1,"' + b'""' * 2**17 + b'x"\n2,c\n', ["a field longer than 131072 characters", ""]),
     (b'1,M\xfcller\n2,"M\xfcller\nAbe"\n3,c\n', ["not UTF-8", "not UTF-8", ""]),
     (
-        b"1,a\n2," + b"x" * (3 * LONGEST) + b"\n3,c\n",
+        b"1,a\n2," + b"x" * (3 * Format().longest) + b"\n3,c\n",
         ["", "longer than 1048576 bytes", ""],
     ),
-    (b"1,a\n2," + b"x" * (3 * LONGEST), ["", "longer than 1048576 bytes"]),
+    (b"1,a\n2," + b"x" * (3 * Format().longest), ["", "longer than 1048576 bytes"]),
     (b'1,"a\n' + b"2,b\n" * 10**6, ["a quote is not closed", *[""] * 10**6]),
     (b"\0000,,\n1,2\n", ["3 fields instead of 2", ""]),
 ]
@@ -211,4 +211,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peak = 0
     for batch, _ in Table(tmp_path / "in.csv").batches():
         peak = max(peak, batch.nbytes)
-    assert peak < 3 * LONGEST
+    assert peak < 3 * Format().longest
