@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from stages.core.errors import UserError
 
+WIDE = 16  # fields of a row; the csv module splits more of them faster
 SHOWN = 1000  # bytes of a longer row that are kept
 BYTES, TEXT = pa.large_binary(), pa.string()
 undecoded = re.compile("[\udc80-\udcff]").search  # bytes that mean nothing in the encoding
@@ -126,7 +127,8 @@ def _columns(lines: pa.Array, block: Block) -> tuple[pa.RecordBatch, pa.Array]:
         for n in range(block.fields)
     )
     pattern = f"^(?:{re.escape(block.format.separator).join(fields)})$"
-    is_short = pc.less_equal(pc.binary_length(lines), block.format.longest)
+    longest = block.format.longest if block.fields <= WIDE else -1
+    is_short = pc.less_equal(pc.binary_length(lines), longest)
     texts = lines.view(pa.large_string())
     if is_short.false_count:
         texts = pc.if_else(is_short, texts, None)
@@ -170,9 +172,8 @@ def _cells(row: bytes, fields: int, format: Format) -> tuple[list[str], str | No
     except csv.Error as error:
         reasons = [reason for start, reason in CSV_ERRORS.items() if str(error).startswith(start)]
         return [], reasons[0] if reasons else "broken quotes"
-    return cells, f"{len(cells)} fields instead of {fields}" if fields and len(
-        cells
-    ) != fields else None
+    is_wrong = fields and len(cells) != fields
+    return cells, f"{len(cells)} fields instead of {fields}" if is_wrong else None
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -183,15 +184,14 @@ def is_text(kind: pa.DataType) -> bool:
 
 def remedy(reason: str, format: Format) -> str:
     """Which option reads a file with such rows; nothing for other reasons."""
+    advice = ""
     if reason.startswith("1 fields"):
-        return f" (another separator, as Excel's ';'? set {format.keys}separator)"
-    if reason.startswith("not UTF-8"):
-        return f" (from Excel, or latin-1? set {format.keys}encoding to cp1252)"
-    if "fields instead" in reason and format.keys != "--":
-        return (
-            f" (more columns, as an index of pandas? give it a header and set {format.keys}columns)"
-        )
-    return ""
+        advice = "another separator, as Excel's ';'? set {}separator"
+    elif reason.startswith("not UTF-8"):
+        advice = "from Excel, or latin-1? set {}encoding to cp1252"
+    elif "fields instead" in reason and format.keys != "--":
+        advice = "more columns, as an index of pandas? give it a header and set {}columns"
+    return advice and f" ({advice.format(format.keys)})"
 
 
 def too_long(file: str, line: int, format: Format) -> UserError:
