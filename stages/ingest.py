@@ -50,10 +50,10 @@ def main() -> None:
         test, _ = ingest(
             "test", params, tasks, reject_file, keys["test"], countries, train["rejected"]
         )
-        counts = count_keys(keys["train"], keys["test"])
+        distinct, overlap = count_keys(keys)
     for split, rows in (("train", train), ("test", test)):
-        rows["duplicates"] = rows["kept"] - counts["distinct"][split]
-    write_json(METRICS, {"train": train, "test": test, "overlap": counts["overlap"]})
+        rows["duplicates"] = rows["kept"] - distinct[split]
+    write_json(METRICS, {"train": train, "test": test, "overlap": overlap})
     print(f"ingest: kept {train['kept']} training and {test['kept']} test rows")
 
 
@@ -63,7 +63,7 @@ def ingest(
     tasks: Tasks,
     reject_file: TextIO,
     keys: Path,
-    known: frozenset[str] | None = None,
+    known_countries: frozenset[str] | None = None,
     rejected: int = 0,
 ) -> tuple[dict[str, int], frozenset[str]]:
     """Write one split and its keys; return its row counts and its countries.
@@ -81,11 +81,11 @@ def ingest(
         start_keys(keys) as key_writer,
         progress(f"ingest {split}", unit="rows") as bar,
     ):
-        for rows, rejects, found in read(source, params, known, tasks):
+        for rows, rejects, chunk_keys in read(source, params, known_countries, tasks):
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
             rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
             countries.update(rows["country"].cat.categories)
-            append_keys(found, key_writer)
+            append_keys(chunk_keys, key_writer)
             counts["kept"] += len(rows)
             counts["rejected"] += len(rejects)
             bar.update(len(rows) + len(rejects))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from operator import add
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import fsspec
 import numpy as np
@@ -31,8 +31,7 @@ from stages.serving.predictor import Predictor
 DONE_BY = ".onoma-predict.json"  # in an output folder: what its tables were made with
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What is predicted: the options of the command of the same names."""
 
     model: Path
@@ -175,7 +174,7 @@ def predict_folder(
             another model or of other options.
     """
     shards = find_shards(source, folder)
-    note, path = vars(options) | {"model": load(options.model).model_hash}, folder / DONE_BY
+    note, path = options._asdict() | {"model": load(options.model).model_hash}, folder / DONE_BY
     if not path.exists():
         write_json(path, note)
     elif json.loads(path.read_text(encoding="utf-8")) != note:

@@ -5,7 +5,6 @@ which reads files, is imported when a file is given.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 import os
@@ -39,33 +38,27 @@ def number(kind: type, low: float, high: float = float("inf")) -> Callable[[str]
     return parse
 
 
-def separator(text: str) -> str:
-    r"""For argparse: what separates the fields of a CSV; ``\t`` is a tab."""
-    text = {"\\t": "\t"}.get(text, text)
-    if not is_separator(text):
-        raise argparse.ArgumentTypeError("must be one ASCII symbol, a blank or a tab, no quote")
-    return text
+def checked(accepts: Callable[[str], bool], message: str) -> Callable[[str], str]:
+    r"""For argparse: a text that is accepted, in which ``\t`` is a tab."""
 
+    def parse(text: str) -> str:
+        text = "\t" if text == "\\t" else text
+        if not accepts(text):
+            raise argparse.ArgumentTypeError(message)
+        return text
 
-def encoding(text: str) -> str:
-    """For argparse: an encoding in which quotes and line ends are as in ASCII."""
-    if not extends_ascii(text):
-        raise argparse.ArgumentTypeError("must be a text encoding that extends ASCII")
-    return text
+    return parse
 
 
 def add_reading(parser: "argparse._ArgumentGroup | argparse.ArgumentParser") -> None:
     """Declare the options of commands that read tables."""
-    parser.add_argument("--column", default="name", help="with the names (name)")
-    parser.add_argument(
-        "--separator", type=separator, default=",", metavar="C", help="of a CSV's fields (,)"
-    )
-    parser.add_argument(
-        "--encoding", type=encoding, default="utf-8", metavar="NAME", help="of a CSV (utf-8)"
-    )
-    parser.add_argument(
-        "--keep-going", action="store_true", help="exit with 0 even if rows cannot be read"
-    )
+    separator = checked(is_separator, "must be one ASCII symbol, a blank or a tab, no quote")
+    encoding = checked(extends_ascii, "must be a text encoding that extends ASCII")
+    add = parser.add_argument
+    add("--column", default="name", help="with the names (name)")
+    add("--separator", type=separator, default=",", metavar="C", help="of a CSV's fields (,)")
+    add("--encoding", type=encoding, default="utf-8", metavar="NAME", help="of a CSV (utf-8)")
+    add("--keep-going", action="store_true", help="exit with 0 even if rows cannot be read")
 
 
 def report_unreadable(count: int, first: str, keep_going: bool) -> int:
@@ -77,73 +70,33 @@ def report_unreadable(count: int, first: str, keep_going: bool) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: lines of standard input")
-    parser.add_argument("--json", action="store_true", help="one JSON object per name")
-    parser.add_argument(
-        "--top", type=number(int, 1), default=3, metavar="N", help="countries to list (3)"
-    )
-    parser.add_argument(
-        "--abstain",
-        type=number(float, 0, 1),
-        default=0.0,
-        metavar="P",
-        help=f"answer `{UNSURE}` below this probability (0)",
-    )
-    parser.add_argument(
-        "--full-names", action="store_true", help="find the surname in each name first"
-    )
-    parser.add_argument(
-        "--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})"
-    )
+    share, rank, processes = number(float, 0, 1), number(int, 1), number(int, 1, 1024)
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="default: lines of standard input")
+    add("--json", action="store_true", help="one JSON object per name")
+    add("--top", type=rank, default=3, metavar="N", help="countries to list (3)")
+    about = f"answer `{UNSURE}` below this probability (0)"
+    add("--abstain", type=share, default=0.0, metavar="P", help=about)
+    add("--full-names", action="store_true", help="find the surname in each name first")
+    add("--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})")
     files = parser.add_argument_group("whole files")
-    files.add_argument(
-        "--input", metavar="PATH", help="CSV, .tsv (or gzip) or Parquet; a folder, a glob or a URL"
-    )
-    files.add_argument(
-        "--output",
-        type=Path,
-        metavar="PATH",
-        help=".csv, .tsv, .gz of these, .parquet; or a folder",
-    )
-    files.add_argument(
-        "--processes", type=number(int, 1, 1024), metavar="N", help="for a folder (all processors)"
-    )
-    files.add_argument(
-        "--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786"
-    )
+    add = files.add_argument
+    kinds = "CSV or .tsv (plain or gzip) or Parquet"
+    add("--input", metavar="PATH", help=f"{kinds}: a file, a folder, a glob or a URL")
+    add("--output", type=Path, metavar="PATH", help="a file, or a folder: one file for each")
+    add("--processes", type=processes, metavar="N", help="for a folder (all processors)")
+    add("--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786")
     add_reading(files)
-    files.add_argument("--prefix", default="", help="for the names of the new columns")
-    files.add_argument(
-        "--reweight",
-        action="store_true",
-        help="estimate the shares of the countries in the file, and take them into account",
-    )
+    add("--prefix", default="", help="for the names of the new columns")
+    about = "estimate the shares of the countries in the file, and take them into account"
+    add("--reweight", action="store_true", help=about)
     parser.set_defaults(wrong_usage=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
     """Answer; the exit status is 1 if a given name is unusable, or a row cannot be read."""
     if args.input or args.output:
-        if args.names or args.json:
-            args.wrong_usage("--input does not go with names or --json")
-        if not (args.input and args.output):
-            args.wrong_usage("--input and --output go together")
-        from stages.commands import bulk
-
-        names = [field.name for field in dataclasses.fields(bulk.Options)]
-        options = bulk.Options(**{name: getattr(args, name) for name in names})
-        several = Path(args.input).is_dir() or "*" in args.input
-        if several or args.output.is_dir() or not args.output.suffix:
-            if args.reweight:
-                args.wrong_usage("--reweight needs one file as --input and as --output")
-            processes = args.processes or os.cpu_count() or 1
-            counts = bulk.predict_folder(args.input, args.output, options, processes, args.cluster)
-        elif args.cluster or args.processes:
-            args.wrong_usage("--processes and --cluster need a folder as --output")
-        else:
-            counts = bulk.predict_file(args.input, args.output, options, args.reweight)
-        return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
-
+        return run_files(args)
     if args.reweight:
         args.wrong_usage("--reweight goes with --input")
     model = load(args.model)
@@ -167,6 +120,29 @@ def run(args: argparse.Namespace) -> int:
     return int(bad > 0)
 
 
+def run_files(args: argparse.Namespace) -> int:
+    """Answer whole files."""
+    if args.names or args.json:
+        args.wrong_usage("--input does not go with names or --json")
+    if not (args.input and args.output):
+        args.wrong_usage("--input and --output go together")
+    from stages.commands import bulk
+
+    args.model = args.model.absolute()  # workers may run elsewhere
+    options = bulk.Options(**{name: getattr(args, name) for name in bulk.Options._fields})
+    several = Path(args.input).is_dir() or "*" in args.input
+    if several or args.output.is_dir() or not args.output.suffix:
+        if args.reweight:
+            args.wrong_usage("--reweight needs one file as --input and as --output")
+        processes = args.processes or os.cpu_count() or 1
+        counts = bulk.predict_folder(args.input, args.output, options, processes, args.cluster)
+    elif args.cluster or args.processes:
+        args.wrong_usage("--processes and --cluster need a folder as --output")
+    else:
+        counts = bulk.predict_file(args.input, args.output, options, args.reweight)
+    return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
+
+
 def as_json(name: str, answer: Prediction | Rejected) -> dict[str, object]:
     """The answer as JSON values."""
     if isinstance(answer, Rejected):
@@ -177,25 +153,22 @@ def as_json(name: str, answer: Prediction | Rejected) -> dict[str, object]:
 
 def table(answers: list[Prediction]) -> Iterator[str]:
     """Lines with name, country, probability, reason, set, and the most probable countries."""
-    rows = [("name", "country", "probability", "reason", "set", "top")]
+    rows: list[tuple[str, ...]] = [("name", "country", "probability", "reason", "set", "top")]
     for answer in answers:
-        listed = ", ".join(f"{country} {share:.1%}" for country, share in answer.top)
-        sure = (
-            visible(answer.name),
-            visible(answer.country),
+        more = f" and {len(answer.set) - SHOWN} more" if answer.set[SHOWN:] else ""
+        cells = (
+            answer.name,
+            answer.country,
             f"{answer.probability:.1%}",
             answer.reason or "",
+            ", ".join(answer.set[:SHOWN]) + more,
+            ", ".join(f"{country} {share:.1%}" for country, share in answer.top),
         )
-        rows.append((*sure, visible(_brief_set(answer.set)), visible(listed)))
+        rows.append(tuple(map(visible, cells)))
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows if answers else []:
         cells = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]
         yield "  ".join(cells).rstrip()
-
-
-def _brief_set(countries: list[str]) -> str:
-    listed = ", ".join(countries[:SHOWN])
-    return f"{listed} and {len(countries) - SHOWN} more" if countries[SHOWN:] else listed
 
 
 def _width(text: str) -> int:

@@ -1,7 +1,6 @@
 """Which fields of a row are its name and its country."""
 
 import re
-from typing import NamedTuple
 
 from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
@@ -13,16 +12,8 @@ COUNTRIES = {"country", "countries", "country of origin", "country name", "count
 COUNTRIES |= {"nationality", "nation", "origin", "birth country", "citizenship"}
 
 
-class Layout(NamedTuple):
-    """Positions of name and country in a row, its number of fields, whether there is a header."""
-
-    columns: tuple[int, ...] = (0, 1)
-    fields: int = 2
-    header: bool = True
-
-
-def find_layout(table: Table, params: IngestParams) -> Layout:
-    """Find names and countries by the first row of a table.
+def find_columns(table: Table, params: IngestParams) -> tuple[list[int], bool]:
+    """Positions of names and countries, and whether the first row is a header.
 
     Raises:
         UserError: it reads like a header, but does not say which columns to read.
@@ -48,16 +39,16 @@ def find_layout(table: Table, params: IngestParams) -> Layout:
     for other in ";\t|,":
         if {"name", "country"} <= {*map(_kind, header[0].split(other))}:
             raise UserError(f"{where}: fields are separated by {other!r}; set ingest.separator")
-    return Layout(header=params.header == "yes")
+    return [0, 1], params.header == "yes"
 
 
-def _text_columns(table: Table, *columns: int) -> Layout:
+def _text_columns(table: Table, *columns: int) -> tuple[list[int], bool]:
     for column in columns:
         name, kind = table.schema.names[column], table.schema.types[column]
         if not is_text(kind):
             where = f"{table.file}: {brief(name)}"
             raise UserError(f"{where}: is {brief(kind)}, not text; set ingest.columns")
-    return Layout(columns, len(table.header))
+    return [*columns], True
 
 
 def _kind(field: str) -> str:

@@ -4,6 +4,7 @@ Hashes of 64 bits stand for texts: among 100 million distinct ones, two are the 
 probability of .0003.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -21,32 +22,27 @@ def start_keys(path: Path) -> pq.ParquetWriter:
 
 def append_keys(keys: pd.DataFrame, writer: pq.ParquetWriter) -> None:
     """Append the keys of a `Chunk` as ``PARTS`` row groups, some of which may be empty."""
-    parts = keys["name"] % PARTS
     for part in range(PARTS):
-        rows = keys[parts == part]
+        rows = keys[keys["name"] % PARTS == part]
         writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
 
 
-def count_keys(train: Path, test: Path) -> dict[str, dict[str, int]]:
-    """Count distinct rows, and test rows that are known from training.
-
-    Args:
-        train: a file of the keys of all training rows.
-        test: that of the test rows.
+def count_keys(paths: dict[str, Path]) -> tuple[Counter[str], Counter[str]]:
+    """Count distinct rows of ``train`` and ``test``, and test rows that are known from training.
 
     Returns:
-        ``distinct``: pairs of name and country in ``train`` and in ``test``. ``overlap``: test
-        rows whose name (``names``), and whose name with its country (``pairs``), is in train too.
+        distinct: pairs of name and country in either file.
+        overlap: test rows whose name (``names``), or name and country (``pairs``), is in train too.
     """
-    distinct, overlap = {"train": 0, "test": 0}, {"names": 0, "pairs": 0}
-    with pq.ParquetFile(train) as train_file, pq.ParquetFile(test) as test_file:
-        for part in range(PARTS):
-            known, asked = (
-                file.read_row_groups(range(part, file.num_row_groups, PARTS)).to_pandas()
-                for file in (train_file, test_file)
-            )
-            distinct["train"] += known["pair"].nunique()
-            distinct["test"] += asked["pair"].nunique()
-            overlap["names"] += int(asked.loc[asked["name"].isin(known["name"]), "rows"].sum())
-            overlap["pairs"] += int(asked.loc[asked["pair"].isin(known["pair"]), "rows"].sum())
-    return {"distinct": distinct, "overlap": overlap}
+    distinct, overlap = Counter[str](), Counter[str](names=0, pairs=0)
+    for part in range(PARTS):
+        keys = {}
+        for split, path in paths.items():
+            with pq.ParquetFile(path) as file:
+                groups = range(part, file.num_row_groups, PARTS)
+                keys[split] = file.read_row_groups(groups).to_pandas()
+            distinct[split] += keys[split]["pair"].nunique()
+        for column in ("name", "pair"):
+            is_known = keys["test"][column].isin(keys["train"][column])
+            overlap[f"{column}s"] += int(keys["test"].loc[is_known, "rows"].sum())
+    return distinct, overlap

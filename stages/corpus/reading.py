@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.core.params import IngestParams
-from stages.corpus.headers import find_layout
+from stages.corpus.headers import find_columns
 from stages.corpus.normalize import Rejected, clean_country, normalise
 from stages.corpus.rows import TEXT, Block, Format, split, too_long
 from stages.corpus.tables import Table, files_of
@@ -26,7 +25,7 @@ class Chunk(NamedTuple):
     Attributes:
         rows: the rows kept: name and country, as categories.
         rejects: the others: file, line and reason.
-        keys: of each distinct row that is kept: hashes of its name and of name and country
+        keys: of each distinct row kept: hashes of its name and of name and country
             together, and how many rows it stands for.
     """
 
@@ -55,7 +54,7 @@ def _blocks(source: str, params: IngestParams) -> Iterator[Block]:
     for file in files_of(source, "set ingest.train and ingest.test"):
         table = Table(file, format_of(params))
         if table.header:
-            yield from table.blocks(*find_layout(table, params))
+            yield from table.blocks(*find_columns(table, params))
 
 
 def parse(block: Block, params: IngestParams, countries: frozenset[str] | None = None) -> Chunk:
@@ -69,7 +68,10 @@ def parse(block: Block, params: IngestParams, countries: frozenset[str] | None =
     Raises:
         UserError: a row is too long for a CSV, or a column of Parquet is not text.
     """
-    distinct, reasons, positions, lines = split(block)
+    batch, reasons, lines = split(block)
+    is_longer = pc.equal(reasons, f"longer than {params.max_row_bytes} bytes")
+    if (row := is_longer.index(True).as_py()) >= 0:
+        raise too_long(block.file, int(lines[row]), block.format)
 
     def usable_country(text: str) -> str:
         country = clean_country(text, params.max_length)
@@ -77,38 +79,26 @@ def parse(block: Block, params: IngestParams, countries: frozenset[str] | None =
             raise Rejected("country not in the training data")
         return country
 
-    is_longer = pc.equal(reasons, f"longer than {params.max_row_bytes} bytes").fill_null(False)
-    if is_longer.true_count:
-        row = is_longer.to_numpy(zero_copy_only=False)[positions].argmax()
-        raise too_long(block.file, int(lines[row]), block.format)
     clean_name = partial(normalise, form=params.normalize, max_length=params.max_length)
-    names, bad_names = _each_distinct(distinct.column(0), clean_name)
-    places, bad_countries = _each_distinct(distinct.column(1), usable_country)
+    names, bad_names = _each_distinct(batch.column(0), clean_name)
+    homes, bad_countries = _each_distinct(batch.column(1), usable_country)
     reasons = pc.coalesce(reasons, bad_names, bad_countries)
     good = reasons.is_null()
-    frame = pa.table(
-        {
-            "name": pc.if_else(good, names, None),
-            "country": pc.if_else(good, places, None),
-            "reason": reasons,
-        }
-    ).to_pandas(strings_to_categorical=True)
-    rows = frame.take(positions)
-    rows["file"], rows["line"] = block.file, lines
-    kept = frame.loc[frame["reason"].isna(), ["name", "country"]]
+    columns = [pc.if_else(good, names, None), pc.if_else(good, homes, None), reasons]
+    frame = pa.table(columns, ["name", "country", "reason"]).to_pandas(strings_to_categorical=True)
+    frame["file"], frame["line"] = block.file, lines
+    refused = frame["reason"].notna()
+    rows = frame.loc[~refused, ["name", "country"]]
+    distinct = rows.groupby(["name", "country"], observed=True, sort=False).size()
+    pairs = distinct.index.to_frame(index=False)
     keys = pd.DataFrame(
         {
-            "name": pd.util.hash_pandas_object(kept["name"], index=False),
-            "pair": pd.util.hash_pandas_object(kept, index=False),
-            "rows": np.bincount(positions, minlength=len(frame))[kept.index],
+            "name": pd.util.hash_pandas_object(pairs["name"], index=False),
+            "pair": pd.util.hash_pandas_object(pairs, index=False),
+            "rows": distinct.to_numpy(),
         }
     )
-    refused = rows["reason"].notna()
-    return Chunk(
-        rows.loc[~refused, ["name", "country"]],
-        rows.loc[refused, ["file", "line", "reason"]],
-        keys,
-    )
+    return Chunk(rows, frame.loc[refused, ["file", "line", "reason"]], keys)
 
 
 def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:

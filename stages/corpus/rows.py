@@ -2,14 +2,13 @@
 
 Lines are cut at line feeds alone: `splitlines` also cuts within names. A row goes over line ends
 only if it is well-formed and has the right number of fields, so a quote that is not closed costs
-one line. Surnames repeat, and so do whole lines: the distinct ones of a block are split once, the
-common ones by a regular expression, the others by the csv module.
+one line. Common rows are split by a regular expression, the others by the csv module.
 """
 
 import csv
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from stages.core.errors import UserError
 
-LONGEST = 2**20  # bytes of a row
+WIDE = 16  # fields of a row; the csv module splits more of them faster
 SHOWN = 1000  # bytes of a longer row that are kept
 BYTES, TEXT = pa.large_binary(), pa.string()
 undecoded = re.compile("[\udc80-\udcff]").search  # bytes that mean nothing in the encoding
@@ -30,18 +29,15 @@ CSV_ERRORS = {  # beginnings of the csv module's messages -> reasons
 
 
 class Format(NamedTuple):
-    """How a table is written.
+    """How a CSV is written, the bytes that a row may have, and how options are called.
 
     Attributes:
-        separator: character between the fields of a CSV.
-        encoding: encoding of a CSV, one that extends ASCII.
-        longest: bytes that a row of a CSV may have.
-        keys: what comes before the names of these in messages.
+        keys: beginning of the options' names in messages.
     """
 
     separator: str = ","
     encoding: str = "utf-8"
-    longest: int = LONGEST
+    longest: int = 2**20
     keys: str = "--"
 
 
@@ -51,10 +47,10 @@ class Block(NamedTuple):
     Attributes:
         file: path or URL.
         first: number of the first line (of a CSV) or row (of Parquet); both count from 1.
-        content: whole lines of a CSV as UTF-8, or some columns of Parquet.
+        content: whole lines of a CSV as UTF-8, or columns of Parquet.
         columns: positions in a row of the columns to read; those of Parquet are read already.
         fields: number of fields of a row.
-        format: how the file is written.
+        format: format of a CSV.
     """
 
     file: str
@@ -66,47 +62,34 @@ class Block(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a block.
+    """Rows of a file, and why one cannot be read: then its text is in the first column."""
 
-    Attributes:
-        distinct: columns of the distinct rows. A row that cannot be read has its text in the first
-            column and nothing in the others.
-        reasons: (distinct rows,) why a row cannot be read; null for the others.
-        positions: (rows,) position of each row among the distinct ones.
-        lines: (rows,) number of the line on which each row begins.
-    """
-
-    distinct: pa.RecordBatch
+    batch: pa.RecordBatch
     reasons: pa.Array
-    positions: NDArray[Any]
-    lines: NDArray[Any]
+    lines: NDArray[np.int64]
 
 
 def split(block: Block) -> Rows:
-    """Split the rows of a block; empty lines are none, unless there is a single column."""
+    """Split the rows of a block; an empty line is none, unless there is a single column."""
     if isinstance(block.content, pa.RecordBatch):
-        positions = np.arange(len(block.content))
-        reasons = pa.nulls(len(positions), TEXT)
-        return Rows(block.content, reasons, positions, positions + block.first)
+        numbers = np.arange(block.first, block.first + len(block.content))
+        return Rows(block.content, pa.nulls(len(numbers), TEXT), numbers)
     lines = cut(block.content)
-    numbers = np.arange(block.first, block.first + len(lines))
+    starts = np.ones(len(lines), dtype=bool)
     if b'"' in block.content:
         pairs, _ = rows_over_lines(lines, block.fields, block.format)
-        if pairs:
-            texts, inner = lines.to_pylist(), np.ones(len(lines), dtype=bool)
-            for first, last in pairs:
-                texts[first] = b"\n".join(texts[first : last + 1])
-                inner[first + 1 : last + 1] = False
-            lines, numbers = pa.array(texts, BYTES).filter(pa.array(inner)), numbers[inner]
+        texts = lines.to_pylist() if pairs else []
+        for first, last in pairs:
+            texts[first] = b"\n".join(texts[first : last + 1])
+            starts[first + 1 : last + 1] = False
+        lines = pa.array(texts, BYTES) if pairs else lines
     if b"\r\n" in block.content:
         lines = pc.if_else(pc.ends_with(lines, "\r"), pc.binary_slice(lines, 0, -1), lines)
     if block.fields > 1:
-        filled = pc.greater(pc.binary_length(lines), 0)
-        if filled.false_count:
-            lines, numbers = lines.filter(filled), numbers[filled.to_numpy(zero_copy_only=False)]
-    encoded = lines.dictionary_encode()
-    distinct, reasons = _split_distinct(encoded.dictionary, block)
-    return Rows(distinct, reasons, encoded.indices.to_numpy(), numbers)
+        starts &= pc.binary_length(lines).to_numpy() > 0
+    lines = lines if starts.all() else lines.filter(pa.array(starts))
+    batch, reasons = _columns(lines, block)
+    return Rows(batch, reasons, block.first + np.flatnonzero(starts))
 
 
 def cut(content: bytes) -> pa.Array:
@@ -133,7 +116,7 @@ def rows_over_lines(
     return pairs, odd[n] if n < len(odd) else None
 
 
-def _split_distinct(lines: pa.Array, block: Block) -> tuple[pa.RecordBatch, pa.Array]:
+def _columns(lines: pa.Array, block: Block) -> tuple[pa.RecordBatch, pa.Array]:
     """The columns of rows, and why a row cannot be read; null if it can."""
     # Common rows have fields that are bare or in one pair of quotes; in a regular expression of
     # text, bytes that are no UTF-8 match nothing.
@@ -144,7 +127,8 @@ def _split_distinct(lines: pa.Array, block: Block) -> tuple[pa.RecordBatch, pa.A
         for n in range(block.fields)
     )
     pattern = f"^(?:{re.escape(block.format.separator).join(fields)})$"
-    is_short = pc.less_equal(pc.binary_length(lines), block.format.longest)
+    longest = block.format.longest if block.fields <= WIDE else -1
+    is_short = pc.less_equal(pc.binary_length(lines), longest)
     texts = lines.view(pa.large_string())
     if is_short.false_count:
         texts = pc.if_else(is_short, texts, None)
@@ -188,9 +172,8 @@ def _cells(row: bytes, fields: int, format: Format) -> tuple[list[str], str | No
     except csv.Error as error:
         reasons = [reason for start, reason in CSV_ERRORS.items() if str(error).startswith(start)]
         return [], reasons[0] if reasons else "broken quotes"
-    return cells, f"{len(cells)} fields instead of {fields}" if fields and len(
-        cells
-    ) != fields else None
+    is_wrong = fields and len(cells) != fields
+    return cells, f"{len(cells)} fields instead of {fields}" if is_wrong else None
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -201,15 +184,14 @@ def is_text(kind: pa.DataType) -> bool:
 
 def remedy(reason: str, format: Format) -> str:
     """Which option reads a file with such rows; nothing for other reasons."""
+    advice = ""
     if reason.startswith("1 fields"):
-        return f" (another separator, as Excel's ';'? set {format.keys}separator)"
-    if reason.startswith("not UTF-8"):
-        return f" (from Excel, or latin-1? set {format.keys}encoding to cp1252)"
-    if "fields instead" in reason and format.keys != "--":
-        return (
-            f" (more columns, as an index of pandas? give it a header and set {format.keys}columns)"
-        )
-    return ""
+        advice = "another separator, as Excel's ';'? set {}separator"
+    elif reason.startswith("not UTF-8"):
+        advice = "from Excel, or latin-1? set {}encoding to cp1252"
+    elif "fields instead" in reason and format.keys != "--":
+        advice = "more columns, as an index of pandas? give it a header and set {}columns"
+    return advice and f" ({advice.format(format.keys)})"
 
 
 def too_long(file: str, line: int, format: Format) -> UserError:

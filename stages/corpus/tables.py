@@ -15,12 +15,10 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.core.errors import UserError, brief
 from stages.corpus.rows import (
-    BYTES,
     TEXT,
     Block,
     Format,
@@ -41,11 +39,9 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Table:
-    """One file.
+    """One file, a path or URL.
 
     Attributes:
-        file: path or URL.
-        format: how it is written.
         header: fields of the first row of a CSV, names of the columns of Parquet.
         header_line: number of the first row's last line; 0 in Parquet.
         schema: names and types of the columns, if the first row is a header.
@@ -88,48 +84,43 @@ class Table:
             UserError: the file is empty or broken, or changes while it is read.
         """
         self.check_header()
-        columns = range(len(self.header))
-        for block in self.blocks(columns, len(columns), True, small=True):
+        for block in self.blocks(range(len(self.header)), small=True):
             if isinstance(block.content, pa.RecordBatch):
                 yield block.content, pa.nulls(len(block.content), TEXT)
                 continue
             rows = split(block)
-            unreadable = rows.reasons.is_valid().to_numpy(zero_copy_only=False)[rows.positions]
-            self.unreadable += int(unreadable.sum())
-            if unreadable.any() and not self.first:
-                row = int(unreadable.argmax())
-                reason = str(rows.reasons[int(rows.positions[row])])
-                where = f"{self.file}, line {rows.lines[row]}"
-                self.first = f"{where}: {reason}{remedy(reason, self.format)}"
-            batch = pa.RecordBatch.from_arrays(rows.distinct.columns, schema=self.schema)
-            for start in range(0, len(rows.positions), BATCH_ROWS):
-                index = pa.array(rows.positions[start : start + BATCH_ROWS])
-                yield batch.take(index), rows.reasons.take(index)
+            if unreadable := len(rows.reasons) - rows.reasons.null_count:
+                row = int(rows.reasons.is_valid().index(True).as_py())
+                reason, where = str(rows.reasons[row]), f"{self.file}, line {rows.lines[row]}"
+                self.first = self.first or f"{where}: {reason}{remedy(reason, self.format)}"
+                self.unreadable += unreadable
+            batch = pa.RecordBatch.from_arrays(rows.batch.columns, schema=self.schema)
+            for start in range(0, len(batch), BATCH_ROWS):
+                yield batch.slice(start, BATCH_ROWS), rows.reasons.slice(start, BATCH_ROWS)
 
     def blocks(
-        self, columns: Sequence[int], fields: int, header: bool, small: bool = False
+        self, columns: Sequence[int], header: bool = True, small: bool = False
     ) -> Iterator[Block]:
-        """All rows in order, to be split.
+        """Some columns of all rows, in blocks to be split.
 
         Args:
-            columns: positions of the columns to read.
-            fields: number of fields of a row.
-            header: whether the first row names the columns.
-            small: blocks are small, to be used one by one.
+            columns: positions of the columns.
+            header: whether the first row names the columns; without, these are all.
+            small: whether the blocks are to be split here, one by one.
 
         Raises:
             UserError: the file is broken, or changes while it is read.
         """
+        fields = len(self.header) if header else len(columns)
         with self._opened() as (stream, is_parquet):
             if is_parquet:
                 # Without reading ahead: a row group may be larger than memory.
                 parquet = pq.ParquetFile(stream, pre_buffer=False, buffer_size=2**16)
-                names, first = [self.header[column] for column in columns], 1
-                for batch in parquet.iter_batches(
-                    BATCH_ROWS if small else BLOCK_ROWS, columns=names
-                ):
-                    yield Block(self.file, first, batch, columns, fields, self.format)
-                    first += len(batch)
+                names = [self.header[column] for column in columns]
+                self._line = 1
+                for batch in parquet.iter_batches(BATCH_ROWS if small else BLOCK_ROWS, None, names):
+                    yield Block(self.file, self._line, batch.select(names))
+                    self._line += len(batch)
             else:
                 self._line = self.header_line if header else self._empty_lines
                 for _ in range(self._line):
@@ -195,26 +186,23 @@ class Table:
 
     def _read_header(self, stream: Any) -> None:
         """Read the first row that is not empty."""
-        for _, block in self._whole_rows(stream, 0, BATCH_BYTES):
-            lines = cut(block).to_pylist()
-            first = next((n for n, line in enumerate(lines) if line.strip(b"\r")), None)
-            if first is None:
-                self._empty_lines += len(lines)
+        for first, block in self._whole_rows(stream, 0, BATCH_BYTES):
+            lines = cut(block)
+            empty = next((n for n, line in enumerate(lines) if line.as_py().strip(b"\r")), None)
+            self._empty_lines = first - 1 + (len(lines) if empty is None else empty)
+            if empty is None:
                 continue
-            pairs, _ = rows_over_lines(pa.array(lines, BYTES), 0, self.format)
-            last = dict(pairs).get(first, first)
-            row = b"\n".join(lines[first : last + 1])
-            self._empty_lines += first
-            self.header_line = self._empty_lines + last - first + 1
+            last = dict(rows_over_lines(lines, 0, self.format)[0]).get(empty, empty)
+            row = b"\n".join(lines[empty : last + 1].to_pylist())
+            self.header_line = first + last
             if row.startswith(UTF16):
                 advice = "convert it to UTF-8 (iconv -f utf-16 -t utf-8)"
                 raise UserError(f"{self.file}: is UTF-16; {advice}")
             if len(row) > self.format.longest:
                 raise too_long(self.file, self.header_line, self.format)
-            text = row.decode("utf-8", "replace").removesuffix("\r")
+            self.header = [row.decode("utf-8", "replace").removesuffix("\r")]
             with suppress(csv.Error):
-                self.header = next(csv.reader([text], delimiter=self.format.separator), [])
-            self.header = self.header or [text]
+                (self.header,) = csv.reader(self.header, delimiter=self.format.separator)
             return
 
     def _whole_rows(self, stream: Any, fields: int, size: int) -> Iterator[tuple[int, bytes]]:
@@ -229,7 +217,12 @@ class Table:
                 # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.
                 block = block.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
             block = left + block + b"\n" * (not is_whole)
-            end = self._end_of_rows(block, fields)
+            end = len(block)
+            if b'"' in block:  # the last row may go on
+                lines = cut(block)
+                _, last = rows_over_lines(lines, fields, self.format)
+                begin = sum(map(len, lines[:last].to_pylist()), last) if last is not None else end
+                end = begin if end - begin <= longest else end
             if end:
                 yield self._line + 1, block[:end]
             self._line += block.count(b"\n", 0, end)
@@ -238,17 +231,6 @@ class Table:
                 is_whole = rest.endswith(b"\n")
         if left:
             yield self._line + 1, left
-
-    def _end_of_rows(self, block: bytes, fields: int) -> int:
-        """Where the last row begins, if it may go on after the block; else the block's end."""
-        if b'"' not in block:
-            return len(block)
-        lines = cut(block)
-        _, last = rows_over_lines(lines, fields, self.format)
-        if last is None:
-            return len(block)
-        begin = last + (pc.sum(pc.binary_length(lines[:last])).as_py() or 0)
-        return int(begin) if len(block) - begin <= self.format.longest else len(block)
 
 
 def files_of(source: str, advice: str) -> list[str]:
