@@ -45,6 +45,19 @@ class Runtime:
     rank: int = 0
     world_size: int = 1
 
+    @classmethod
+    def create(cls, params: TrainParams, rank: int = 0, world_size: int = 1) -> "Runtime":
+        """Choose device and precision as ``params`` says, and make results reproducible.
+
+        Raises:
+            UserError: the device is not on this machine.
+        """
+        local_rank = int(os.environ["LOCAL_RANK"]) if world_size > 1 else None
+        device = select_device(params.device, local_rank)
+        make_reproducible(params.seed, params.threads)
+        precision = select_precision(params.precision, device, params.arithmetic)
+        return cls(device, precision, rank, world_size)
+
     def autocast(self) -> torch.autocast:
         """The context in which the model computes in `precision`."""
         return torch.autocast(
@@ -99,10 +112,8 @@ def process_group(params: TrainParams) -> Iterator[Runtime]:
     Raises:
         UserError: the device is not on this machine.
     """
-    make_reproducible(params.seed, params.threads)
     if not dist.is_torchelastic_launched():
-        device = select_device(params.device)
-        yield Runtime(device, select_precision(params.precision, device, params.arithmetic))
+        yield Runtime.create(params)
         return
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
@@ -110,11 +121,10 @@ def process_group(params: TrainParams) -> Iterator[Runtime]:
     if rank > 0:
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
-        device = select_device(params.device, int(os.environ["LOCAL_RANK"]))
-        precision = select_precision(params.precision, device, params.arithmetic)
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        runtime = Runtime.create(params, rank, world_size)
+        backend = "cpu:gloo,cuda:nccl" if runtime.device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
-        yield Runtime(device, precision, rank, world_size)
+        yield runtime
         dist.barrier()  # torchrun takes a process that leaves early for a lost machine
     except (*EXPECTED, KeyboardInterrupt) as error:
         get_error_handler().record_exception(error)
