@@ -5,19 +5,16 @@ training resumes from its last checkpoint when it is run again.
 """
 
 import json
-import os
 import sys
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
+import torch.distributed as dist
 from dvclive import Live
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import rounded, write_metrics
-from stages.core.interrupt import StopRequest
 from stages.core.params import Params
-from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
@@ -26,7 +23,7 @@ from stages.serving.measure import measure
 from stages.serving.torch_bundle import save
 from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
-from stages.training.distributed import launch, process_group
+from stages.training.distributed import Runtime, launch, process_group
 from stages.training.inference import all_logits
 from stages.training.trainer import Metrics, Trainer
 
@@ -39,19 +36,14 @@ CHECKPOINTS = Path(".checkpoints/train")
 def main() -> None:
     """Run the stage, in ``train.processes`` processes."""
     params = Params.load(Path("params.yaml"))
-    if params.train.processes > 1 and "RANK" not in os.environ:
-        launch(partial(work, params), params.train.processes)
-    else:
-        work(params)
+    if params.train.processes > 1 and not dist.is_torchelastic_launched():
+        launch("stages.train", params.train)
+        return
+    with process_group(params.train) as runtime:
+        train(params, runtime)
 
 
-def work(params: Params, ancestors: list[int] | None = None) -> None:
-    """Train in this process, alone or with others; see `StopRequest` for ``ancestors``."""
-    with StopRequest(ancestors) as stop, process_group(params.train) as runtime:
-        train(params, runtime, stop)
-
-
-def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
+def train(params: Params, runtime: Runtime) -> None:
     """Train; rank 0 writes the results."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     splits = {path.parent.name: Names.load(path.parent) for path in INDEX.glob("*/labels.npy")}
@@ -76,7 +68,7 @@ def train(params: Params, runtime: Runtime, stop: StopRequest) -> None:
     evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
     curves = Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) if runtime.rank == 0 else None
     with curves or nullcontext():
-        trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, stop, size)
+        trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, size)
     if runtime.rank > 0:
         return
     temperature, held_out = 1.0, None

@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+
+from tests.forkserver import ForkServer
 
 # Examples come in a fixed order, so that a red test is red again; time is no test of anything here.
 settings.register_profile("onoma", deadline=None, derandomize=True)
@@ -173,3 +175,11 @@ def built(made_once: Callable[..., Path]) -> Path:
 def make_clone(tmp_path: Path) -> Callable[..., Path]:
     """Give `make_project` with a folder of the test's own: ``make_clone(train__epochs=3)``."""
     return lambda name="clone", **options: make_project(tmp_path / name, **options)
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Runs stages without their imports: ``fork_server.run(project, "train").stderr``."""
+    server = ForkServer()
+    yield server
+    server.close()

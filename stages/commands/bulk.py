@@ -85,7 +85,7 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
     table.check_text(options.column)
     shares = None
     if adapt:
-        from stages.commands.shares import read_populations
+        from stages.serving.populations import read_populations  # imports SciPy
 
         names = options.table(file)
         populations = read_populations(model, names, options.column, options.full_names)

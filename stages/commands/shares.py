@@ -9,22 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.core.errors import UserError, brief
 from stages.core.files import write_json, write_text
-from stages.core.progress import progress
 from stages.core.text import visible
 from stages.corpus.rows import Format
 from stages.corpus.tables import Table
 from stages.serving.bundle import load
-from stages.serving.columns import Answerer
 from stages.serving.held_out import Floats
-from stages.serving.predictor import Predictor
-from stages.serving.shares import Population
+from stages.serving.populations import read_populations
 
-MOST_GROUPS = 1000
 BAR, SHOWN = 40, 25  # width of the longest bar, and countries in a table
 
 
@@ -71,46 +66,6 @@ def run(args: argparse.Namespace) -> int:
                 writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
         write_text(args.csv, text.getvalue())
     return report_unreadable(source.unreadable, source.first, args.keep_going)
-
-
-def read_populations(
-    model: Predictor, source: Table, column: str, full_names: bool = False, by: str | None = None
-) -> dict[str, Population]:
-    """Read a table; return the population of each group, in order of appearance.
-
-    Rows that cannot be read are left out; ``source`` counts them.
-
-    Raises:
-        UserError: the file cannot be read, has no such column, no names or too many groups.
-    """
-    path = source.file
-    source.check_text(column)
-    if by is not None and source.schema.names.count(by) != 1:
-        there = brief(", ".join(source.schema.names), 300)
-        raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {there}")
-    answer = Answerer(model, full_names)
-    groups: dict[str, Population] = {}
-    with progress("shares", source.rows, "rows") as bar:
-        for batch, problems in source.batches():
-            if problems.null_count < len(problems):
-                batch = batch.filter(problems.is_null())
-            positions = answer(batch.column(column))
-            if by is None:
-                values, index = [""], np.zeros(len(positions), dtype=np.int64)
-            else:
-                encoded = batch.column(by).cast(pa.string()).fill_null("").dictionary_encode()
-                values, index = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
-            for n, value in enumerate(values):
-                if value not in groups:
-                    if len(groups) == MOST_GROUPS:
-                        raise UserError(f"{path}: column {by!r} has over {MOST_GROUPS:,} values")
-                    groups[value] = Population(model.countries, model.held_out, seed=len(groups))
-                own = positions[index == n]
-                groups[value].add(answer.probabilities[own], answer.reasons[own])
-            bar.update(len(positions))
-    if not any(population.names for population in groups.values()):
-        raise UserError(f"{path}: has no names")
-    return groups
 
 
 def read_prior(path: Path, countries: tuple[str, ...]) -> Floats:

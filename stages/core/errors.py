@@ -26,6 +26,11 @@ def brief(value: object, limit: int = 100) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+# OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's SQLite
+# state, which has an error of its own for the same.
+EXPECTED = (UserError, OSError, sqlite3.OperationalError)
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where the main thread is, as Ctrl-C is."""
 
@@ -44,9 +49,7 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stop:
         print(f"onoma: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    # OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's
-    # SQLite state, which has an error of its own for the same.
-    except (UserError, OSError, sqlite3.OperationalError) as error:
+    except EXPECTED as error:
         if os.environ.get("ONOMA_DEBUG") == "1":
             raise
         print(f"onoma: {visible(str(error))}", file=sys.stderr)

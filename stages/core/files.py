@@ -1,13 +1,10 @@
 """Files that are either the old one or the new one, never half of one."""
 
-import fcntl
 import json
 import os
-import re
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,56 +18,31 @@ DIGITS = 6  # significant ones, of a number in metrics
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``target``; on success flush it to disk and rename it there.
+    """Give a temporary path next to ``target``; on success flush it and rename it to ``target``.
 
     After an exception ``target`` is what it was before, and the temporary file is gone; one that
-    a killed writer left is removed by the next. An operating system's error (a full disk, say)
+    a killed writer left is overwritten by the next. An operating system's error (a full disk, say)
     names the target if it names no file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
-    handle, temporary = _create(target)
+    temporary = target.with_name(f".{target.name}.tmp")
     try:
         yield temporary
         temporary.chmod(0o644)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _flush(temporary)
         temporary.replace(target)
-        sync_folder(target.parent)
+        _flush(target.parent)  # so that the rename survives a power cut
     except OSError as error:
         if error.filename is None:
             error.filename = str(target)
         raise
     finally:
         temporary.unlink(missing_ok=True)
-        os.close(handle)
 
 
-def _create(target: Path) -> tuple[int, Path]:
-    """A new file that is locked as long as this process lives: so `_sweep` leaves it alone."""
-    while True:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        path = Path(name)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if path.exists():
-            return handle, path
-        os.close(handle)  # another writer's sweep came before the lock
-
-
-def _sweep(target: Path) -> None:
-    """Remove the temporary files of writers of ``target`` that were killed."""
-    ours = re.compile(re.escape(f".{target.name}.") + "[a-z0-9_]{8}")  # as mkstemp names them
-    for path in target.parent.iterdir():
-        if not ours.fullmatch(path.name):
-            continue
-        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the folder's own entries, so that a rename in it survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Have the content of a file, or the entries of a folder, written to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -92,10 +64,10 @@ def check_regular(path: Path, limit: int) -> None:
         UserError: it is none, or it has more than ``limit`` bytes.
         OSError: there is no such file.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: is not a regular file")
-    if found.st_size > limit:
+    if status.st_size > limit:
         raise UserError(f"{path}: larger than {limit} bytes, so not part of a model")
 
 

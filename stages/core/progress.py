@@ -9,7 +9,7 @@ from tqdm import tqdm
 PLAIN_SECONDS = 30
 
 
-class _Lines(tqdm):  # type: ignore[type-arg]
+class _Lines(tqdm):  # type: ignore[misc]
     """tqdm for logs: whole lines on standard output instead of a bar that is drawn again."""
 
     monitor_interval = 0  # no thread: whoever updates prints

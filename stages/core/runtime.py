@@ -1,86 +1,10 @@
-"""Where a stage computes: the device, the precision, and the processes that train together."""
+"""Where a stage computes: the device, the data type of its matrix products, the random seed."""
 
 import os
-import platform
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
-import torch.distributed as dist
-from torch import Tensor
 
 from stages.core.errors import UserError
-from stages.core.params import TrainParams
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Device, precision and process group of a training; made once and handed down.
-
-    Attributes:
-        device: where the model is.
-        precision: the data type of matrix products, float32 or bfloat16.
-        rank: number of this process, from 0; rank 0 writes the results.
-        world_size: how many processes train together.
-    """
-
-    device: torch.device
-    precision: torch.dtype = torch.float32
-    rank: int = 0
-    world_size: int = 1
-
-    @classmethod
-    def create(cls, params: TrainParams, rank: int = 0, world_size: int = 1) -> "Runtime":
-        """Choose device and precision as ``params`` says, and make results reproducible.
-
-        Raises:
-            UserError: the device is not on this machine.
-        """
-        local_rank = int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
-        device = select_device(params.device, local_rank)
-        make_reproducible(params.seed, params.threads)
-        precision = select_precision(params.precision, device, params.arithmetic)
-        return cls(device, precision, rank, world_size)
-
-    def autocast(self) -> torch.autocast:
-        """The context in which the model computes in `precision`."""
-        return torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        )
-
-    def provenance(self) -> dict[str, str | int]:
-        """What a result was computed with and on: for people, not for programs."""
-        return {
-            "torch": torch.__version__,
-            "device": str(self.device),
-            "precision": str(self.precision).removeprefix("torch."),
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-        }
-
-    def all_reduce(self, tensors: Iterable[Tensor]) -> None:
-        """Sum each tensor over all processes, in place."""
-        if self.world_size > 1:
-            for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
-                work.wait()
-
-    def any(self, flag: bool) -> bool:
-        """Whether ``flag`` is true in any process."""
-        total = torch.tensor([float(flag)])
-        self.all_reduce([total])
-        return bool(total.item())
-
-    def broadcast(self, value: T) -> T:
-        """The value that rank 0 passes, in every process."""
-        if self.world_size > 1:
-            values = [value]
-            dist.broadcast_object_list(values)
-            (value,) = values
-        return value
 
 
 def select_device(wanted: str, local_rank: int | None = None) -> torch.device:
@@ -95,24 +19,18 @@ def select_device(wanted: str, local_rank: int | None = None) -> torch.device:
         UserError: the device is not on this machine; the message lists those that are.
     """
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = torch.backends.mps.is_available()
-    if local_rank is not None and (wanted == "cuda" or (wanted == "auto" and cuda)):
-        wanted = f"cuda:{local_rank}"
+    available = ["cpu", *(f"cuda:{number}" for number in range(cuda))]
+    available += ["mps"] * torch.backends.mps.is_available()
     if wanted == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    device = torch.device(wanted)
-    present = (
-        device.type == "cpu"
-        or (device.type == "mps" and mps)
-        or (device.type == "cuda" and (device.index or 0) < cuda)
-    )
-    if not present:
-        available = ["cpu"] + [f"cuda:{n}" for n in range(cuda)] + ["mps"] * mps
+        wanted = "cuda" if cuda else available[-1]
+    if wanted == "cuda" and local_rank is not None:
+        wanted = f"cuda:{local_rank}"
+    if wanted not in available and not (wanted == "cuda" and cuda):
         raise UserError(
             f"train.device: {wanted} is not on this machine; "
             f"use auto or one of {', '.join(available)} in params.yaml"
         )
-    return device
+    return torch.device(wanted)
 
 
 def select_precision(wanted: str, device: torch.device, arithmetic: str) -> torch.dtype:

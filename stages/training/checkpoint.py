@@ -1,37 +1,27 @@
-"""Checkpoints that survive a crash: atomic, checksummed, the previous one kept.
-
-A checkpoint is one safetensors file, with JSON in its header. Its name holds its place in the
-training and the SHA-256 of its content, so damage is noticed and no second file can disagree.
-"""
+"""Checkpoints of a training: atomic and checksummed; the previous one is kept."""
 
 import hashlib
-import json
+import io
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load, save
-from torch import Tensor
+import torch
 
 from stages.core.files import atomic_path
 
 KEEP = 2
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything that decides how a training goes on."""
-
-    tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]  # plain JSON values
+State = dict[str, Any]  # what `torch.load(weights_only=True)` reads: tensors, numbers, lists, dicts
 
 
 class Checkpoints:
-    """The checkpoints of one training, identified by its fingerprint."""
+    """The checkpoints of one training, identified by its fingerprint.
+
+    A file's name holds its place in the training and the SHA-256 of its content: `torch.load`
+    notices no flipped bit.
+    """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self._root = folder
@@ -39,28 +29,23 @@ class Checkpoints:
 
     def save(self, order: int, state: State) -> None:
         """Write a checkpoint that `latest` prefers to all of a lower ``order``."""
-        content = save(dict(state.tensors), {"facts": json.dumps(state.facts, allow_nan=False)})
-        digest = hashlib.sha256(content).hexdigest()
-        with atomic_path(self._folder / f"{order:020d}-{digest}.safetensors") as temporary:
-            temporary.write_bytes(content)
-        killed_while_writing = self._folder.glob(".*.safetensors.*")
+        content = io.BytesIO()
+        torch.save(state, content)
+        digest = hashlib.sha256(content.getbuffer()).hexdigest()
+        with atomic_path(self._folder / f"{order:020d}-{digest}.pt") as temporary:
+            temporary.write_bytes(content.getbuffer())
+        killed_while_writing = self._folder.glob(".*.tmp")
         for old in [*self._files()[KEEP:], *killed_while_writing]:
             old.unlink()
 
-    def latest(self, on_damaged: Callable[[Path], object]) -> State | None:
-        """The newest checkpoint that is whole, or None.
-
-        Args:
-            on_damaged: called with each newer one, which is removed.
-        """
+    def latest(self) -> State | None:
+        """The newest checkpoint that is whole, or None; damaged ones are told and removed."""
         for path in self._files():
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() == path.stem.split("-")[1]:
-                with safetensors.safe_open(path, framework="pt") as file:
-                    facts = json.loads(file.metadata()["facts"])
-                return State(load(content), facts)
+                return State(torch.load(io.BytesIO(content), "cpu", weights_only=True))
             path.unlink()
-            on_damaged(path)
+            print(f"train: {path} is damaged: removed")
         return None
 
     def remove(self) -> None:
@@ -68,7 +53,7 @@ class Checkpoints:
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*-*.safetensors"), reverse=True)
+        return sorted(self._folder.glob("*-*.pt"), reverse=True)
 
 
 def loaded_code() -> list[Path]:

@@ -1,151 +1,162 @@
-"""Several processes that train one model together: torchrun's process group, and its launcher.
+"""Several processes that train one model together, started by torchrun.
 
 Each process holds the whole model and computes a stride of every batch; gradients are summed.
 """
 
 import logging
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+import platform
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
-from stages.core.errors import Interrupted, UserError
-from stages.core.interrupt import watched_ancestors
+from stages.core.errors import EXPECTED, UserError
 from stages.core.params import TrainParams
-from stages.core.runtime import Runtime
+from stages.core.runtime import make_reproducible, select_device, select_precision
+from stages.training.stopping import stop
 
 TIMEOUT = timedelta(minutes=30)  # of a collective operation
-RESTARTS = 3
-GRACE = 3.0  # seconds for the launcher to read why a process stopped
-FINAL = (UserError, Interrupted, OSError)  # a restart would end the same way
-FAILED = "failed"  # key in the shared store: one process has ended with one of FINAL
+AGAIN = "run again to resume"
+GONE = f"another training process has ended; {AGAIN}"
+T = TypeVar("T")
 
 
-class Abandoned(Exception):
-    """Another process has ended with an error that a restart would repeat, and reports it."""
+@dataclass(frozen=True)
+class Runtime:
+    """Device, precision and process group of a training; made once and handed down.
 
+    Attributes:
+        device: where the model is.
+        precision: the data type of matrix products, float32 or bfloat16.
+        rank: number of this process, from 0; rank 0 writes the results.
+        world_size: how many processes train together.
+    """
 
-def is_rank_0() -> bool:
-    """Whether this process is the first of those that torchrun started, or alone."""
-    return os.environ.get("RANK", "0") == "0"
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    rank: int = 0
+    world_size: int = 1
+
+    @classmethod
+    def create(cls, params: TrainParams, rank: int = 0, world_size: int = 1) -> "Runtime":
+        """Choose device and precision as ``params`` says, and make results reproducible.
+
+        Raises:
+            UserError: the device is not on this machine.
+        """
+        local_rank = int(os.environ["LOCAL_RANK"]) if world_size > 1 else None
+        device = select_device(params.device, local_rank)
+        make_reproducible(params.seed, params.threads)
+        precision = select_precision(params.precision, device, params.arithmetic)
+        return cls(device, precision, rank, world_size)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the model computes in `precision`."""
+        return torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        )
+
+    def provenance(self) -> dict[str, str | int]:
+        """What a result was computed with and on: for people, not for programs."""
+        return {
+            "torch": torch.__version__,
+            "device": str(self.device),
+            "precision": str(self.precision).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+        }
+
+    def all_reduce(self, tensors: Iterable[Tensor]) -> None:
+        """Sum each tensor over all processes, in place.
+
+        Raises:
+            UserError: the connection to another process is lost.
+        """
+        if self.world_size > 1:
+            try:
+                for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+                    work.wait()
+            except RuntimeError as error:
+                raise UserError(GONE) from error
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in any process."""
+        total = torch.tensor([float(flag)])
+        self.all_reduce([total])
+        return bool(total.item())
+
+    def broadcast(self, value: T) -> T:
+        """The value that rank 0 passes, in every process."""
+        if self.world_size > 1:
+            values = [value]
+            dist.broadcast_object_list(values)
+            (value,) = values
+        return value
 
 
 @contextmanager
 def process_group(params: TrainParams) -> Iterator[Runtime]:
     """Join the processes that torchrun started, if it did, and give this process's runtime.
 
-    Rank 0 alone prints.
+    Of several processes rank 0 alone prints, and torchrun tells the first error.
 
     Raises:
-        Abandoned: another process ended with an error that a restart would repeat.
+        UserError: the device is not on this machine.
     """
     if not dist.is_torchelastic_launched():
         yield Runtime.create(params)
         return
-    runtime = Runtime.create(params, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    backend = "cpu:gloo,cuda:nccl" if runtime.device.type == "cuda" else "gloo"
-    one_machine = os.environ.get("GROUP_WORLD_SIZE") == "1"
-    if one_machine and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        # torchrun keeps one store for all attempts. Without a prefix a restarted process can read
-        # the address of a dead one and wait for it. Agents of several machines count attempts
-        # independently, so there docs/scale.md sets TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
-        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        own = dist.PrefixStore(attempt, _store())  # type: ignore[attr-defined]
-        dist.init_process_group(
-            backend,
-            store=own,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
-            timeout=TIMEOUT,
-        )
-    else:
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if rank > 0:
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    try:
+        runtime = Runtime.create(params, rank, world_size)
+        backend = "cpu:gloo,cuda:nccl" if runtime.device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=TIMEOUT)
-    store = _store()
-    try:
-        with ExitStack() as stack:
-            if not is_rank_0():
-                null = stack.enter_context(Path(os.devnull).open("w"))
-                stack.enter_context(redirect_stdout(null))
-                stack.enter_context(redirect_stderr(null))
-            yield runtime
+        yield runtime
         dist.barrier()  # torchrun takes a process that leaves early for a lost machine
-    except FINAL:
-        store.set(FAILED, "")
-        raise
-    except RuntimeError as error:  # a lost connection
-        if store.check([FAILED]):
-            raise Abandoned from error
-        raise
+    except (*EXPECTED, KeyboardInterrupt) as error:
+        get_error_handler().record_exception(error)
+        sys.exit(1)
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-def _store() -> dist.TCPStore:  # type: ignore[name-defined]
-    """The store by which the processes meet; in `init_process_group` rank 0 may create it."""
-    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return dist.TCPStore(*address, wait_for_workers=False)  # type: ignore[attr-defined]
+def launch(module: str, params: TrainParams) -> None:
+    """Run ``python -m module`` in ``params.processes`` processes on this machine, by torchrun.
 
-
-def launch(work: Callable[[list[int]], None], processes: int) -> None:
-    """Run ``work`` in several processes on this machine, by torchrun's launcher.
-
-    When a process dies, all are started again, up to `RESTARTS` times. An error of `FINAL` is
-    raised here, once.
-
-    Args:
-        work: a function of a module; it gets the process ids that it must not outlive.
-        processes: how many.
+    Raises:
+        UserError: one of them failed; the message is its own.
+        KeyboardInterrupt: training was stopped, by Ctrl-C or SIGTERM.
     """
-    # torch.distributed.elastic takes long to import, and one process does not need it.
-    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    # These take long to import, and one process does not need them.
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.run import main as torchrun
 
-    logging.disable(logging.WARNING)  # torchrun's messages about signals
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        run_id="onoma",
-        max_restarts=RESTARTS,
-        logs_specs=DefaultLogsSpecs(),
-    )
+    logging.disable()  # what torchrun says of signals and failures is said below
+    os.environ["OMP_NUM_THREADS"] = str(params.threads)
     try:
-        errors = elastic_launch(config, _run)(work, [os.getpid(), *watched_ancestors()])
-    except SignalException as stop:
-        name = signal.Signals(stop.sigval).name
-        raise Interrupted(f"training stopped by {name}; run again to resume") from None
+        torchrun(["--standalone", f"--nproc-per-node={params.processes}", "-m", module])
+    except SignalException as received:
+        stop(received.sigval)
     except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        raise UserError(
-            f"{processes} processes were started {RESTARTS + 1} times, and one died each time; "
-            f"the last was number {failure.local_rank}, exit status {failure.exitcode}"
-        ) from None
-    for raised in errors.values():
-        if raised and not isinstance(raised, Abandoned):
-            raise raised
-
-
-def _run(work: Callable[[list[int]], None], ancestors: list[int]) -> Exception | None:
-    """Call ``work``; return an error that a restart would repeat."""
-    raised = None
-    try:
-        work(ancestors)
-    except (*FINAL, Abandoned) as error:
-        raised = error
-    if isinstance(raised, Interrupted):
-        # A launcher that was stopped itself reads no result, and kills this process after half a
-        # minute only.
-        leave = threading.Timer(GRACE, os._exit, [1])
-        leave.daemon = True
-        leave.start()
-    if os.getppid() != ancestors[0]:
-        os._exit(1)  # the launcher is dead
-    return raised
+        reasons = []
+        for failure in error.failures.values():
+            if isinstance(failure.message, dict):  # "UserError: what it said"
+                reasons.append(failure.message["message"].partition(": ")[2])
+            else:
+                reasons.append(f"a training process has died: {failure.message}; {AGAIN}")
+        raise UserError(min(reasons, key=lambda reason: reason == GONE)) from None

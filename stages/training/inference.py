@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
 from stages.training.batches import Batch, Rows, batches_by_length, collate
+from stages.training.distributed import Runtime
 
 
 @torch.no_grad()

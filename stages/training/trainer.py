@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from stages.core.errors import Interrupted, UserError
-from stages.core.interrupt import StopRequest
+from stages.core.errors import UserError
 from stages.core.params import TrainParams
-from stages.core.progress import Progress
-from stages.core.runtime import Runtime
+from stages.core.progress import progress
 from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
 from stages.training.batches import Rows, collate
 from stages.training.checkpoint import Checkpoints, State
+from stages.training.distributed import Runtime
 from stages.training.inference import loss_and_accuracy
+from stages.training.stopping import SIGNALS, deferred_signals, stop
 
 Metrics = dict[str, float]
 
@@ -79,62 +79,67 @@ class Trainer:
         splits: Mapping[str, Names],
         on_epoch: Callable[[Metrics], None],
         checkpoints: Checkpoints | None = None,
-        stop: StopRequest | None = None,
         batch_size: int = 1024,
     ) -> None:
         """Train to the last epoch, from the last checkpoint if there is one.
 
         Args:
-            splits: name -> names to evaluate after each epoch.
-            on_epoch: called with the metrics of each epoch, those of an earlier run included.
-            checkpoints: where to save the state after each epoch, every
-                ``train.checkpoint_minutes``, and when stopped; None saves nothing.
-            stop: checked after each step.
-            batch_size: of the evaluation, in names.
+            splits: names to evaluate after each epoch, by the name of their split.
+            on_epoch: function that is called with the metrics of each epoch, those of an earlier
+                run included.
+            checkpoints: where the state is saved after each epoch, every
+                ``train.checkpoint_minutes``, and when training is stopped; None saves nothing.
+            batch_size: names per batch of the evaluation.
 
         Raises:
-            Interrupted: a stop was requested; the state is saved.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came; the state after the current step is saved.
             UserError: the loss is not finite.
         """
         if checkpoints:
             self.resume(checkpoints)
         for metrics in self.position.history:
             on_epoch(metrics)
-        while (epoch := self.position.epoch) <= self.params.epochs:
-            metrics = self.train_epoch(checkpoints, stop)
-            for split, names in splits.items():
-                metrics[f"{split}_loss"], metrics[f"{split}_accuracy"] = loss_and_accuracy(
-                    self.model, names, batch_size, self.runtime
-                )
-            self.require_finite(list(metrics.values()), f"after epoch {epoch}")
-            self.position = Position(epoch + 1, history=[*self.position.history, metrics])
-            on_epoch(metrics)
-            self.save(checkpoints)
+        with deferred_signals() as received:
+            while (epoch := self.position.epoch) <= self.params.epochs:
+                metrics = self.train_epoch(checkpoints, received)
+                for split, names in splits.items():
+                    metrics[f"{split}_loss"], metrics[f"{split}_accuracy"] = loss_and_accuracy(
+                        self.model, names, batch_size, self.runtime
+                    )
+                self.require_finite(list(metrics.values()), f"after epoch {epoch}")
+                self.position = Position(epoch + 1, history=[*self.position.history, metrics])
+                on_epoch(metrics)
+                self.save(checkpoints)
+        if received:
+            stop(received[0])
 
-    def train_epoch(self, checkpoints: Checkpoints | None, stop: StopRequest | None) -> Metrics:
+    def train_epoch(self, checkpoints: Checkpoints | None, received: list[int]) -> Metrics:
         """Train the rest of the current epoch; return its ``train_loss`` and ``train_accuracy``.
 
         Both are means over the epoch, with dropout, of the model as it was at each step.
+
+        Args:
+            checkpoints: as in `fit`.
+            received: numbers of the signals that have come.
         """
         here, params = self.position, self.params
         order = np.random.default_rng((params.seed, here.epoch)).permutation(len(self.names))
-        title = f"epoch {here.epoch}/{params.epochs}"
+        title, names_before = f"epoch {here.epoch}/{params.epochs}", here.names
         saved = started = time.monotonic()
-        with Progress(title, total=len(order) - here.names) as progress:
+        with progress(title, total=len(order) - names_before) as bar:
             for step in range(here.step, self.steps):
                 rows = order[step * params.batch_size : (step + 1) * params.batch_size]
                 self.train_step(rows)
-                progress.advance(len(rows))
-                stopped = self.runtime.any(bool(stop and stop.reason))
+                bar.update(len(rows))
+                stopped = self.runtime.any(bool(received))
                 if stopped or time.monotonic() - saved > 60 * params.checkpoint_minutes:
                     self.save(checkpoints)
                     saved = time.monotonic()
                 if stopped:
-                    reason = (stop and stop.reason) or "another process"
-                    raise Interrupted(f"training stopped by {reason}; run again to resume")
+                    stop([*received, SIGNALS[0]][0])
             loss, accuracy = here.loss / here.names, here.correct / here.names
-            rate = progress.done / (time.monotonic() - started)
-            progress.say(f"{title}: loss {loss:.4f}, accuracy {accuracy:.4f}, {rate:,.0f} names/s")
+            rate = (here.names - names_before) / (time.monotonic() - started)
+            bar.write(f"{title}: loss {loss:.4f}, accuracy {accuracy:.4f}, {rate:,.0f} names/s")
         return {"train_loss": loss, "train_accuracy": accuracy}
 
     def train_step(self, rows: Rows) -> None:
@@ -189,9 +194,7 @@ class Trainer:
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Load the last checkpoint that is whole, if there is one."""
-        state = None
-        if self.runtime.rank == 0:
-            state = checkpoints.latest(lambda path: print(f"train: {path} is damaged: removed"))
+        state = checkpoints.latest() if self.runtime.rank == 0 else None
         if state := self.runtime.broadcast(state):
             self.load_state(state)
             epoch, step = self.position.epoch, self.position.step
@@ -200,34 +203,19 @@ class Trainer:
 
     def state(self) -> State:
         """Everything that decides how the training goes on."""
-        tensors = self.model.state_dict()
-        for number, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
-        tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
-        return State(
-            tensors,
-            {
-                "position": vars(self.position),
-                "schedule": self.schedule.state_dict(),
-                "groups": self.optimizer.state_dict()["param_groups"],
-            },
-        )
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "position": vars(self.position),
+        }
 
     def load_state(self, state: State) -> None:
         """Continue from ``state``, of this process or an earlier one."""
-        weights: dict[str, Tensor] = {}
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.tensors.items():
-            if name.startswith("optimizer."):
-                _, number, slot = name.split(".")
-                slots.setdefault(int(number), {})[slot] = value
-            else:
-                weights[name] = value
-        self.model.load_state_dict(weights)
-        groups = state.facts["groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        self.schedule.load_state_dict(dict(state.facts["schedule"]))
-        self.position = Position(**state.facts["position"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.position = Position(**state["position"])
 
 
 def log_prior(labels: NDArray[np.integer[Any]], countries: int) -> Tensor:

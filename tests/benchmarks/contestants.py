@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from stages.commands import notebook, recipe
 from stages.core.params import Params
-from stages.core.runtime import Runtime
+from stages.training.distributed import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier

@@ -13,7 +13,7 @@ import numpy as np
 from torch.profiler import profile
 
 from stages.core.params import Params
-from stages.core.runtime import Runtime
+from stages.training.distributed import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier

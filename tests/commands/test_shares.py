@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from stages.commands import cli, shares
-from stages.commands.shares import read_populations, show
+from stages.commands.shares import show
 from stages.core.errors import UserError
 from stages.corpus.tables import Table
 from stages.serving.bundle import load
+from stages.serving.populations import read_populations
 from tests.commands.conftest import COUNTRIES
 
 NAMES = ["Abe", "Müller", "Nguyen", "Bob", "Cab", "Dad", "Bea"] * 40

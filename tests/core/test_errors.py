@@ -1,11 +1,11 @@
 """Expected errors are one line and an exit status; bugs keep their traceback."""
 
-from pathlib import Path
+import os
+import signal
 
 import pytest
-from filelock import FileLock
 
-from stages.core.errors import Interrupted, UserError, brief, exit_code
+from stages.core.errors import UserError, brief, exit_code
 from stages.core.text import visible
 
 
@@ -16,9 +16,7 @@ def failing(error: BaseException):
     return main
 
 
-@pytest.mark.parametrize(
-    "error", [UserError("x: no"), Interrupted("x: no"), OSError("x: no")], ids=lambda e: type(e)
-)
+@pytest.mark.parametrize("error", [UserError("x: no"), OSError("x: no")], ids=lambda e: type(e))
 def test_an_expected_error_is_one_line_and_status_1(error, capsys) -> None:
     assert exit_code(failing(error)) == 1
     assert capsys.readouterr().err == "onoma: x: no\n"
@@ -35,14 +33,24 @@ def test_a_bug_is_raised() -> None:
         exit_code(failing(KeyError("x")))
 
 
-def test_a_lock_that_is_held_is_named(tmp_path: Path, capsys) -> None:
-    lock = tmp_path / "train.lock"
-    with FileLock(lock):
-        assert exit_code(lambda: None, lock) == 1
-    assert capsys.readouterr().err == (
-        f"onoma: {lock}: another process holds it; wait for it to end\n"
-    )
-    assert exit_code(lambda: None, lock) == 0
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_signal_lets_context_managers_end_and_is_one_line_and_its_status(
+    number: int, status: int, word: str, capsys
+) -> None:
+    left = []
+
+    def main() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            left.append(number)
+
+    assert exit_code(main) == status
+    assert left == [number]
+    assert capsys.readouterr().err == f"onoma: {word}\n"
 
 
 def test_untrusted_text_becomes_one_short_printable_line() -> None:

@@ -18,18 +18,27 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "chosen"),
-    [(0, False, "cpu"), (0, True, "mps"), (2, False, "cuda"), (1, True, "cuda")],
+    ("cuda", "mps", "chosen", "third_of_several"),
+    [
+        (0, False, "cpu", "cpu"),
+        (0, True, "mps", "mps"),
+        (3, False, "cuda", "cuda:2"),
+        (3, True, "cuda", "cuda:2"),
+    ],
 )
-def test_auto_takes_the_fastest_device_that_is_there(machine, cuda, mps, chosen) -> None:
+def test_auto_takes_the_fastest_device_that_is_there_and_a_cuda_device_for_each_process(
+    machine, cuda, mps, chosen, third_of_several
+) -> None:
     machine(cuda, mps)
     assert select_device("auto") == torch.device(chosen)
+    assert select_device("auto", local_rank=2) == torch.device(third_of_several)
 
 
 def test_a_named_device_that_is_there_is_taken(machine) -> None:
     machine(cuda=2, mps=True)
     for name in ("cpu", "mps", "cuda", "cuda:1"):
         assert select_device(name) == torch.device(name)
+    assert select_device("cuda:1", local_rank=0) == torch.device("cuda:1")
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "mps"])
@@ -41,8 +50,9 @@ def test_an_absent_device_is_named_with_the_mend(machine, wanted) -> None:
 
 def test_a_number_beyond_the_last_device_is_refused_and_the_present_ones_listed(machine) -> None:
     machine(cuda=2)
-    with pytest.raises(UserError, match="cpu, cuda:0, cuda:1"):
-        select_device("cuda:2")
+    for wanted, local_rank in (("cuda:2", None), ("cuda", 2), ("auto", 2)):
+        with pytest.raises(UserError, match=r"cuda:2 is not .* cpu, cuda:0, cuda:1"):
+            select_device(wanted, local_rank)
 
 
 def test_auto_precision_takes_bfloat16_only_where_it_is_faster_and_on_a_cpu_only_natively(

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from filelock import FileLock
 
 from tests.conftest import git, make_project, run, set_params, wait_until, write_corpus
+from tests.forkserver import ForkServer, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -43,11 +42,7 @@ def project(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
 
 
-def stage(folder: Path, name: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return run(folder, "python", "-m", f"stages.{name}", **options)
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
+def one_line(done: Stage | subprocess.CompletedProcess[str]) -> str:
     """What a stage that failed as it should said."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stderr.startswith("onoma: ") and done.stderr.count("\n") == 1, done.stderr
@@ -69,7 +64,7 @@ def start(folder: Path, *command: str) -> subprocess.Popen[str]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return list(folder.glob(".checkpoints/train/*/*.safetensors"))
+    return list(folder.glob(".checkpoints/train/*/*.pt"))
 
 
 def trainings(folder: Path) -> list[psutil.Process]:
@@ -87,27 +82,20 @@ def trainings(folder: Path) -> list[psutil.Process]:
 # Stopping.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_training_after_the_step_with_a_checkpoint(
-    number: signal.Signals, project: Path
+    number: signal.Signals, status: int, project: Path, fork_server: ForkServer
 ) -> None:
     set_params(project, train__epochs=2000)
-    training = start(project, "python", "-m", "stages.train")
-    assert training.stdout
-    while "epoch 2/" not in training.stdout.readline():
-        pass
+    training = fork_server.start(project, "train")
+    wait_until(lambda: "epoch 2/" in training.stdout)
     training.send_signal(number)
-    _, error = training.communicate(timeout=60)
-    assert training.returncode == 1
-    assert error == f"onoma: training stopped by {number.name}; run again to resume\n"
-    assert checkpoints(project) and not trainings(project)
-
-    again = start(project, "python", "-m", "stages.train")
-    assert again.stdout
-    again.stdout.readline()
-    assert again.stdout.readline().startswith("train: resuming from a checkpoint: epoch ")
-    again.terminate()
-    again.communicate(timeout=60)
+    assert training.wait().returncode == status
+    assert training.stderr == f"onoma: training stopped by {number.name}; run again to resume\n"
+    assert checkpoints(project)
+    again = fork_server.start(project, "train")
+    wait_until(lambda: "train: resuming from a checkpoint: epoch " in again.stdout)
+    again.send_signal(signal.SIGKILL)
 
 
 def test_dvc_reports_a_stopped_training_as_failed(project: Path) -> None:
@@ -119,83 +107,62 @@ def test_dvc_reports_a_stopped_training_as_failed(project: Path) -> None:
     _, error = repro.communicate(timeout=60)
     assert repro.returncode != 0
     assert "failed to reproduce 'train'" in error
+    assert not trainings(project)
 
 
-# bash becomes the command that it runs; a function around it keeps it where it is.
-STAYING_SHELL = '#!/bin/sh\nshift\n/bin/sh -c "$@"\nexit $?\n'
-
-
-@pytest.mark.parametrize("shell", ["/bin/sh", "staying"])
-def test_a_killed_dvc_leaves_no_training_behind(
-    shell: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_nan_stops_with_epoch_and_batch_and_keeps_the_last_good_checkpoint(
+    project: Path, fork_server: ForkServer
 ) -> None:
-    if shell == "staying":
-        shell = str(tmp_path / "staying")
-        Path(shell).write_text(STAYING_SHELL)
-        Path(shell).chmod(0o755)
-    monkeypatch.setenv("SHELL", shell)
-    set_params(project, **LONG)
-    repro = start(project, "dvc", "repro", "train")
-    wait_until(lambda: checkpoints(project))
-    (training,) = trainings(project)
-    repro.kill()
-    repro.wait()
-    wait_until(lambda: not training.is_running(), 30)
-    assert checkpoints(project)
-
-
-def test_nan_stops_with_epoch_and_batch_and_keeps_the_last_good_checkpoint(project: Path) -> None:
     set_params(project, train__learning_rate=1e30, train__schedule="constant")
     set_params(project, train__checkpoint_minutes=1e-9)  # after each batch
     stopped = re.compile(r"the loss is nan in epoch 1, batch \d+; lower train.learning_rate")
-    first = one_line(stage(project, "train"))
+    first = one_line(fork_server.run(project, "train"))
     assert stopped.search(first) and checkpoints(project)
-    again = stage(project, "train")
+    again = fork_server.run(project, "train")
     assert "resuming from a checkpoint: epoch 1, batch " in again.stdout
     assert one_line(again) == first
 
 
-def test_a_damaged_checkpoint_is_told_and_the_previous_one_used(project: Path) -> None:
+def test_a_damaged_checkpoint_is_told_and_the_previous_one_used(
+    project: Path, fork_server: ForkServer
+) -> None:
     set_params(project, **LONG)
-    training = start(project, "python", "-m", "stages.train")
+    training = fork_server.start(project, "train")
     wait_until(lambda: len(checkpoints(project)) == 2)
-    training.terminate()
+    training.send_signal(signal.SIGTERM)
     training.wait()
     last = max(checkpoints(project))
     last.write_bytes(last.read_bytes()[:-1])
-    again = start(project, "python", "-m", "stages.train")
-    assert again.stdout
-    lines = [again.stdout.readline() for _ in range(3)]
-    again.terminate()
-    again.communicate(timeout=60)
-    assert lines[1] == f"train: {last.relative_to(project)} is damaged: removed\n"
+    again = fork_server.start(project, "train")
+    wait_until(lambda: again.stdout.count("\n") >= 3)
+    again.send_signal(signal.SIGKILL)
+    lines = again.stdout.splitlines()
+    assert lines[1] == f"train: {last.relative_to(project)} is damaged: removed"
     assert lines[2].startswith("train: resuming from a checkpoint: epoch ")
 
 
 # Disks.
 
 
-def full_after(size: int) -> Callable[[], None]:
-    """Let no file grow beyond ``size``: what a quota does, without needing to be root."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
 @pytest.mark.parametrize("name", ["train", "export"])
-def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(name: str, project: Path) -> None:
+def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
+    name: str, project: Path, fork_server: ForkServer
+) -> None:
     out = project / {"train": "data/model", "export": "data/onnx"}[name]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     shutil.rmtree(out)  # as DVC does before it runs a stage
-    line = one_line(stage(project, name, preexec_fn=full_after(1_000_000)))
+    line = one_line(fork_server.run(project, name, file_limit=1_000_000))
     file = {"train": ".checkpoints/train/", "export": "data/onnx/model.onnx"}[name]
     assert f"File too large: '{file}" in line
     done = run(project, "dvc", "checkout")
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert stage(project, name).returncode == 0, "and there is nothing in the way of a new run"
+    again = fork_server.run(project, name)
+    assert again.returncode == 0, "and there is nothing in the way of a new run"
 
 
-def test_a_full_disk_fails_index_in_one_line(project: Path) -> None:
-    line = one_line(stage(project, "index", preexec_fn=full_after(1000)))
+def test_a_full_disk_fails_index_in_one_line(project: Path, fork_server: ForkServer) -> None:
+    line = one_line(fork_server.run(project, "index", file_limit=1000))
     assert "File too large: " in line and "data/index" in line
 
 
@@ -218,21 +185,13 @@ def corpus(folder: Path, train: list[tuple[str, str]], test: list[tuple[str, str
     write_corpus(folder / "data/raw/names_test.csv.gz", test)
 
 
-def test_one_country_and_one_row_train_to_the_end(project: Path) -> None:
-    corpus(project, [("Rossi", "Italy")], [("Verdi", "Italy")])
-    for name in ("ingest", "index", "train", "evaluate", "export", "baseline"):
-        done = stage(project, name)
-        assert done.returncode == 0, done.stderr
-    assert json.loads((project / "metrics/evaluate.json").read_text())["accuracy"] == 1.0
-
-
-def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
+def test_ten_thousand_countries_train_to_the_end(project: Path, fork_server: ForkServer) -> None:
     rows = [(f"Name{n % 97}", f"Country {n}") for n in range(10_000)]
     corpus(project, rows, rows[::500])
     set_params(project, train__epochs=1, train__batch_size=512)
     set_params(project, model__wide_ngrams=1, model__wide_buckets=8)
     for name in ("ingest", "index", "train", "evaluate"):
-        done = stage(project, name)
+        done = fork_server.run(project, name)
         assert done.returncode == 0, done.stderr
     assert len(json.loads((project / "data/model/config.json").read_text())["countries"]) == 10_000
 
@@ -246,18 +205,20 @@ def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     ],
 )
 def test_a_corpus_without_use_is_refused_and_the_clean_data_stay(
-    rows: list[tuple[str, str]], words: str, project: Path
+    rows: list[tuple[str, str]], words: str, project: Path, fork_server: ForkServer
 ) -> None:
     set_params(project, ingest__max_rejected=2)
     before = (project / "data/clean/train.parquet").read_bytes()
     corpus(project, rows, [("Verdi", "Italy")])
-    assert words in one_line(stage(project, "ingest"))
+    assert words in one_line(fork_server.run(project, "ingest"))
     assert (project / "data/clean/train.parquet").read_bytes() == before
 
 
-def test_rows_of_the_test_file_in_unknown_countries_are_listed(project: Path) -> None:
+def test_rows_of_the_test_file_in_unknown_countries_are_listed(
+    project: Path, fork_server: ForkServer
+) -> None:
     corpus(project, [("Rossi", "Italy")], [("Verdi", "Italy"), ("Diop", "Chad")])
-    assert stage(project, "ingest").returncode == 0
+    assert fork_server.run(project, "ingest").returncode == 0
     rejected = (project / "data/clean/rejected.csv").read_text().splitlines()
     assert rejected == [
         "file,line,reason",
@@ -279,15 +240,3 @@ def test_a_second_dvc_repro_is_told_at_once_and_hurts_nothing(project: Path) -> 
     _, error = first.communicate(timeout=120)
     assert first.returncode == 0, error
     assert run(project, "dvc", "status", "train").stdout.strip().endswith("up to date.")
-
-
-def test_a_second_training_beside_dvc_is_told_at_once(project: Path) -> None:
-    set_params(project, **LONG)
-    first = start(project, "python", "-m", "stages.train")
-    wait_until(lambda: checkpoints(project))
-    line = one_line(stage(project, "train"))
-    assert line == "onoma: .onoma/train.lock: another process holds it; wait for it to end\n"
-    first.kill()  # the operating system frees the lock
-    first.wait()
-    with FileLock(project / ".onoma/train.lock", blocking=False):
-        pass

@@ -1,5 +1,8 @@
 """The trainer: what it learns, and that it resumes to the same bits."""
 
+import itertools
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +10,13 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from stages.core.errors import Interrupted, UserError
+from stages.core.errors import Terminated, UserError
 from stages.core.params import Params
-from stages.core.runtime import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import UNICODE, Vocabulary, codepoints
 from stages.model.classifier import Classifier
 from stages.training.checkpoint import Checkpoints
+from stages.training.distributed import Runtime
 from stages.training.inference import all_logits
 from stages.training.trainer import Trainer
 from tests.conftest import ROOT
@@ -51,16 +54,15 @@ def weights(trainer: Trainer) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in trainer.model.parameters()]
 
 
-class StopAfter:
-    """A stop request that comes after some steps."""
+def stop_in_step(trainer: Trainer, step: int, number: int) -> None:
+    """Have a signal come in a step, before the weights are updated."""
+    steps = itertools.count(1)
 
-    def __init__(self, steps: int) -> None:
-        self.left = steps
+    def send_signal(*_: object) -> None:
+        if next(steps) == step:
+            os.kill(os.getpid(), number)
 
-    @property
-    def reason(self) -> str | None:
-        self.left -= 1
-        return "SIGTERM" if self.left < 0 else None
+    trainer.optimizer.register_step_pre_hook(send_signal)
 
 
 def test_fit_learns_what_the_labels_say() -> None:
@@ -99,16 +101,30 @@ def test_a_stopped_training_resumes_to_the_same_bits(names, tmp_path, schedule) 
     whole = trainer(names, schedule=schedule)
     history = []
     whole.fit({"test": names}, history.append)
-    for stop in (1, 2, 5, 11):  # an epoch has four steps
-        checkpoints = Checkpoints(tmp_path, f"run-{stop}")
+    for step in (1, 2, 4, 11):  # an epoch has four steps
+        checkpoints = Checkpoints(tmp_path, f"run-{step}")
         first = trainer(names, schedule=schedule)
-        with pytest.raises(Interrupted, match="stopped by SIGTERM; run again to resume"):
-            first.fit({"test": names}, lambda _: None, checkpoints, StopAfter(stop))
+        stop_in_step(first, step, signal.SIGTERM)
+        with pytest.raises(Terminated, match="stopped by SIGTERM; run again to resume"):
+            first.fit({"test": names}, lambda _: None, checkpoints)
         second, again = trainer(names, schedule=schedule), []
         second.fit({"test": names}, again.append, checkpoints)
         assert again == history
         for one, two in zip(weights(whole), weights(second), strict=True):
             assert torch.equal(one, two)
+
+
+def test_ctrl_c_in_the_last_step_or_after_it_stops_training_too(names, tmp_path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    for moment in ("step", "evaluation"):
+        stopped = trainer(names, epochs=1)
+        if moment == "step":
+            stop_in_step(stopped, 4, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT; run again to resume"):
+            stopped.fit(
+                {}, lambda _: os.kill(os.getpid(), signal.SIGINT), Checkpoints(tmp_path, moment)
+            )
+        assert signal.getsignal(signal.SIGINT) == handler
 
 
 def test_the_order_of_names_depends_on_seed_and_epoch(names) -> None:
