@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
+from stages.corpus.full_names import is_surname, surname
 from stages.corpus.normalize import Rejected, normalise
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving.held_out import HeldOut, Letters, NgramSet, prediction_sets
-from stages.serving.surnames import is_surname, surname
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ class Predictor:
 
         Args:
             names: in any script.
-            full_names: find the surname in each name first, see `stages.serving.surnames`.
+            full_names: find the surname in each name first, see `stages.corpus.full_names`.
         """
         usable: dict[int, str] = {}
         rejected: dict[int, Rejected] = {}
@@ -216,7 +216,7 @@ class Predictor:
             names: in any script.
             top: how many of the most probable countries to list.
             abstain: answer `UNSURE` if the highest probability is below this.
-            full_names: find the surname in each name first, see `stages.serving.surnames`.
+            full_names: find the surname in each name first, see `stages.corpus.full_names`.
 
         Raises:
             Rejected: a name is empty, too long or has control characters.

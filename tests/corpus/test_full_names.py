@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.serving.surnames import is_surname, surname
+from stages.corpus.full_names import is_surname, surname
 
 
 @pytest.mark.parametrize(
