@@ -81,8 +81,12 @@ def drop_ignorable(text: str) -> str:
 
 def with_capitals(text: str) -> str:
     """Each word with a capital, composed as before: "ALİ AK" -> "Ali Ak"."""
-    # The lower case of İ is i and a combining dot.
-    return unicodedata.normalize("NFC", text.title().replace("i\u0307", "i"))
+    for _ in range(
+        2
+    ):  # after a mark that is not composed, title() takes the next letter for a first
+        # The lower case of İ is i and a combining dot.
+        text = unicodedata.normalize("NFC", text.title().replace("i\u0307", "i"))
+    return text
 
 
 def normalise(text: str, form: Form, max_length: int) -> str:

@@ -128,5 +128,8 @@ def test_capitals_within_a_name_periods_and_lone_symbols_stay(name: str) -> None
     assert normalised(name) == name
 
 
-def test_turkish_capitals_leave_no_combining_dot() -> None:
-    assert normalised("ALİ") == "Ali"
+@pytest.mark.parametrize(("name", "capitals"), [("ALİ", "Ali"), ("i\u0307nan", "İnan")])
+def test_turkish_letters_keep_their_dot_and_leave_no_combining_one(
+    name: str, capitals: str
+) -> None:
+    assert normalised(name) == capitals
