@@ -44,6 +44,7 @@ _VAN_DER = re.compile(r"(?<!\S)(?:v\. ?d\. ?|v/d |[vV]d )")
 _ASIDE = re.compile(
     r"""\([^()]*\)|\[[^][]*\]|"[^"]*"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|(?<!\S)['‘][^'‘’]+['’](?!\S)"""
 )
+_MARKS = re.compile("""[][()"“”„«»'‘]""")
 _BRACKETS = str.maketrans(dict.fromkeys('()[]"“”„«»', " "))
 # The greedy first group leaves the last marker. "Born" and "Nee" are names, "born" is none.
 _BIRTH_NAME = re.compile(
@@ -51,12 +52,10 @@ _BIRTH_NAME = re.compile(
     rf"|(?i:{'|'.join(sorted(BIRTH_WORDS))}|z domu)\s|(?:nee|born|nata|nacida|født|född)\s)\s*"
     rf"({LETTER}[^],()[;]*)[])]?(.*)$"
 )
-# Most names: no rule changes them, unless one of their words is in a table.
-_LATIN_GREEK_CYRILLIC = "[A-Za-zÀ-ÖØ-öø-ɏΈ-ώЀ-ҁҊ-ӿ]{2,}"
-_PLAIN = re.compile(f"{_LATIN_GREEK_CYRILLIC}(?:[ -]{_LATIN_GREEK_CYRILLIC})*")
+# Latin, Greek, Cyrillic and Armenian letters, all composed.
+_LETTERS = "[A-Za-zÀ-ÖØ-öø-ɏΈ-ώЀ-ҁҊ-ӿԱ-Ֆա-ևḀ-ỿ]{2,}"
+_PLAIN = re.compile(f"{_LETTERS}(?:[ -]{_LETTERS})*")
 _IN_RULES = TITLES | SUFFIXES | NOBLE_TITLES | BIRTH_WORDS | {"vd"}
-# Han characters, hiragana and Hangul; katakana is for foreign names.
-_FAMILY_FIRST = re.compile("[\u3041-\u3096\u3400-\u9fff\uac00-\ud7a3]")
 
 
 def unusable(name: str, full: bool) -> str | None:
@@ -145,17 +144,15 @@ def surname(full_name: str) -> str:
 
 def _read(text: str) -> tuple[list[str], list[str]]:
     """Given names and surname; all words are in the first list if nothing tells the surname."""
-    if (
-        len(text) <= LONGEST
-        and text.istitle()
-        and _PLAIN.fullmatch(text)
-        and _IN_RULES.isdisjoint(text.lower().split())
-    ):
-        return text.split(), []
+    before, comma, after = text.partition(", ")
+    if _is_plain(before) and (not comma or _is_plain(after)):
+        return (after.split(), before.split()) if comma else (before.split(), [])
     try:
         text = clean(drop_ignorable(text), max_length=LONGEST)
     except Rejected:
         return [text], []
+    if text.replace(" ", "").isalpha() and text.lower() == text.upper():
+        return text.split(), []  # in a script without capitals, only symbols matter
     at_birth = ""
     while match := _BIRTH_NAME.search(text):
         at_birth = at_birth or match[2]
@@ -174,9 +171,19 @@ def _read(text: str) -> tuple[list[str], list[str]]:
     return spelled(given, one_case), spelled(family, one_case)
 
 
+def _is_plain(text: str) -> bool:
+    """Whether no rule changes a text; most names are so, and this is quick to see."""
+    return (
+        len(text) <= LONGEST
+        and text.istitle()
+        and _PLAIN.fullmatch(text) is not None
+        and _IN_RULES.isdisjoint(text.lower().split())
+    )
+
+
 def _without_asides(text: str) -> str:
     """Without nicknames and remarks in quotation marks or brackets, if anything is left."""
-    if text.replace(" ", "").isalpha():
+    if not _MARKS.search(text):
         return text
     rest = _ASIDE.sub(" ", text)
     if not any(character.isalpha() for character in rest):
@@ -186,7 +193,7 @@ def _without_asides(text: str) -> str:
 
 def _is_remark(words: list[str], text: str) -> bool:
     """Whether what follows a comma is no given name: years, a peerage, a degree."""
-    return any(c.isdigit() for word in words for c in word) or (
+    return any(map(str.isdigit, "".join(words))) or (
         not text.isupper() and all(word.isupper() and key(word) in DEGREES for word in words)
     )
 
@@ -247,4 +254,6 @@ def _is_particle(words: list[str], n: int) -> bool:
 
 
 def _is_family_first(words: list[str]) -> bool:
-    return bool(words) and _FAMILY_FIRST.match(words[0]) is not None
+    """Whether words are in hiragana, Han characters or Hangul; katakana is for foreign names."""
+    first = words[0][:1] if words else ""
+    return "\u3041" <= first <= "\u3096" or "\u3400" <= first <= "\u9fff" or "가" <= first <= "힣"
