@@ -110,12 +110,12 @@ def canonical(full_name: str) -> str:
     their order. Titles, suffixes, initials and nicknames are left out. A surname at birth replaces
     the present one. A text that has nothing else stays as it is.
     """
-    name = _in_order(full_name)
-    for _ in range(9):  # what a rule left may be for another: Dr. within a nickname
-        name, before = _in_order(name), name
-        if name == before:
+    for _ in range(9):  # what one rule leaves may be for another
+        name = _in_order(full_name)
+        if name == full_name:
             break
-    return name
+        full_name = name
+    return full_name
 
 
 def _in_order(full_name: str) -> str:
