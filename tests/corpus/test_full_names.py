@@ -1,7 +1,9 @@
 """Names as people write them are read by rules, and texts that are no names are told apart."""
 
 import contextlib
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from stages.corpus.full_names import canonical, split_columns, surname, unusable, usable_name
 from stages.corpus.normalize import Rejected
+
+PEOPLE = Path(__file__).resolve().parents[2] / "data/raw/people.toml"
 
 # As written; as a model of full names is asked; the surname.
 NAMES = """
@@ -215,3 +219,22 @@ def test_the_reasons_of_normalisation_come_first() -> None:
         usable_name("Karim\nAzizou", "nfc", 100, full=True)
     with pytest.raises(Rejected, match="longer than 10 characters"):
         usable_name("Karim Azizou", "nfc", 10, full=True)
+
+
+def test_the_order_in_which_real_people_are_written_does_not_matter() -> None:
+    people = [
+        person.strip().partition(", ")
+        for groups in tomllib.loads(PEOPLE.read_text(encoding="utf-8")).values()
+        for group in groups.values()
+        for person in group.split(";")
+    ]
+    same = [
+        canonical(f"{first} {last}")
+        == canonical(f"{last}, {first}")
+        == canonical(f"{last.upper()} {first}")
+        == split_columns(first, last)
+        for last, _, first in people
+        if first
+    ]
+    assert len(same) > 1500
+    assert sum(same) / len(same) >= 0.97
