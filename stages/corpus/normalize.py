@@ -6,7 +6,7 @@ from typing import Literal
 
 from anyascii import anyascii
 
-from stages.core.text import is_label
+from stages.core.text import LONGEST, is_label
 
 Form = Literal["nfc", "ascii"]
 
@@ -14,6 +14,16 @@ Form = Literal["nfc", "ascii"]
 # in that class, would break the line-oriented files that a name may end up in.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_MOST_DECOMPOSED = 18  # characters that one is composed of
+# Unicode's Default_Ignorable_Code_Point: characters that do not show, such as the zero-width space,
+# the soft hyphen, marks of writing direction, the byte order mark and variation selectors.
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+# Of a name's ends: what a cut list or another column leaves there.
+_ENDS = " ,;:،、，；："
 
 _PUNCTUATION = str.maketrans(dict.fromkeys("’ʼʻ‘`´′＇ʹ", "'") | dict.fromkeys("‐‑‒–—−", "-"))
 
@@ -28,9 +38,9 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
     Raises:
         Rejected: nothing is left, it is too long (in characters), or it has control characters.
     """
-    # Composing costs more than linear time on hostile input: look at the size first. No
-    # character decomposes into more than 18 others, so nothing usable is longer than this.
-    if len(text) > 18 * max_length + 100:
+    # Composing costs more than linear time on hostile input: look at the size first. Nothing usable
+    # is longer than this.
+    if len(text) > _MOST_DECOMPOSED * max_length + 100:
         raise Rejected(f"{what} longer than {max_length} characters")
     if text.isalpha() and unicodedata.is_normalized("NFC", text):
         cleaned = text
@@ -58,22 +68,43 @@ def clean_country(text: str, max_length: int) -> str:
     return country
 
 
-def normalise(text: str, form: Form, max_length: int) -> str:
-    """`clean` a name and spell it the common way.
+def drop_ignorable(text: str) -> str:
+    """A text without the characters that do not show.
 
-    Apostrophes and hyphens become ``'`` and ``-``, and a name in upper or lower case throughout
-    gets capitals: MÜLLER and müller become Müller. For ``ascii``, it is written in Latin letters:
-    "Иванов" -> "Ivanov".
+    The joiners that Persian and Sinhala are written with are among them: with and without, a name
+    has the same answer. A text that is too long to be usable stays as it is.
+    """
+    if text.isascii() or len(text) > _MOST_DECOMPOSED * LONGEST:
+        return text
+    return _IGNORABLE.sub("", text)
+
+
+def with_capitals(text: str) -> str:
+    """Each word with a capital, composed as before: "ALİ AK" -> "Ali Ak"."""
+    for _ in range(
+        2
+    ):  # after a mark that is not composed, title() takes the next letter for a first
+        # The lower case of İ is i and a combining dot.
+        text = unicodedata.normalize("NFC", text.title().replace("i\u0307", "i"))
+    return text
+
+
+def normalise(text: str, form: Form, max_length: int) -> str:
+    """`clean` a name, without the characters that do not show, and spell it the common way.
+
+    Apostrophes and hyphens become ``'`` and ``-``, commas at its ends go, and a name in upper or
+    lower case throughout gets capitals: MÜLLER and müller become Müller. For ``ascii``, it is
+    written in Latin letters: "Иванов" -> "Ivanov".
 
     Raises:
         Rejected: as `clean`; also if no Latin letter stands for any of its characters.
     """
-    name = clean(text, max_length=max_length)
+    name = clean(drop_ignorable(text), max_length=max_length)
     if form == "ascii" and not name.isascii():
         name = clean(anyascii(name), max_length=max_length)
+    name = name.strip(_ENDS) or name
     if name.isupper() or name.islower():
-        # The lower case of İ is i and a combining dot.
-        capitals = unicodedata.normalize("NFC", name.title().replace("i\u0307", "i"))
+        capitals = with_capitals(name)
         name = capitals if len(capitals) <= max_length else name
     return name if name.isascii() else name.translate(_PUNCTUATION)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
+from stages.corpus.full_names import is_surname, surname
 from stages.corpus.normalize import Rejected, normalise
 from stages.serving.config import Config
 from stages.serving.held_out import Letters, NgramSet, prediction_sets
@@ -25,7 +26,6 @@ from stages.serving.prediction import (
     Occlusion,
     Prediction,
 )
-from stages.serving.surnames import is_surname, surname
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ class Predictor:
 
         Args:
             names: the names, in any script.
-            full_names: find the surname in each name first, see `stages.serving.surnames`.
+            full_names: find the surname in each name first, see `stages.corpus.full_names`.
         """
         usable: dict[int, str] = {}
         rejected: dict[int, Rejected] = {}
@@ -153,7 +153,7 @@ class Predictor:
             names: the names, in any script.
             top: how many of the most probable countries to list.
             abstain: answer `UNSURE` if the highest probability is below this.
-            full_names: find the surname in each name first, see `stages.serving.surnames`.
+            full_names: find the surname in each name first, see `stages.corpus.full_names`.
 
         Raises:
             Rejected: a name is empty, too long or has control characters.
@@ -179,7 +179,7 @@ class Predictor:
 
         Args:
             names: the names of the whole population or of a random sample; in any script.
-            full_names: find the surname in each name first, see `stages.serving.surnames`.
+            full_names: find the surname in each name first, see `stages.corpus.full_names`.
 
         Returns:
             What ``onoma shares --json`` writes: ``shares`` lists country, share, its 95 % interval
