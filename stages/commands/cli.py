@@ -17,10 +17,8 @@ COMMANDS = {
     "predict": "predict the countries of names: a few, or a whole file",
     "shares": "estimate the shares of countries in a population of names",
     "serve": "serve a web page and an HTTP API on this machine",
-    "recipe": "write a recipe's values of model and training into params.yaml",
+    "recipe": "print a recipe as flags of dvc exp run",
     "retrain": "retrain on new data; promote the model only if it is better",
-    "verify": "run the pipeline in a clean clone; compare with the committed results",
-    "bench": "compare our recipes with the notebook's classifier and a linear SVM",
     "card": "write docs/model-card.md from the metrics",
 }
 
