@@ -203,7 +203,6 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
         third = retrain(project, "--push")
         assert third.returncode == 0, third.stdout + third.stderr
         assert "better than the champion" in third.stdout
-        assert "Running stage 'train'" not in third.stdout  # the denied one's, from the cache
         assert champions(origin) == ["onoma#production#1", "onoma#production#2"]
         message = git(origin, "log", "-1", "--format=%B", "main")
         assert re.search(r"metrics/evaluate.json +\| accuracy +\| 0\.\d+ +\| 0\.\d+", message)
@@ -305,7 +304,7 @@ def test_a_champion_of_the_first_edition_is_the_one_to_beat(project: Path) -> No
     assert git(project, "rev-parse", "main") == head == git(project, "rev-parse", "retrained~1")
     report = (project / ".onoma/report.md").read_text(encoding="utf-8")
     assert f"the champion's commit is {champion[:10]}" in report
-    assert re.search(r"\| accuracy \| 0\.\d+ \| 0\.\d+ \| \+0\.\d+ \|", report)
+    assert re.search(r"\| accuracy +\| +\+0\.\d+ \| +\+0\.\d+ \| +\+0\.\d+ \|", report)
 
     # Other last digits are not mistaken for another model.
     set_params(project, train__arithmetic="native")

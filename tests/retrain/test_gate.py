@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from stages.core.params import GateParams
 from stages.retrain import gate
-from stages.retrain.gate import Answers, paired_bootstrap
+from stages.retrain.gate import paired_bootstrap
 
 COUNTRIES = ("Aland", "Bland", "Cland")
 PARAMS = GateParams(
@@ -28,14 +29,14 @@ BASELINE = {"accuracy": 0.0, "macro_f1": 0.0}
 ROWS = 1200
 
 
-def answers(predictions: NDArray[np.int64], countries: tuple[str, ...] = COUNTRIES) -> Answers:
+def answers(predictions: NDArray[np.int64], countries: tuple[str, ...] = COUNTRIES) -> pd.DataFrame:
     """A model that is sure of each prediction; -1 is an unusable name."""
     table = np.eye(len(countries))[predictions]
     table[predictions < 0] = np.nan
-    return Answers(countries, table)
+    return pd.DataFrame(table, columns=list(countries))
 
 
-def right_with(probability: float, seed: int) -> Answers:
+def right_with(probability: float, seed: int) -> pd.DataFrame:
     """A model that is right about LABELS with this probability."""
     random = np.random.default_rng(seed)
     wrong = (TRUTH + random.integers(1, 3, size=ROWS)) % 3
@@ -47,8 +48,8 @@ LABELS = [COUNTRIES[n] for n in TRUTH]
 
 
 def judge(
-    new: Answers,
-    old: Answers | None = None,
+    new: pd.DataFrame,
+    old: pd.DataFrame | None = None,
     labels: list[str] = LABELS,
     baseline: dict[str, float] = BASELINE,
     coverage: dict[str, float] | None = None,
@@ -94,7 +95,7 @@ def test_a_negative_margin_puts_up_with_a_small_loss() -> None:
 
 def test_the_largest_difference_of_a_probability_tells_rounding_from_another_model() -> None:
     old = right_with(0.9, 1)
-    rounded = Answers(COUNTRIES, old.probabilities + 1e-6)
+    rounded = old + 1e-6
     difference = judge(rounded, old)["champion"]["probability_difference"]
     assert difference == pytest.approx(1e-6)
     assert judge(right_with(0.9, 2), old)["champion"]["probability_difference"] == 1.0
