@@ -60,7 +60,9 @@ def judge(
 
 
 def test_a_clearly_better_challenger_is_promoted() -> None:
-    verdict = judge(right_with(0.9, 2), right_with(0.7, 1))
+    old, new = right_with(0.7, 1), right_with(0.9, 2)
+    verdict = judge(new, old)
+    assert verdict == judge(new, old)  # the same draws every time
     assert verdict["verdict"] == "promote"
     assert verdict["reason"] == "better than the champion, above the baseline and the floors"
     accuracy = verdict["champion"]["accuracy"]
@@ -158,8 +160,6 @@ def test_changed_countries_are_compared_on_the_shared_ones_and_said_so() -> None
     assert verdict["champion"]["accuracy"]["champion"] == LABELS.count("Aland") / shared
     assert verdict["per_country"]["Cland"]["floor"] == PARAMS.floor_f1  # no F1 of the champion
 
-
-def test_without_a_shared_country_nothing_is_promoted() -> None:
     verdict = judge(right_with(0.9, 1), answers(np.zeros(ROWS, dtype=int), ("Gone",)))
     assert verdict["verdict"] == "reject"
     assert "no test row is of a country that the champion knows" in verdict["reason"]
@@ -170,11 +170,6 @@ def test_names_that_a_model_cannot_read_count_as_wrong() -> None:
     verdict = judge(answers(TRUTH), answers(np.full(ROWS, -1)))
     assert verdict["champion"]["accuracy"]["champion"] == 0.0
     assert verdict["verdict"] == "promote"
-
-
-def test_the_verdict_is_the_same_every_time() -> None:
-    old, new = right_with(0.8, 1), right_with(0.82, 2)
-    assert judge(new, old) == judge(new, old)
 
 
 countries = st.integers(min_value=0, max_value=3)
