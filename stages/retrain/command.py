@@ -112,7 +112,14 @@ def _fetch(checkout: Checkout, champion: Champion) -> None:
     """Bring its model and its training names into the champion's folder."""
     for path, name in ((MODEL, MODEL), (TRAIN, NAMES)):
         options = ("--rev", champion.commit, "--out", str(champion.folder / name))
-        checkout.call("dvc", "get", ".", path, *options)
+        try:
+            checkout.call("dvc", "get", ".", path, *options)
+        except UserError as error:
+            raise UserError(
+                f"the champion {champion.version} is neither in the DVC cache nor at a remote "
+                f"({error}): dvc push it where it was promoted, or delete the tags "
+                f"{ARTIFACT}#{STAGE}#* to begin without a champion"
+            ) from None
 
 
 def _update_imports(checkout: Checkout) -> None:

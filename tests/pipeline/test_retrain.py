@@ -5,6 +5,7 @@ import io
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -323,12 +324,43 @@ def test_a_second_retrain_is_told_at_once_that_one_is_running(project: Path) -> 
     assert complaint(done) == "onoma: another retrain is running here; try again later"
 
 
-def test_without_thresholds_nothing_is_promoted(project: Path) -> None:
+def test_what_stands_in_the_way_is_one_line_with_the_remedy_before_the_training(
+    built: Path, tmp_path: Path
+) -> None:
+    project, origin = tmp_path / "project", tmp_path / "origin.git"
+    shutil.copytree(built, project, symlinks=True)
+
+    def refused(*options: str) -> str:
+        done = retrain(project, *options)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Running stage" not in done.stdout
+        return complaint(done)
+
+    assert refused("--push").endswith("dvc remote add --default NAME URL")
+    dvc(project, "remote", "add", "--default", "store", str(tmp_path / "store"))
+    assert refused("--push").endswith("git remote add origin URL")
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    git(project, "remote", "add", "origin", "https://example.invalid/onoma.git")
+    # The project's own configuration of git holds, as that of credentials on GitHub.
+    git(project, "config", f"url.{origin}.insteadOf", "https://example.invalid/onoma.git")
+    assert refused("--push").endswith("git push --set-upstream origin main")
+    git(project, "checkout", "--quiet", "--detach")
+    assert refused() == "onoma: HEAD is detached: git switch to the branch to build on"
+
+    # The cache of the champion's model is lost.
+    git(project, "switch", "--quiet", "main")
+    for tag in ("onoma@v0.0.1", "onoma#production#1"):
+        git(project, "tag", "--annotate", "--message=champion", tag)
+    shutil.rmtree(project / ".dvc/cache")
+    set_params(project, train__seed=2)
+    git(project, "commit", "--quiet", "--all", "--message=another seed")
+    lost = refused()
+    assert lost.startswith("onoma: the champion v0.0.1 is neither in the DVC cache nor at a remote")
+    assert lost.endswith("delete the tags onoma#production#* to begin without a champion")
+
     path = project / "params.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("  accuracy_margin:", "  # accuracy_margin:"), encoding="utf-8")
     git(project, "commit", "--quiet", "--all", "--message=no margin")
-    done = retrain(project)
-    assert done.returncode == 1
-    assert complaint(done).endswith("params.yaml: gate.accuracy_margin: the key is missing")
-    assert champions(project) == []
+    assert refused().endswith("params.yaml: gate.accuracy_margin: the key is missing")
+    assert champions(project) == ["onoma#production#1"]
