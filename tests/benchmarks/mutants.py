@@ -25,7 +25,7 @@ from hypothesis import Phase, settings
 from tests.conftest import ROOT
 
 TESTS = {
-    "commands/retrain/gate": "commands/retrain/test_gate.py",
+    "retrain/gate": "retrain/test_gate.py",
     "model/metrics": "model/test_metrics.py",
     "training/calibration": "training/test_calibration.py",
     "training/checkpoint": "training/test_checkpoint.py",
