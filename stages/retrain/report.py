@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 from scipy.spatial.distance import jensenshannon
 
@@ -44,8 +43,12 @@ def differences(checkout: Checkout, champion: str) -> str:
 
 def comparison(verdict: Mapping[str, Any]) -> str:
     """The gate's numbers of accuracy and macro-F1 as a table."""
-    compared = {metric: verdict["champion"].get(metric, {}) for metric in verdict["challenger"]}
-    return pd.DataFrame(compared).T.to_markdown(floatfmt="+.4f")
+    columns = ("champion", "challenger", "difference", "lower", "upper", "margin")
+    lines = [f"| | {' | '.join(columns)} |", "|---" + "|---:" * len(columns) + "|"]
+    for metric in verdict["challenger"]:
+        if row := verdict["champion"].get(metric):
+            lines.append(f"| {metric} | {' | '.join(f'{row[c]:+.4f}' for c in columns)} |")
+    return "\n".join(lines)
 
 
 def drift(old: Path, new: Path) -> str:
