@@ -72,15 +72,14 @@ def set_params(folder: Path, **values: object) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+# Commands are this interpreter's programs.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
 def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a command as a person would in ``folder``, with this interpreter's programs first."""
-    programs = str(Path(sys.executable).parent)
-    environment = {
-        **os.environ,
-        "PATH": programs + os.pathsep + os.environ["PATH"],
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    arguments: dict = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
+    """Run a command as a person would in ``folder``."""
+    arguments: dict = {"capture_output": True, "text": True, "timeout": 300}
     return subprocess.run(list(command), cwd=folder, **(arguments | options))
 
 
@@ -183,3 +182,11 @@ def fork_server() -> Iterator[ForkServer]:
     server = ForkServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def forked_stages(built: Path, fork_server: ForkServer) -> Iterator[None]:
+    """Has `dvc repro` and `make` in this module fork their stages; `built` comes from processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{fork_server.programs}{os.pathsep}{os.environ['PATH']}")
+        yield
