@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-
 LIBRARIES = (  # not onnxruntime: it starts threads, and a forked child aborts at its end
     "torch._dynamo",
     "torch.nn.utils.rnn",
