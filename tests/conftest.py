@@ -75,6 +75,7 @@ def set_params(folder: Path, **values: object) -> None:
 # Commands are this interpreter's programs.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+ENVIRONMENT = dict(os.environ)
 
 
 def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -154,14 +155,17 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def built(made_once: Callable[..., Path]) -> Path:
-    """A committed toy project after `make repro`, whose output is in .git/make.log."""
+    """A committed toy project after `make repro`, whose output is in .git/make.log.
+
+    Its stages are processes; `forked_stages` must give the same bytes.
+    """
 
     def make(folder: Path) -> None:
         make_project(folder)
         (folder / ".venv").mkdir()
         for mark in ("installed", "installed-dev"):  # by the one who runs the tests
             (folder / ".venv" / mark).touch()
-        done = run(folder, "make", "--no-print-directory", "repro")
+        done = run(folder, "make", "--no-print-directory", "repro", env=ENVIRONMENT)
         assert done.returncode == 0, done.stdout + done.stderr
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message=results")
@@ -185,8 +189,8 @@ def fork_server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture(scope="module")
-def forked_stages(built: Path, fork_server: ForkServer) -> Iterator[None]:
-    """Has `dvc repro` and `make` in this module fork their stages; `built` comes from processes."""
+def forked_stages(fork_server: ForkServer) -> Iterator[None]:
+    """Has the commands `python -m stages.STAGE`, `onoma` and `dvc` of a module's tests forked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{fork_server.programs}{os.pathsep}{os.environ['PATH']}")
         yield
