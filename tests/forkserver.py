@@ -70,11 +70,12 @@ socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, _: server.send(bytes([number])))
 server.sendall(request)
-pid, status = server.makefile().read().split() or [0, 70]
-if int(status) < 0:
-    signal.signal(-int(status), signal.SIG_DFL)
-    os.kill(os.getpid(), -int(status))
-os._exit(int(status))
+status = int(server.makefile().read().split()[1])
+if status < 0:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+os._exit(status)
 """
 
 
