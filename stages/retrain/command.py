@@ -22,11 +22,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
 
-from stages.retrain.checkout import BRANCH, HOME, Checkout, git
 from stages.core.errors import Interrupted, UserError
 from stages.core.files import write_json
 from stages.core.params import GateParams, Params
 from stages.core.text import visible
+from stages.retrain.checkout import BRANCH, HOME, Checkout, git
 
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"

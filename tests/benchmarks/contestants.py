@@ -33,7 +33,7 @@ from stages.model.linear import linear_svm
 from stages.model.metrics import accuracy_and_f1, expected_calibration_error
 from stages.serving import onnx_bundle
 from stages.serving.graph import build
-from stages.training.calibration import fit_temperature
+from stages.serving.calibration import fit_temperature
 from stages.training.inference import all_logits
 from stages.training.trainer import Metrics, Trainer
 
