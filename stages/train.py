@@ -19,9 +19,8 @@ from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
 from stages.serving.config import Config
-from stages.serving.measure import measure
+from stages.serving.measure import calibrated
 from stages.serving.torch_bundle import save
-from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
 from stages.training.distributed import Runtime, launch, process_group
 from stages.training.inference import all_logits
@@ -69,13 +68,6 @@ def train(params: Params, runtime: Runtime) -> None:
         trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, size)
     if runtime.rank > 0:
         return
-    temperature, held_out = 1.0, None
-    if rows := splits.get("calibration"):
-        logits = all_logits(model, rows, size)
-        temperature = fit_temperature(logits, rows.labels)
-        adjustment = params.train.logit_adjustment
-        held_out = measure(vocabulary, names, rows, logits, temperature, adjustment)
-        print(f"train: temperature {temperature:.3f}, from {len(rows)} held-out rows")
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
     config = Config(
         model=params.model.model_dump(),
@@ -83,11 +75,17 @@ def train(params: Params, runtime: Runtime) -> None:
         countries=tuple(index["countries"]),
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
-        temperature=temperature,
+        temperatures=[1.0] * (2 if params.corpus.names == "both" else 1),
+        names=params.corpus.names,
+        groups=Config.groups_of(index["countries"], params.corpus.groups),
         population=params.corpus.description,
-        held_out=held_out,
         provenance={**machine, "arithmetic": params.train.arithmetic},
     )
+    if rows := splits.get("calibration"):
+        logits = all_logits(model, rows, size)
+        config = calibrated(config, names, rows, logits, params.train.logit_adjustment)
+        temperatures = " and ".join(f"{number:.3f}" for number in config.temperatures)
+        print(f"train: temperature {temperatures}, from {len(rows)} held-out rows")
     save(MODEL, config, model)
     checkpoints.remove()
 

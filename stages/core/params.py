@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
-from stages.core.text import extends_ascii, is_separator, is_text
+from stages.core.text import extends_ascii, is_label, is_separator, is_text
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -34,13 +34,28 @@ Width = Annotated[int, Field(ge=1, le=2**16)]
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-def _checked(accepts: Callable[[str], bool], wanted: LiteralString) -> AfterValidator:
-    def check(text: str) -> str:
-        if not accepts(text):
-            raise PydanticCustomError("text", wanted)
-        return text
+def _are_apart(groups: dict[str, list[str]]) -> bool:
+    labels = [label for members in groups.values() for label in members]
+    return len(set(labels)) == len(labels)
+
+
+def _checked(accepts: Callable[[Any], bool], wanted: LiteralString) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not accepts(value):
+            raise PydanticCustomError("value", wanted)
+        return value
 
     return AfterValidator(check)
+
+
+Label = Annotated[str, _checked(is_label, "should be short printable text, no formula")]
+
+
+FileName = Annotated[
+    str,
+    Field(min_length=1),
+    _checked(lambda text: "/" not in text, "should be the name of a file in data/raw/people"),
+]
 
 
 class Block(BaseModel):
@@ -53,6 +68,10 @@ class CorpusParams(Block):
     """What the corpus is."""
 
     description: Annotated[Word, _checked(is_text, "should be printable text")]
+    names: Literal["surnames", "full", "both"]
+    groups: Annotated[
+        dict[Label, list[str]], _checked(_are_apart, "should have each country in one group")
+    ]
 
 
 class Columns(Block):
@@ -132,13 +151,14 @@ class EvaluateParams(Block):
 
     batch_size: Count
     ece_bins: Count
-    people: Annotated[str, Field(min_length=1)]
+    people: FileName | list[FileName] | None
 
 
 class BaselineParams(Block):
     """The linear SVM that it has to beat."""
 
     ngrams: Annotated[int, Field(ge=1, le=8)]
+    class_weight: Literal["balanced"] | None
     regularisation: Annotated[float, Field(gt=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
