@@ -74,13 +74,13 @@ def set_params(folder: Path, **values: object) -> None:
 
 # Commands are this interpreter's programs.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-ENVIRONMENT = dict(os.environ)
+ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command as a person would in ``folder``."""
-    arguments: dict = {"capture_output": True, "text": True, "timeout": 300}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    arguments: dict = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
     return subprocess.run(list(command), cwd=folder, **(arguments | options))
 
 

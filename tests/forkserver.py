@@ -197,7 +197,8 @@ class ForkServer:
     def __init__(self) -> None:
         from stages.core.arithmetic import AVX2
 
-        self._environment = {**os.environ, **AVX2, "OMP_NUM_THREADS": "1"}
+        settings = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self._environment = {**os.environ, **AVX2, **settings}
         self._outputs = TemporaryDirectory(prefix="onoma-stages-")
         self._started: list[Stage] = []
         self._address = str(Path(self._outputs.name) / "socket")
