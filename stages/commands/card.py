@@ -5,12 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from jinja2 import UndefinedError
-
-from stages.commands.rendering import write_from_template
 from stages.core.errors import UserError, brief
-from stages.core.params import Params
 
 METRICS = Path("metrics")
 CARD = Path("docs/model-card.md")
@@ -26,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
+    from jinja2 import UndefinedError
+
+    from stages.commands.rendering import write_from_template
+    from stages.core.params import Params
+
     params = Params.load(Path("params.yaml"))
     metrics = {part: json.loads(_read(METRICS / f"{part}.json")) for part in PARTS}
     settings = {**params.model.model_dump(), **params.train.model_dump()}
@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> None:
 
 def confusions(path: Path) -> list[dict[Any, Any]]:
     """The pairs of actual and predicted country with the largest shares of the actual one."""
+    import pandas as pd
+
     _read(path)
     pairs = pd.read_csv(path)
     worst = pairs[pairs["actual"] != pairs["predicted"]].sort_values(
