@@ -24,14 +24,6 @@ COMMANDS = {
 }
 
 
-# Modules of the extra `pipeline`, and those that others have.
-PIPELINE = "dvc dvclive fsspec gto jinja2 joblib onnx pandas psutil pyarrow pydantic ruamel"
-PIPELINE += " safetensors scipy sklearn torch tqdm"
-EXTRAS = dict.fromkeys(PIPELINE.split(), "pipeline")
-EXTRAS |= dict.fromkeys(("anyio", "fastapi", "granian", "starlette"), "serve")
-EXTRAS |= dict.fromkeys(("dask", "distributed"), "cluster")
-
-
 class Version(argparse.Action):
     """``--version``: print what answers, and exit."""
 
@@ -39,15 +31,15 @@ class Version(argparse.Action):
         """Print the version, and of the model: hash, countries, corpus."""
         from onoma import __version__
         from stages.core.text import visible
-        from stages.serving.bundle import DEFAULT, load
+        from stages.serving import bundle
 
         print(f"onoma {__version__}")
         try:
-            model = load()
+            model = bundle.load()
         except UserError as error:
             print(f"no model: {error}")
         else:
-            print(f"model {model.model_hash} ({DEFAULT}), asked for names: {model.reads}")
+            print(f"model {model.model_hash} ({bundle.DEFAULT}), asked for names: {model.reads}")
             print(f"corpus: {visible(model.population)}")
             countries = ", ".join(map(visible, model.countries))
             print(f"{len(model.countries)} countries: {countries}")
@@ -89,18 +81,7 @@ def _command(arguments: list[str]) -> int | None:
             run = module.run
     args = parser.parse_args(arguments)
     assert run is not None, "argparse accepts no other command"
-    try:
-        status: int | None = run(args)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in EXTRAS:
-            raise
-        extra = EXTRAS[package]
-        if args.command == "serve" and extra == "pipeline":  # which the page's extra has, too
-            extra = "pipeline,serve" if package == "torch" else "serve"
-        raise UserError(
-            f"{args.command} needs {package}; pip install 'onoma[{extra}]'"
-        ) from None
+    status: int | None = run(args)
     return status
 
 

@@ -45,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
     source = Table(args.input, Format(args.separator, args.encoding))
-    groups = read_populations(
-        model, source, args.column, args.full_names, args.by, args.given
-    )
+    groups = read_populations(model, source, args.column, args.full_names, args.by, args.given)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
     for group, result in results.items():

@@ -29,8 +29,9 @@ def read_populations(
         UserError: the file cannot be read, has no such column, no names or too many groups.
     """
     path = source.file
-    for name in filter(None, (column, given)):
-        source.check_text(name)
+    source.check_text(column)
+    if given:
+        source.check_text(given, "--given")
     if by is not None and source.schema.names.count(by) != 1:
         there = brief(", ".join(source.schema.names), 300)
         raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {there}")
