@@ -32,9 +32,13 @@ EXPECTED = (UserError, OSError, sqlite3.OperationalError)
 # The extra that has a module; those of `serve` are imported before what it shares with `pipeline`.
 _PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
 _PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
-_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
-_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
-EXTRAS = dict.fromkeys(_PIPELINE, "pipeline")
+EXTRAS = dict.fromkeys(
+    [
+        *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
+        *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),
+    ],
+    "pipeline",
+)
 EXTRAS |= dict.fromkeys(("anyio", "fastapi", "granian", "starlette"), "serve")
 EXTRAS |= dict.fromkeys(("dask", "distributed"), "cluster")
 
