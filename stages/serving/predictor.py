@@ -112,8 +112,6 @@ class Predictor(Engine):
             )
         return predictions
 
-    answers = predict  # its name in older code
-
     def predict_proba(
         self,
         names: Iterable[Any],
@@ -127,8 +125,6 @@ class Predictor(Engine):
         The row of an unusable name is NaN. See `predict` for the arguments.
         """
         return self.ask(names, full_names, given, errors).probabilities
-
-    probabilities = predict_proba  # its name in older code
 
     def frame(
         self,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stages.core.params import IngestParams, Params
 from stages.corpus.reading import read
 from stages.corpus.tables import Table
-from tests.fuzz import bundles
+from tests.fuzz import bundles, names
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
 
 # The CSV reader.
@@ -115,4 +115,5 @@ TARGETS = {
         read_params,
     ),
     **bundles.TARGETS,
+    **names.TARGETS,
 }
