@@ -156,8 +156,8 @@ class Predictor(Engine):
         index = names.index if isinstance(names, pd.Series | pd.DataFrame) else None
         if isinstance(names, pd.DataFrame):
             if surname is None:
-                columns = ", ".join(map(str, names))
-                raise TypeError(f"name the column: frame(table, surname=column), of {columns}")
+                choice = ", ".join(map(str, names))
+                raise TypeError(f"name the column: frame(table, surname=column), of {choice}")
             names, given = names[surname], None if given is None else names[given]
         answers = self.predict(names, top, abstain, full_names, given=given, errors=errors)
         fields = [field for field in Prediction._fields if field != "top"]
