@@ -11,6 +11,8 @@ from jinja2 import UndefinedError
 from stages.commands.rendering import write_from_template
 from stages.core.errors import UserError, brief
 from stages.core.params import Params
+from stages.corpus.people import people_files
+from stages.serving.config import Config
 
 METRICS = Path("metrics")
 CARD = Path("docs/model-card.md")
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
             "card.md",
             **{**metrics, "countries": countries},
             params=params,
+            people=list(people_files(params.evaluate.people)),
+            groups=Config.groups_of(list(metrics["countries"]), params.corpus.groups),
             settings={key: value for key, value in settings.items() if key not in MACHINE},
             weakest=sorted(countries, key=lambda item: item[1]["f1"])[:3],
             confusions=confusions(METRICS / "evaluate/confusion.csv"),
