@@ -96,7 +96,7 @@ def train_svm(seed: int) -> tuple[Predict, Epochs]:
     """TF-IDF of character n-grams and a linear SVM."""
     params = Params.load(PARAMS).baseline
     train, countries, names, labels = rows()
-    model = linear_svm(params.ngrams, params.regularisation, seed)
+    model = linear_svm(params.ngrams, params.regularisation, seed, params.class_weight)
     start = time.perf_counter()
     model.fit(train["name"], train["country"])
     seconds = time.perf_counter() - start
