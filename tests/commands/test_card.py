@@ -1,6 +1,7 @@
 """The model card says what the metrics say, and the committed one is up to date."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_the_card_says_what_the_metrics_say_and_hubs_read_it(project: Path) -> N
 
 def list_by_support(countries: dict[str, dict[str, float]]) -> list[str]:
     return sorted(countries, key=lambda country: -countries[country]["support"])
+
+
+def test_the_card_says_which_countries_are_groups_and_what_the_model_reads(project: Path) -> None:
+    params = (project / "params.yaml").read_text(encoding="utf-8")
+    groups = "{Two: [Spanish, Portuguese, Elvish], None: [Elvish]}"
+    params = re.sub(r"  groups:\n(?:    .*\n)+", f"  groups: {groups}\n", params)
+    params = re.sub(r"names: (surnames|both)", "names: both", params)
+    (project / "params.yaml").write_text(params, encoding="utf-8")
+    text = card(project)
+    assert "A classifier of surnames and full names into" in text
+    assert "\n- Two: Spanish, Portuguese\n" in text and "Elvish" not in text
 
 
 def test_countries_of_a_stranger_are_inert(project: Path) -> None:
