@@ -1,6 +1,7 @@
 """Errors that a user can fix are one line; all others are bugs and keep their traceback."""
 
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -30,6 +31,8 @@ def brief(value: object, limit: int = 100) -> str:
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
 
+NO_MEMORY = re.compile("can't allocate memory|out of memory")  # in a RuntimeError of torch
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where the main thread is, as Ctrl-C is."""
@@ -49,10 +52,12 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stop:
         print(f"onoma: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    except EXPECTED as error:
-        if os.environ.get("ONOMA_DEBUG") == "1":
+    except (*EXPECTED, MemoryError, RuntimeError) as error:
+        too_large = isinstance(error, MemoryError) or NO_MEMORY.search(str(error))
+        if os.environ.get("ONOMA_DEBUG") == "1" or not (too_large or isinstance(error, EXPECTED)):
             raise
-        print(f"onoma: {visible(str(error))}", file=sys.stderr)
+        memory = "not enough memory; run less at once, or something smaller: " if too_large else ""
+        print(f"onoma: {memory}{brief(error, 1000)}", file=sys.stderr)
         return 1
 
 
