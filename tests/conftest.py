@@ -119,7 +119,9 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
             shutil.copy2(ROOT / file, clone / file)
     write_corpus(clone / "data/raw/names_train.csv.gz", toy_rows(train, 1))
     write_corpus(clone / "data/raw/names_test.csv.gz", toy_rows(test, 2))
-    write_corpus(clone / "data/raw/names_people.csv.gz", toy_rows(30, 3))
+    for name, seed in (("people", 3), ("persons", 4)):
+        rows = [("surname", "country"), *toy_rows(30, seed)]
+        write_corpus(clone / f"data/raw/people/names_{name}.csv.gz", rows)
     set_params(clone, **(TINY | params))
     git(clone, "init", "--quiet", "--initial-branch=main")
     git(clone, "add", "--all")

@@ -30,6 +30,18 @@ def brief(value: object, limit: int = 100) -> str:
 # OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's SQLite
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
+# The extra that has a module; those of `serve` are imported before what it shares with `pipeline`.
+_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
+_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
+EXTRAS = dict.fromkeys(
+    [
+        *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
+        *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),
+    ],
+    "pipeline",
+)
+EXTRAS |= dict.fromkeys(("anyio", "fastapi", "granian", "starlette"), "serve")
+EXTRAS |= dict.fromkeys(("dask", "distributed"), "cluster")
 
 NO_MEMORY = re.compile("can't allocate memory|out of memory")  # in a RuntimeError of torch
 
@@ -52,12 +64,18 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stop:
         print(f"onoma: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS or os.environ.get("ONOMA_DEBUG") == "1":
+            raise
+        print(f"onoma: needs {package}: pip install 'onoma[{EXTRAS[package]}]'", file=sys.stderr)
+        return 1
     except (*EXPECTED, MemoryError, RuntimeError) as error:
         too_large = isinstance(error, MemoryError) or NO_MEMORY.search(str(error))
         if os.environ.get("ONOMA_DEBUG") == "1" or not (too_large or isinstance(error, EXPECTED)):
             raise
         memory = "not enough memory; run less at once, or something smaller: " if too_large else ""
-        print(f"onoma: {memory}{brief(error, 1000)}", file=sys.stderr)
+        print(f"onoma: {memory}{visible(str(error))}", file=sys.stderr)
         return 1
 
 

@@ -5,8 +5,7 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 
 import reprlib
 import sys
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, Self
 
@@ -37,16 +36,28 @@ MOST_STATE = 2**25
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-def _checked(accepts: Callable[[str], bool], wanted: LiteralString) -> AfterValidator:
-    def check(text: str) -> str:
-        if not accepts(text):
-            raise PydanticCustomError("text", wanted)
-        return text
+def _are_apart(groups: dict[str, list[str]]) -> bool:
+    labels = [label for members in groups.values() for label in members]
+    return len(set(labels)) == len(labels)
+
+
+def _checked(accepts: Callable[[Any], bool], wanted: LiteralString) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not accepts(value):
+            raise PydanticCustomError("value", wanted)
+        return value
 
     return AfterValidator(check)
 
 
 Label = Annotated[str, _checked(is_label, "should be short printable text, no formula")]
+
+
+FileName = Annotated[
+    str,
+    Field(min_length=1),
+    _checked(lambda text: "/" not in text, "should be the name of a file in data/raw/people"),
+]
 
 
 class Block(BaseModel):
@@ -60,26 +71,9 @@ class CorpusParams(Block):
 
     description: Annotated[Word, _checked(is_text, "should be printable text")]
     names: Literal["surnames", "full", "both"]
-    groups: dict[Label, list[str]]
-
-    @field_validator("groups")
-    @classmethod
-    def _in_one_group(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
-        labels = Counter(label for members in groups.values() for label in members)
-        for label, number in labels.items():
-            if number > 1:
-                raise PydanticCustomError(
-                    "group", "should have {label} once", {"label": brief(repr(label))}
-                )
-        return groups
-
-    def groups_of(self, countries: Collection[str]) -> dict[str, list[str]]:
-        """The groups of these countries; a group of fewer than two is none."""
-        groups = {
-            group: [label for label in members if label in countries]
-            for group, members in self.groups.items()
-        }
-        return {group: members for group, members in groups.items() if len(members) > 1}
+    groups: Annotated[
+        dict[Label, list[str]], _checked(_are_apart, "should have each country in one group")
+    ]
 
 
 class Columns(Block):
@@ -172,13 +166,14 @@ class EvaluateParams(Block):
 
     batch_size: Count
     ece_bins: Annotated[int, Field(ge=1, le=10_000)]
-    people: Annotated[str, Field(min_length=1)]
+    people: FileName | list[FileName] | None
 
 
 class BaselineParams(Block):
     """The linear SVM that it has to beat."""
 
     ngrams: Annotated[int, Field(ge=1, le=8)]
+    class_weight: Literal["balanced"] | None
     regularisation: Annotated[float, Field(gt=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 

@@ -148,7 +148,7 @@ class Table:
                 f"{self.file}: its header is not {encoding}; set {keys}encoding (cp1252, say)"
             )
 
-    def check_text(self, column: str) -> None:
+    def check_text(self, column: str, option: str = "--column") -> None:
         """Raise a `UserError` unless there is exactly one such column, and it holds text."""
         self.check_header()
         names = self.header
@@ -163,7 +163,7 @@ class Table:
             choice = brief(", ".join(names), 300)
             first_row = "" if self.is_parquet else " (or --no-header, if these are no titles)"
             raise UserError(
-                f"{self.file}: has {what} {brief(column, 60)!r}; use --column, one of: {choice}"
+                f"{self.file}: has {what} {brief(column, 60)!r}; use {option}, one of: {choice}"
                 + first_row * self.format.header
             )
         kind = self.schema.field(column).type

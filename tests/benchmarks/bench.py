@@ -79,9 +79,13 @@ def main() -> None:
             for name in set(results) if "svm" in results else ():
                 results[name][-1]["mcnemar_p"] = mcnemar(right[name], right["svm"])
     figures = {name: summary(runs) for name, runs in results.items()}
-    print(pd.DataFrame(figures).to_string(float_format="{:,.4g}".format, na_rep="-"))
+    print(pd.DataFrame(figures).to_string(float_format=shown, na_rep="-"))
     if args.json:
         write_json(args.json, {"target": args.target, "summary": figures, "runs": results})
+
+
+def shown(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
 
 
 def python(folder: Path, module: str) -> str:

@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 TESTS = {
     "retrain/gate": "retrain/test_gate.py",
     "model/metrics": "model/test_metrics.py",
-    "training/calibration": "training/test_calibration.py",
+    "serving/calibration": "serving/test_calibration.py",
     "training/checkpoint": "training/test_checkpoint.py",
     "serving/config": "serving/test_config.py",
     "serving/torch_bundle": "serving/test_torch_bundle.py",
