@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    source = Table(args.input, Format(args.separator, args.encoding))
+    source = Table(args.input, Format(args.separator, args.encoding, header=args.header))
     groups = read_populations(model, source, args.column, args.full_names, args.by, args.given)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         if args.by:
             parts = [{"group": group, **result} for group, result in results.items()]
-            write_json(args.json, {**about, "by": args.by, "groups": parts})
+            write_json(args.json.resolve(), {**about, "by": args.by, "groups": parts})
         else:
-            write_json(args.json, {**about, **results[""]})
+            write_json(args.json.resolve(), {**about, **results[""]})
     if args.csv:
         text = io.StringIO()
         keys = ("country", "share", "lower", "upper", "plain")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         for group, result in results.items():
             for row in result["shares"]:
                 writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
-        write_text(args.csv, text.getvalue())
+        write_text(args.csv.resolve(), text.getvalue())
     return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 

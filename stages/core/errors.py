@@ -31,15 +31,11 @@ def brief(value: object, limit: int = 100) -> str:
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
 # The extra that has a module; those of `serve` are imported before what it shares with `pipeline`.
-_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
-_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
-EXTRAS = dict.fromkeys(
-    [
-        *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
-        *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),
-    ],
-    "pipeline",
-)
+_PIPELINE = [
+    *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
+    *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),
+]
+EXTRAS = dict.fromkeys(_PIPELINE, "pipeline")
 EXTRAS |= dict.fromkeys(("anyio", "fastapi", "granian", "starlette"), "serve")
 EXTRAS |= dict.fromkeys(("dask", "distributed"), "cluster")
 

@@ -7,12 +7,13 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import fsspec
 import pyarrow as pa
@@ -200,7 +201,8 @@ class Table:
         for first, block in self._whole_rows(stream, 0, BATCH_BYTES):
             lines = cut(block)
             begin = 0
-            for line in map(pa.Scalar.as_py, lines):
+            for scalar in lines:
+                line = scalar.as_py()
                 said = SEPARATOR_LINE.fullmatch(line)
                 if said and is_separator(said[1].decode()):
                     self.format = self.format._replace(separator=said[1].decode())
@@ -273,12 +275,11 @@ def files_of(source: str, advice: str) -> list[str]:
         system, path = fsspec.core.url_to_fs(source)
         if system.isfile(path):
             return [source]  # as relative as it came: rejected.csv names it
-        # On this machine, a folder that cannot be read is an error; elsewhere there are no folders.
-        strict = {"on_error": "raise"} if "file" in system.protocol else {}
-        if "*" in path:
-            files = system.glob(path, **strict)
-        else:
-            files = system.find(path, **strict)
+        root = path.partition("*")[0].rpartition("/")[0] if "*" in path else path
+        if "file" in system.protocol:
+            _check_folders(root, is_deep="*" not in path or "**" in path)
+        files = system.glob(path) if "*" in path else system.find(path)
+        if "*" not in path:
             files = [name for name in files if name.lower().endswith(SUFFIXES)]
     except FileNotFoundError:
         files = []
@@ -292,3 +293,14 @@ def files_of(source: str, advice: str) -> list[str]:
     if not files:
         raise UserError(f"{source}: no such CSV or Parquet; {advice}")
     return [system.unstrip_protocol(name) if "://" in source else name for name in sorted(files)]
+
+
+def _check_folders(root: str, is_deep: bool) -> None:
+    """Raise the `OSError` of a folder that cannot be read: fsspec leaves its files out."""
+
+    def stop(error: OSError) -> NoReturn:
+        raise error
+
+    for _ in os.walk(root, onerror=stop):
+        if not is_deep:
+            break

@@ -50,8 +50,11 @@ def create(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch],
         except BrokenPipeError:
             raise
         except (pa.ArrowException, OSError) as error:
-            number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number else brief(error, 200)
+            reason = brief(error, 200)
+            if isinstance(error, OSError) and error.errno:  # Arrow's words name the temporary file
+                reason = os.strerror(error.errno)
+                if error.filename not in (None, str(path), str(path.resolve())):
+                    reason = f"{error.filename}: {reason}"
             raise UserError(f"{path}: cannot be written: {reason}") from None
 
 
