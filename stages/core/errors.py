@@ -70,8 +70,8 @@ def exit_code(main: Callable[[], int | None]) -> int:
         too_large = isinstance(error, MemoryError) or NO_MEMORY.search(str(error))
         if os.environ.get("ONOMA_DEBUG") == "1" or not (too_large or isinstance(error, EXPECTED)):
             raise
-        memory = "not enough memory; run less at once, or something smaller: " if too_large else ""
-        print(f"onoma: {memory}{visible(str(error))}", file=sys.stderr)
+        text = f"out of memory ({error}); less at once needs less of it" if too_large else error
+        print(f"onoma: {visible(str(text))}", file=sys.stderr)
         return 1
 
 
