@@ -22,7 +22,8 @@ from stages.core.files import write_json
 from stages.core.progress import progress
 from stages.core.text import visible
 from stages.corpus.rows import Format
-from stages.corpus.tables import Table, files_of
+from stages.corpus.sources import files_of
+from stages.corpus.tables import Table
 from stages.corpus.tasks import start_tasks
 from stages.corpus.writing import STDOUT, check_suffix, create
 from stages.serving.bundle import load

@@ -18,7 +18,8 @@ from stages.corpus.full_names import usable_name
 from stages.corpus.headers import find_columns
 from stages.corpus.normalize import Rejected, clean_country
 from stages.corpus.rows import TEXT, Block, Format, split, too_long
-from stages.corpus.tables import Table, files_of
+from stages.corpus.sources import files_of
+from stages.corpus.tables import Table
 from stages.corpus.tasks import Tasks
 
 

@@ -7,13 +7,12 @@ import codecs
 import csv
 import gzip
 import io
-import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -32,12 +31,11 @@ from stages.corpus.rows import (
     split,
     too_long,
 )
+from stages.corpus.sources import storage_error
 
 BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
 BLOCK_ROWS = 2**18  # of Parquet
 BATCH_BYTES, BATCH_ROWS = 2**20, 2**15  # of `Table.batches`
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
-STORAGES = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "paramiko"}
 COMMAS = Format()
 SEPARATOR_LINE = re.compile(rb'"?sep=([\t -~])"?\r?', re.IGNORECASE)
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -194,7 +192,7 @@ class Table:
         except OSError as error:
             raise UserError(f"{self.file}: {error.strerror or brief(error, 200)}") from None
         except Exception as error:
-            raise _of_storage(self.file, error) from None
+            raise storage_error(self.file, error) from None
 
     def _read_header(self, stream: Any) -> None:
         """Read the first row that is not empty, and before it Excel's ``sep=`` line."""
@@ -254,53 +252,3 @@ class Table:
                 is_whole = rest.endswith(b"\n")
         if open_row:
             yield self._line + 1, open_row
-
-
-def _of_storage(source: str, error: Exception) -> Exception:
-    """A `UserError` for an error of a storage's own kind, such as missing credentials for S3."""
-    library = type(error).__module__.partition(".")[0]
-    if library not in STORAGES:
-        return error
-    return UserError(f"{source}: cannot be reached: {brief(error, 200)}")
-
-
-def files_of(source: str, advice: str) -> list[str]:
-    """The files behind a path, a folder, a glob or an fsspec URL, in a fixed order.
-
-    Args:
-        source: path, folder, glob or URL.
-        advice: what to do if there is none.
-    """
-    try:
-        system, path = fsspec.core.url_to_fs(source)
-        if system.isfile(path):
-            return [source]  # as relative as it came: rejected.csv names it
-        root = path.partition("*")[0].rpartition("/")[0] if "*" in path else path
-        if "file" in system.protocol:
-            _check_folders(root, is_deep="*" not in path or "**" in path)
-        files = system.glob(path) if "*" in path else system.find(path)
-        if "*" not in path:
-            files = [name for name in files if name.lower().endswith(SUFFIXES)]
-    except FileNotFoundError:
-        files = []
-    except OSError as error:
-        reason = f"{error.filename or source}: {error.strerror or brief(error, 200)}"
-        raise UserError(reason) from None
-    except (ValueError, ImportError) as error:
-        raise UserError(f"{source}: {brief(error, 200)}") from None
-    except Exception as error:
-        raise _of_storage(source, error) from None
-    if not files:
-        raise UserError(f"{source}: no such CSV or Parquet; {advice}")
-    return [system.unstrip_protocol(name) if "://" in source else name for name in sorted(files)]
-
-
-def _check_folders(root: str, is_deep: bool) -> None:
-    """Raise the `OSError` of a folder that cannot be read: fsspec leaves its files out."""
-
-    def stop(error: OSError) -> NoReturn:
-        raise error
-
-    for _ in os.walk(root, onerror=stop):
-        if not is_deep:
-            break

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path
-from stages.corpus.tables import SUFFIXES
+from stages.corpus.sources import SUFFIXES
 
 STDOUT = Path("-")
 

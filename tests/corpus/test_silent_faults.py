@@ -18,7 +18,8 @@ from stages.corpus import full_names
 from stages.corpus.normalize import NOT_A_LABEL
 from stages.corpus.reading import Countries, read
 from stages.corpus.rows import Format
-from stages.corpus.tables import Table, files_of
+from stages.corpus.sources import files_of
+from stages.corpus.tables import Table
 from stages.corpus.tasks import Tasks
 from stages.corpus.writing import create
 from stages.serving import columns, prediction

@@ -19,7 +19,8 @@ from stages.core.params import Params
 from stages.corpus import reading, tables
 from stages.corpus.normalize import normalise
 from stages.corpus.rows import Block, Format, split
-from stages.corpus.tables import SUFFIXES, Table
+from stages.corpus.sources import SUFFIXES
+from stages.corpus.tables import Table
 from stages.corpus.writing import create
 from tests.conftest import ROOT
 
