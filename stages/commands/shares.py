@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    source = Table(args.input, Format(args.separator, args.encoding))
+    source = Table(args.input, Format(args.separator, args.encoding, header=args.header))
     groups = read_populations(model, source, args.column, args.full_names, args.by, args.given)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         if args.by:
             parts = [{"group": group, **result} for group, result in results.items()]
-            write_json(args.json, {**about, "by": args.by, "groups": parts})
+            write_json(args.json.resolve(), {**about, "by": args.by, "groups": parts})
         else:
-            write_json(args.json, {**about, **results[""]})
+            write_json(args.json.resolve(), {**about, **results[""]})
     if args.csv:
         by = [args.by] if args.by else []
         rows = [
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             for row in results[group]["shares"]
         ]
         columns = [*by, "country", "share", "lower", "upper", "plain"]
-        write_csv(args.csv, pd.DataFrame(rows, columns=columns))
+        write_csv(args.csv.resolve(), pd.DataFrame(rows, columns=columns))
     return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 

@@ -32,7 +32,7 @@ def read_csv(inputs: tuple[bytes, ...]) -> str:
     path.write_bytes(content)
 
     def work() -> None:
-        for rows, rejects, _ in read(str(path), INGEST):
+        for rows, rejects, *_ in read(str(path), INGEST):
             assert not rows.isna().any(axis=None) and not rejects.isna().any(axis=None)
             assert (rejects["line"] >= 1).all()
             for name in rows["name"].unique():
