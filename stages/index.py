@@ -47,15 +47,17 @@ def main() -> None:
         start_tasks(params.ingest.processes, params.ingest.cluster, INDEX) as tasks,
     ):
         new, names = Path(scratch), Counter[str]()
-        asked = pd.Index(np.unique(np.concatenate([*tasks.map(distinct_names, test)])))
-        hold_out, found = survey_train(train, params.index, asked, tasks)
-        counts = found.characters.reindex(range(UNICODE), fill_value=0).to_numpy()
+        test_names = pd.Index(np.unique(np.concatenate([*tasks.map(distinct_names, test)])))
+        hold_out, surveyed = survey_train(train, params.index, test_names, tasks)
+        counts = surveyed.characters.reindex(range(UNICODE), fill_value=0).to_numpy()
         vocabulary = Vocabulary.from_counts(counts, params.index.case, params.index.min_count)
-        countries = sorted(found.countries.index)
+        countries = sorted(surveyed.countries.index)
         if len(countries) > np.iinfo(LABEL).max:
             raise UserError(f"{len(countries)} countries; {np.iinfo(LABEL).max} is the most")
         groups = [*((group, hold_out) for group in train), *((group, None) for group in test)]
-        work = partial(encode, vocabulary=vocabulary, countries=countries, seen=asked[found.seen])
+        work = partial(
+            encode, vocabulary=vocabulary, countries=countries, seen=test_names[surveyed.seen]
+        )
         with progress("index", total=sum(group.rows for group in train + test)) as bar:
             for splits in tasks.map(work, groups):
                 for split, rows in splits.items():
@@ -75,16 +77,16 @@ def main() -> None:
 
 
 def survey_train(
-    groups: list[RowGroup], params: IndexParams, asked: pd.Index, tasks: Tasks
+    groups: list[RowGroup], params: IndexParams, test_names: pd.Index, tasks: Tasks
 ) -> tuple[HoldOut, Survey]:
     """Survey the training file, with what is held out such that each country is trained on."""
     hold_out = HoldOut(params)
     while True:
-        look = partial(survey, hold_out=hold_out, asked=asked)
-        found = reduce(Survey.merge, tasks.map(look, groups))
-        lost = found.countries.loc[~found.countries["trained"], "name"]
+        look = partial(survey, hold_out=hold_out, test_names=test_names)
+        surveyed = reduce(Survey.merge, tasks.map(look, groups))
+        lost = surveyed.countries.loc[~surveyed.countries["trained"], "name"]
         if lost.empty:
-            return hold_out, found
+            return hold_out, surveyed
         hold_out = HoldOut(params, hold_out.kept | {*lost})
 
 

@@ -6,6 +6,7 @@ Reads ``ingest.train`` and ``ingest.test``; writes data/clean and metrics/ingest
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
@@ -47,9 +48,8 @@ def main() -> None:
         keys = {split: Path(scratch, f"{split}.parquet") for split in ("train", "test")}
         reject_file.write("file,line,reason\n")
         train, countries = ingest("train", params, tasks, reject_file, keys["train"])
-        test, _ = ingest(
-            "test", params, tasks, reject_file, keys["test"], countries, train["rejected"]
-        )
+        rest = (countries, train["rejected"])
+        test, _ = ingest("test", params, tasks, reject_file, keys["test"], *rest)
         distinct, overlap = count_keys(keys)
     for split, rows in (("train", train), ("test", test)):
         rows["duplicates"] = rows["kept"] - distinct[split]
@@ -74,7 +74,7 @@ def ingest(
     source = params.train if split == "train" else params.test
     counts = {"read": 0, "kept": 0, "rejected": 0}
     countries: set[str] = set()
-    first = ""
+    first, reasons = "", Counter[str]()
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
@@ -87,20 +87,22 @@ def ingest(
             countries.update(rows["country"].cat.categories)
             append_keys(chunk_keys, key_writer)
             counts["kept"] += len(rows)
-            counts["rejected"] += len(rejects)
+            reasons.update(rejects["reason"])
+            counts["rejected"] = reasons.total()
             bar.update(len(rows) + len(rejects))
             if len(rejects) and not first:
                 file, line, reason = rejects.iloc[0]
                 first = f"{file}, line {line}: {reason}{remedy(reason, format_of(params))}"
             if first and rejected + counts["rejected"] > params.max_rejected:
-                raise UserError(
-                    f"{source}: more than {params.max_rejected} rows are refused "
-                    f"(ingest.max_rejected), the first in {first}"
-                )
+                many = f"more than {params.max_rejected} rows are refused (ingest.max_rejected)"
+                raise UserError(f"{source}: {many}, the first in {first}")
         if not counts["kept"]:
-            raise UserError(
-                f"{source}: holds no usable row of name,country{first and ': ' + first}"
-            )
+            why = first and f": {first}"
+            raise UserError(f"{source}: holds no usable row of name,country{why}")
+    if reasons:
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
+        where = f"({CLEAN}/rejected.csv); the first in {first}"
+        print(f"ingest: refused {reasons.total()} {split} rows: {why} {where}")
     counts["read"] = counts["kept"] + counts["rejected"]
     return counts, frozenset(countries)
 

@@ -36,8 +36,7 @@ def main() -> None:
     """Run the stage, in ``train.processes`` processes."""
     params = Params.load(Path("params.yaml"))
     if params.train.processes > 1 and not dist.is_torchelastic_launched():
-        launch("stages.train", params.train)
-        return
+        return launch("stages.train", params.train)
     with process_group(params.train) as runtime:
         train(params, runtime)
 
@@ -46,8 +45,8 @@ def train(params: Params, runtime: Runtime) -> None:
     """Train; rank 0 writes the results."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     splits = {path.parent.name: Names.load(path.parent) for path in INDEX.glob("*/labels.npy")}
-    where = runtime.provenance()
-    facts = (runtime.device.type, where["precision"], runtime.world_size, where["torch"])
+    machine = runtime.provenance()
+    facts = (runtime.device.type, machine["precision"], runtime.world_size, machine["torch"])
     data = [path for path in INDEX.rglob("*") if path.is_file()]
     run = fingerprint([params.model_dump_json(), *map(str, facts)], [*loaded_code(), *data])
     if runtime.any(run != runtime.broadcast(run)):
@@ -59,9 +58,8 @@ def train(params: Params, runtime: Runtime) -> None:
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(runtime.device)
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
-    print(
-        f"train: {weights:,} weights, {len(names):,} names, {runtime.device}, {where['precision']}"
-    )
+    computing = f"{runtime.device}, {machine['precision']}"
+    print(f"train: {weights:,} weights, {len(names):,} names, {computing}")
     checkpoints = Checkpoints(CHECKPOINTS, run)
     trainer = Trainer(model, params.train, names, runtime)
     evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
@@ -81,7 +79,7 @@ def train(params: Params, runtime: Runtime) -> None:
         names=params.corpus.names,
         groups=Config.groups_of(index["countries"], params.corpus.groups),
         population=params.corpus.description,
-        provenance={**where, "arithmetic": params.train.arithmetic},
+        provenance={**machine, "arithmetic": params.train.arithmetic},
     )
     if rows := splits.get("calibration"):
         logits = all_logits(model, rows, size)

@@ -32,8 +32,8 @@ def commands(page: Path) -> Iterator[list[str]]:
             text = re.sub(r" \[|\](?= |$)|^\s*\$ ", " ", line)  # brackets: what may be left out
             if not re.search(rf"\b({'|'.join(PROGRAMS)}) ", text):
                 continue
-            # Also what follows &&, a pipe, a time of cron or the path of .venv.
-            for part in re.split(r"&&|\|| [<>]+ ?\S+|2>&1|\* ", text):
+            # Also what follows &&, a pipe, $(, a time of cron or the path of .venv.
+            for part in re.split(r"&&|\||\$\(|\)| [<>]+ ?\S+|2>&1|\* ", text):
                 try:
                     split = shlex.split(part, comments=True)
                 except ValueError:  # prose
@@ -47,32 +47,20 @@ def commands(page: Path) -> Iterator[list[str]]:
 ALL = {" ".join(words): words for page in PAGES for words in commands(page)}
 
 
-def of(program: str) -> list[list[str]]:
-    return [words[1:] for words in ALL.values() if words[0] == program]
-
-
-def test_the_pages_have_commands() -> None:
-    assert {program: len(of(program)) >= 4 for program in PROGRAMS} == dict.fromkeys(PROGRAMS, True)
-
-
-@pytest.mark.parametrize("words", of("onoma"), ids=" ".join)
-def test_onoma_takes_the_options(words: list[str]) -> None:
+def onoma(words: list[str]) -> None:
     assert words[0] in COMMANDS
-    if len(words) == 1:  # a mention, without what the command requires
-        return
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    import_module(f"stages.commands.{words[0]}").add_arguments(parser)
-    parser.parse_args(words[1:])
+    if len(words) > 1:  # else it is a mention, without what the command requires
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        import_module(f"stages.commands.{words[0]}").add_arguments(parser)
+        parser.parse_args(words[1:])
 
 
-@pytest.mark.parametrize("words", of("make"), ids=" ".join)
-def test_the_makefile_has_the_target(words: list[str]) -> None:
+def make(words: list[str]) -> None:
     done = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", of("python"), ids=" ".join)
-def test_python_finds_the_program_and_the_program_its_options(words: list[str]) -> None:
+def python(words: list[str]) -> None:
     spec = find_spec(words[1]) if words[0] == "-m" else None
     path = Path(spec.origin) if spec and spec.origin else ROOT / words[0]
     if path.name == "__init__.py":
@@ -81,16 +69,15 @@ def test_python_finds_the_program_and_the_program_its_options(words: list[str]) 
     assert [word for word in words if word.startswith("--") and f'"{word}"' not in text] == []
 
 
-@pytest.mark.parametrize("words", of("pytest"), ids=" ".join)
-def test_pytest_finds_the_tests(words: list[str]) -> None:
-    files = [word for word in words if word.startswith("tests/")]
-    assert all((ROOT / file).exists() for file in files)
+def pytest_(words: list[str]) -> None:
+    assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
 
 
-@pytest.mark.parametrize("words", [words for words in of("dvc") if words[1:]], ids=" ".join)
-def test_dvc_finds_the_stages_and_the_keys(words: list[str]) -> None:
+def dvc(words: list[str]) -> None:
     from dvc.cli import parse_args
 
+    if len(words) == 1:
+        return
     args = parse_args(words)
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     for setting in getattr(args, "set_param", None) or []:
@@ -101,11 +88,25 @@ def test_dvc_finds_the_stages_and_the_keys(words: list[str]) -> None:
         assert set(getattr(args, "targets", None) or []) <= stages.keys()
 
 
-@pytest.mark.parametrize("words", of("pip"), ids=" ".join)
-def test_pip_finds_the_extras(words: list[str]) -> None:
+def pip(words: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = set(re.findall(r"\[(\w+)\]", " ".join(words)))
     assert extras <= project["optional-dependencies"].keys()
+
+
+CHECKS = {"onoma": onoma, "make": make, "python": python, "pytest": pytest_, "dvc": dvc, "pip": pip}
+
+
+def test_the_pages_have_commands() -> None:
+    programs = [words[0] for words in ALL.values()]
+    assert {program: programs.count(program) >= 4 for program in CHECKS} == dict.fromkeys(
+        CHECKS, True
+    )
+
+
+@pytest.mark.parametrize("words", ALL.values(), ids=ALL)
+def test_what_a_command_on_a_page_names_is_there(words: list[str]) -> None:
+    CHECKS[words[0]](words[1:])
 
 
 def test_the_rows_of_reliability_name_tests_that_exist() -> None:

@@ -107,6 +107,22 @@ def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path)
     assert [str(field.type) for field in table.schema] == ["string", "string"]
 
 
+def test_what_was_refused_and_why_is_said(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "Rossi,Italy\nMüller,Germany\nWeber,Germany\nKöhler,Germany\n,Italy\n"
+    (project / "train.csv").write_text(rows, encoding="cp1252")
+    set_params(project, ingest__train="train.csv", ingest__test="train.csv")
+    ingest.main()
+    train, _, kept = capsys.readouterr().out.splitlines()
+    assert train == (
+        "ingest: refused 3 train rows: 2 not UTF-8, 1 empty name (data/clean/rejected.csv); the "
+        "first in train.csv, line 2: not UTF-8 (from Excel, or latin-1? set ingest.encoding to "
+        "cp1252)"
+    )
+    assert kept == "ingest: kept 2 training and 2 test rows"
+
+
 @pytest.mark.slow
 def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Path) -> None:
     program = (

@@ -181,17 +181,17 @@ def predict_folder(
         raise UserError(
             f"{folder}: holds answers of another model or other options; choose another --output"
         )
-    left = [shard for shard in shards if not is_done(*shard)]
+    undone = [shard for shard in shards if not is_done(*shard)]
     total = Counts()
     with (
         start_tasks(processes, cluster, folder) as tasks,
-        progress("predict", len(left), "files") as bar,
+        progress("predict", len(undone), "files") as bar,
     ):
-        for counts in tasks.map(partial(predict_shard, options=options), left, few=1):
+        for counts in tasks.map(partial(predict_shard, options=options), undone, few=1):
             total += counts
             bar.update(1)
-    there = len(shards) - len(left)
-    print(f"predict: {total}; wrote {len(left)} files to {folder}, {there} were there")
+    done = len(shards) - len(undone)
+    print(f"predict: {total}; wrote {len(undone)} files to {folder}, {done} were there")
     return total
 
 

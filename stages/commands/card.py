@@ -3,13 +3,13 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from jinja2 import UndefinedError
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
-from stages.commands.rendering import write_from_template
 from stages.core.errors import UserError, brief
+from stages.core.files import write_text
+from stages.core.markdown import inert
 from stages.core.params import Params
 from stages.corpus.people import people_files
 from stages.serving.config import Config
@@ -29,43 +29,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
     params = Params.load(Path("params.yaml"))
-    metrics = {part: json.loads(_read(METRICS / f"{part}.json")) for part in PARTS}
     settings = {**params.model.model_dump(), **params.train.model_dump()}
+    environment = Environment(
+        loader=PackageLoader("stages.commands"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["inert"] = inert
     try:
+        metrics = {
+            part: json.loads((METRICS / f"{part}.json").read_text(encoding="utf-8"))
+            for part in PARTS
+        }
         countries = sorted(metrics["countries"].items(), key=lambda item: -item[1]["support"])
-        write_from_template(
-            args.output,
-            "card.md",
-            **{**metrics, "countries": countries},
+        pairs = pd.read_csv(METRICS / "evaluate/confusion.csv")
+        confusions = pairs[pairs["actual"] != pairs["predicted"]].sort_values(
+            ["share", "rows"], ascending=False, kind="stable"
+        )
+        text = environment.get_template("card.md").render(
+            {**metrics, "countries": countries},
             params=params,
             people=list(people_files(params.evaluate.people)),
             groups=Config.groups_of(list(metrics["countries"]), params.corpus.groups),
             settings={key: value for key, value in settings.items() if key not in MACHINE},
             weakest=sorted(countries, key=lambda item: item[1]["f1"])[:3],
-            confusions=confusions(METRICS / "evaluate/confusion.csv"),
+            confusions=confusions.head(CONFUSIONS).to_dict("records"),
         )
-    except (KeyError, UndefinedError) as error:
+    except (OSError, ValueError, KeyError, UndefinedError) as error:
         raise UserError(f"{METRICS}: incomplete: {brief(error)}; run dvc repro") from None
+    write_text(args.output, text)
     print(f"card: wrote {args.output}")
-
-
-def confusions(path: Path) -> list[dict[Any, Any]]:
-    """The pairs of actual and predicted country with the largest shares of the actual one."""
-    _read(path)
-    pairs = pd.read_csv(path)
-    worst = pairs[pairs["actual"] != pairs["predicted"]].sort_values(
-        ["share", "rows"], ascending=False, kind="stable"
-    )
-    return [dict(row) for _, row in worst.head(CONFUSIONS).iterrows()]
-
-
-def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            json.loads(text)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; run dvc repro") from None
-    except ValueError as error:
-        raise UserError(f"{path}: damaged: {brief(error)}; run dvc repro") from None
-    return text

@@ -167,8 +167,8 @@ def table(answers: list[Prediction]) -> Iterator[str]:
         rows.append(tuple(map(visible, cells)))
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows if answers else []:
-        cells = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+        padded = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]
+        yield "  ".join(padded).rstrip()
 
 
 def _width(text: str) -> int:

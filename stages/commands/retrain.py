@@ -1,5 +1,22 @@
-"""`onoma retrain`: replace the champion if a newly trained model is better."""
+"""`onoma retrain`: replace the champion if a newly trained model is better; for a scheduler."""
 
-from stages.retrain.command import add_arguments, run
+import argparse
+from pathlib import Path
 
-__all__ = ["add_arguments", "run"]
+from stages.retrain.checkout import BRANCH
+from stages.retrain.command import retrain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--push",
+        action="store_true",
+        help="build on origin's branch, and push data, commit and tags of a promoted model "
+        f"there; without it the commit goes to the local branch {BRANCH}",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Retrain in the project of the current folder."""
+    return retrain(Path.cwd(), args.push)

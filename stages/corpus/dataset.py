@@ -22,7 +22,7 @@ class Names:
     Attributes:
         codes: (sum of lengths,) codes of all names, begin and end included, end to end.
         offsets: (names + 1,) name i is ``codes[offsets[i]:offsets[i + 1]]``.
-        labels: (names,) country of each name, as its place in the country index.
+        labels: (names,) country of each name, as its position in the country index.
         seen: (names,) of the test split, whether the training split has the name; else True.
     """
 

@@ -82,7 +82,7 @@ class Survey(NamedTuple):
     Attributes:
         characters: code point -> how often the training split has it.
         countries: country -> its first name, and whether the training split has a row of it.
-        seen: (names asked for,) whether the training split has the name.
+        seen: (test names,) whether the training split has the name.
     """
 
     characters: pd.Series
@@ -99,8 +99,8 @@ class Survey(NamedTuple):
         )
 
 
-def survey(group: RowGroup, hold_out: HoldOut, asked: pd.Index) -> Survey:
-    """Look through a row group of the training file; ``asked`` are the distinct test names."""
+def survey(group: RowGroup, hold_out: HoldOut, test_names: pd.Index) -> Survey:
+    """Look through a row group of the training file; ``test_names`` are distinct."""
     frame = read_group(group, hold_out)
     frame["trained"] = frame["split"] == TRAIN
     names = frame["name"].cat.categories
@@ -108,8 +108,8 @@ def survey(group: RowGroup, hold_out: HoldOut, asked: pd.Index) -> Survey:
     characters = pd.Series(np.repeat(rows, names.str.len()))
     counts = characters.groupby(codepoints("".join(names.tolist()))).sum()
     countries = frame.groupby("country", observed=True).agg({"name": "first", "trained": "any"})
-    seen = np.zeros(len(asked), dtype=bool)
-    seen[np.setdiff1d(asked.get_indexer(names[rows > 0]), -1)] = True
+    seen = np.zeros(len(test_names), dtype=bool)
+    seen[np.setdiff1d(test_names.get_indexer(names[rows > 0]), -1)] = True
     return Survey(counts[counts > 0], countries.astype({"name": "str"}), seen)
 
 
@@ -136,14 +136,14 @@ def encode(
     frame["label"] = frame["country"].cat.set_categories(countries).cat.codes
     codes, offsets = vocabulary.encode(frame["name"].cat.categories.tolist())
     encoded = pa.LargeListArray.from_arrays(offsets, codes)
-    found = {}
+    names_of = {}
     for split in np.unique(frame["split"]).tolist():
         rows = frame[frame["split"] == split]
         names = encoded.take(pa.array(rows["name"].cat.codes))
-        found[SPLITS[split]] = Names(
+        names_of[SPLITS[split]] = Names(
             codes=names.flatten().to_numpy(),
             offsets=names.offsets.to_numpy(),
             labels=rows["label"].to_numpy(LABEL),
             seen=rows["name"].isin(seen).to_numpy() if split == TEST else np.ones(len(rows), bool),
         )
-    return found
+    return names_of

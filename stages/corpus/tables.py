@@ -153,9 +153,9 @@ class Table:
             )
         if names.count(column) != 1:
             what = "two columns" if column in names else "no column"
-            there = brief(", ".join(names), 300)
+            choice = brief(", ".join(names), 300)
             raise UserError(
-                f"{self.file}: has {what} {brief(column, 60)!r}; use --column, one of: {there}"
+                f"{self.file}: has {what} {brief(column, 60)!r}; use --column, one of: {choice}"
             )
         kind = self.schema.field(column).type
         if not is_text(kind) and kind != pa.binary():
@@ -207,7 +207,7 @@ class Table:
 
     def _whole_rows(self, stream: Any, fields: int, size: int) -> Iterator[tuple[int, bytes]]:
         """Number of the first line, and whole rows as UTF-8; a line that is too long is cut."""
-        longest, encoding, left = self.format.longest, self.format.encoding, b""
+        longest, encoding, open_row = self.format.longest, self.format.encoding, b""
         while block := stream.read(size):
             block += stream.readline(longest + 1)
             is_whole = block.endswith(b"\n")
@@ -216,7 +216,7 @@ class Table:
             if codecs.lookup(encoding).name != "utf-8":
                 # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.
                 block = block.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
-            block = left + block + b"\n" * (not is_whole)
+            block = open_row + block + b"\n" * (not is_whole)
             end = len(block)
             if b'"' in block:  # the last row may go on
                 lines = cut(block)
@@ -226,11 +226,11 @@ class Table:
             if end:
                 yield self._line + 1, block[:end]
             self._line += block.count(b"\n", 0, end)
-            left = block[end:]
+            open_row = block[end:]
             while not is_whole and (rest := stream.readline(longest)):
                 is_whole = rest.endswith(b"\n")
-        if left:
-            yield self._line + 1, left
+        if open_row:
+            yield self._line + 1, open_row
 
 
 def files_of(source: str, advice: str) -> list[str]:

@@ -138,10 +138,10 @@ def _connect(address: str, folder: Path, stack: ExitStack) -> tuple[Callable[...
     except (OSError, ValueError) as error:
         raise UserError(f"{address}: no Dask scheduler: {brief(error, 200)}") from None
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared.") as token:
-        for worker, found in client.run(is_file, token.name, on_error="return").items():
-            if isinstance(found, Exception):
-                raise UserError(f"{worker}: cannot load onoma; install it there: {brief(found)}")
-            if not found:
+        for worker, sees in client.run(is_file, token.name, on_error="return").items():
+            if isinstance(sees, Exception):
+                raise UserError(f"{worker}: cannot load onoma; install it there: {brief(sees)}")
+            if not sees:
                 raise UserError(f"{worker}: cannot see {folder}; use storage that workers share")
     return partial(client.submit, pure=False), sum(client.nthreads().values())
 

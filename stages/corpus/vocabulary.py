@@ -42,8 +42,8 @@ class Vocabulary:
             character = _folded(chr(point)) if case == "fold" else chr(point)
             seen[character] = seen.get(character, 0) + int(counts[point])
         scripts = sorted({script(character) for character in seen})
-        known = sorted(character for character, count in seen.items() if count >= min_count)
-        return cls(case, tuple(scripts), tuple(known))
+        frequent = sorted(character for character, count in seen.items() if count >= min_count)
+        return cls(case, tuple(scripts), tuple(frequent))
 
     def __len__(self) -> int:
         return UNKNOWN + 1 + len(self.scripts) + len(self.characters)
@@ -70,8 +70,8 @@ class Vocabulary:
     def code(self, character: str) -> int:
         """Code of one character: its own, its script's fallback, or `UNKNOWN`."""
         key = _folded(character) if self.case == "fold" else character
-        known = self._codes.get(key)
-        return self._fallbacks.get(script(key), UNKNOWN) if known is None else known
+        code = self._codes.get(key)
+        return self._fallbacks.get(script(key), UNKNOWN) if code is None else code
 
     def encode(self, names: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Flat codes of all names, marks included, and where each name begins.
@@ -104,13 +104,13 @@ class Vocabulary:
         return ["".join(letters[start:end]) for start, end in pairwise(offsets.tolist())]
 
     def _look_up(self, points: NDArray[np.uint32]) -> NDArray[np.int32]:
-        found = self._table[points]
-        missing = found < 0
+        codes = self._table[points]
+        missing = codes < 0
         if missing.any():
             for point in np.unique(points[missing]):
                 self._table[point] = self.code(chr(point))
-            found = self._table[points]
-        return found
+            codes = self._table[points]
+        return codes
 
     def to_config(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -1,208 +1,145 @@
-"""The checkout that `onoma retrain` works in: a clone below the project, which stays untouched.
+"""The checkout that `onoma retrain` works in: a fresh clone below the project.
 
-The clone shares the project's DVC cache and is kept between runs, so that an interrupted training
-resumes; each run resets it to a known commit. Its results reach others by one atomic `git push`:
+It shares the project's DVC cache, so that finished stages are fetched and not run again, and takes
+over the checkpoints of a training that was cut off. What a killed retrain left running works in a
+folder that is deleted, and ends when it next writes. Results reach others by one atomic `git push`:
 before it nothing is promoted, after it everything is.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 
-import psutil
+from dvc.config import Config, merge
 
-from stages.core.errors import Interrupted, UserError
+from stages.core.errors import UserError
 
 HOME = ".onoma"
 BRANCH = "retrained"  # where promoted commits go without --push
-MARK = "ONOMA_RETRAIN"  # environment variable of every process started here: its checkout
+# Beginnings of the keys of git's configuration that also hold in the clone.
+SHARED = ("core.sshcommand", "credential.", "http.", "url.", "user.")
+ERROR = re.compile(r"(?m)^(?:onoma: |ERROR: |(?=fatal:|error:| ! ))(.+)")  # ours, DVC's, git's
 PATIENCE = 30  # seconds between SIGTERM and SIGKILL
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run git; return what it prints.
+class Checkout:
+    """A clone of the project at ``root``, at the newest commit."""
+
+    def __init__(self, root: Path, push: bool) -> None:
+        """Clone.
+
+        Raises:
+            UserError: there is no branch to build on, or no place to push to.
+        """
+        self.home = root / HOME
+        project = Config(str(root / ".dvc"))
+        if push and not project["core"].get("remote"):
+            raise UserError(
+                "--push needs a DVC remote for data and models: dvc remote add --default NAME URL"
+            )
+        with _remedy("HEAD is detached: git switch to the branch to build on"):
+            self.branch = call(root, "git", "symbolic-ref", "--short", "HEAD")
+        source = str(root)
+        if push:
+            with _remedy("--push needs a git remote: git remote add origin URL"):
+                source = call(root, "git", "remote", "get-url", "origin")
+        self._git_settings = _git_settings(root)
+        self.folder = Path(tempfile.mkdtemp(prefix="checkout-", dir=self.home))
+        clone = ("git", "clone", "--quiet", "--no-checkout", source, str(self.folder))
+        call(root, *clone, variables=self._git_settings)
+        base = f"origin/{self.branch}"
+        missing = f"{base} does not exist: git push --set-upstream origin {self.branch}"
+        with _remedy(missing if push else f"branch {self.branch} has no commit: git commit"):
+            self.call("git", "rev-parse", "--verify", "--quiet", base)
+        if not push:  # the promoted commit if it is ahead of the branch
+            ahead = ("--remotes", "--list", f"origin/{BRANCH}", "--contains", base)
+            base = self.call("git", "branch", *ahead) or base
+        self.call("git", "checkout", "--quiet", "--detach", base)
+        for earlier in set(self.home.glob("checkout*")) - {self.folder}:
+            with contextlib.suppress(OSError):  # it has none, or another one had some
+                (earlier / ".checkpoints").rename(self.folder / ".checkpoints")
+            shutil.rmtree(earlier, ignore_errors=True)
+        # Share the project's cache, remotes and credentials; relative paths become absolute.
+        with Config(str(self.folder / ".dvc"), validate=False).edit("local") as config:
+            for level in ("repo", "local"):
+                merge(config, project.load_one(level))
+            config["cache"]["dir"] = project["cache"].get("dir") or str(root / ".dvc/cache")
+        (self.folder / ".dvc/config.local").chmod(0o600)
+
+    def call(self, *command: str, show: bool = False) -> str:
+        """Run a command in the clone; see `call`."""
+        return call(self.folder, *command, show=show, variables=self._git_settings)
+
+
+@contextlib.contextmanager
+def _remedy(text: str) -> Iterator[None]:
+    """Raise `UserError` with this text in place of git's."""
+    try:
+        yield
+    except UserError:
+        raise UserError(text) from None
+
+
+def _git_settings(root: Path) -> dict[str, str]:
+    """The project's own credentials, proxies and author, as variables that git reads."""
+    listed = call(root, "git", "config", "--null", "--list", "--local", "--includes").split("\0")
+    settings = [line.partition("\n")[::2] for line in listed if line.startswith(SHARED)]
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for n, (key, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{n}": key, f"GIT_CONFIG_VALUE_{n}": value}
+    return variables
+
+
+def call(
+    folder: Path, *command: str, show: bool = False, variables: Mapping[str, str] | None = None
+) -> str:
+    """Run a command; return what it prints. If this process is interrupted, it is stopped.
+
+    Args:
+        folder: the folder to run in.
+        command: the command; `dvc` and `python` are those of this interpreter.
+        show: print what it prints, errors included, as it comes.
+        variables: variables of its environment.
 
     Raises:
         UserError: it failed; the message is its first error.
     """
-    done = subprocess.run(
-        ["git", *arguments],
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(
+        command,
         cwd=folder,
-        capture_output=True,
+        # git asks for no password.
+        env={**os.environ, "PATH": programs, "GIT_TERMINAL_PROMPT": "0", **(variables or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if show else subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},  # never ask for a password
-    )
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-        errors = [line for line in lines if line.startswith(("fatal:", "error:", " ! "))] or lines
-        raise UserError(f"git {arguments[0]}: {' '.join(errors[0].split())}")
-    return done.stdout.strip()
-
-
-class Checkout:
-    """The clone of the project at ``root``, and where its results go."""
-
-    def __init__(self, root: Path, push: bool) -> None:
-        self.root, self._push = root, push
-        self.home = root / HOME
-        self.folder = self.home / "checkout"
-        self.branch = git(root, "symbolic-ref", "--short", "HEAD")
-        self._source = git(root, "remote", "get-url", "origin") if push else str(root)
-        if (root / self._source).exists():
-            self._source = str((root / self._source).resolve())
-
-    def prepare(self) -> None:
-        """Bring the clone to the newest commit; create it if there is none.
-
-        Raises:
-            UserError: the remote cannot be reached.
-        """
-        self._end_leftovers()
-        if not (self.folder / ".git").exists():
-            fresh = self.home / "checkout.new"
-            for part in (fresh, self.folder):
-                shutil.rmtree(part, ignore_errors=True)
-            git(self.root, "clone", "--quiet", "--no-checkout", str(self.root), str(fresh))
-            fresh.rename(self.folder)
-        for lock in (self.folder / ".git").rglob("*.lock"):
-            lock.unlink()  # a killed git left it: no other process works here
-        self.git("remote", "set-url", "origin", self._source)
-        # --prune also removes the tags of a promotion that was not pushed.
-        specs = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
-        self.git("fetch", "--quiet", "--prune", "origin", *specs)
-        self.git("checkout", "--quiet", "--force", "--detach", self._base())
-        self.git("clean", "--quiet", "--force", "-d")
-        self._configure_dvc()
-
-    def git(self, *arguments: str) -> str:
-        """Run git in the clone; see `git`."""
-        return git(self.folder, *arguments)
-
-    def read(self, path: str, commit: str | None = None) -> str:
-        """Content of a file in the work tree or of a commit; empty if there is no such file."""
-        if commit:
-            with contextlib.suppress(UserError):
-                return self.git("show", f"{commit}:{path}")
-        elif (self.folder / path).exists():
-            return (self.folder / path).read_text(encoding="utf-8")
-        return ""
-
-    def dvc(self, *arguments: str) -> str:
-        """Run a DVC command in the clone; return what it prints, see `run`."""
-        return self.run("-m", "dvc", *arguments, show=False)
-
-    def run(self, *arguments: str, folder: Path | None = None, show: bool = True) -> str:
-        """Run this Python interpreter with ``arguments``; return what it prints.
-
-        On SIGTERM or SIGINT the process and its descendants are stopped.
-
-        Args:
-            arguments: of the interpreter.
-            folder: to run in; the clone by default.
-            show: print the output, errors included, as it comes.
-
-        Raises:
-            UserError: it failed; the message is its first error.
-            Interrupted: it was stopped.
-        """
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-            process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=folder or self.folder,
-                # The stages run `python`, which has to be this interpreter.
-                env={
-                    **os.environ,
-                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                    MARK: str(self.folder),
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if show else errors,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-            assert process.stdout is not None
-            lines = []
-            with _stopped_on_signals(process):
-                for line in process.stdout:
-                    lines.append(line)
-                    if show:
-                        print(line, end="", flush=True)
-                status = process.wait()
-            if status:
-                errors.seek(0)
-                name = " ".join(arguments).removeprefix("-m ")
-                why = f"{name}: status {status}"
-                for line in [*lines, *errors]:
-                    if line.startswith(("onoma: ", "ERROR: ")):
-                        why = " ".join(line.split()[1:])
-                        break
-                raise UserError(why if show else f"{name.partition(' --')[0]}: {why}")
-        return "".join(lines)
-
-    def _base(self) -> str:
-        """The branch's newest commit; without --push the promoted one if that is ahead of it."""
-        base = f"refs/remotes/origin/{self.branch}"
-        promoted = f"refs/remotes/origin/{BRANCH}"
-        if self._push or not self.git("for-each-ref", promoted):
-            return base
-        return promoted if self.git("rev-list", "--count", f"{promoted}..{base}") == "0" else base
-
-    def _configure_dvc(self) -> None:
-        """Share the project's cache, remotes and credentials; relative paths become absolute."""
-        from dvc.config import Config, merge
-
-        project = Config(str(self.root / ".dvc"))
-        with Config(str(self.folder / ".dvc"), validate=False).edit("local") as config:
-            config.clear()
-            for level in ("repo", "local"):
-                merge(config, project.load_one(level))
-            config["cache"]["dir"] = project["cache"].get("dir") or str(self.root / ".dvc/cache")
-        (self.folder / ".dvc/config.local").chmod(0o600)
-
-    def _end_leftovers(self) -> None:
-        """Stop what a killed retrain left running."""
-        left = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == str(self.folder) and process.pid != os.getpid():
-                    left.append(process)
-        _end(left)
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    """Ask processes to stop, and kill those that do not."""
-    alive = processes
-    for signal_of in (psutil.Process.terminate, psutil.Process.kill):
-        for process in alive:
-            with contextlib.suppress(psutil.Error):
-                signal_of(process)
-        _, alive = psutil.wait_procs(alive, PATIENCE)
-
-
-@contextlib.contextmanager
-def _stopped_on_signals(process: subprocess.Popen[str]) -> Iterator[None]:
-    """On SIGTERM, SIGINT or an exception, stop the process and its descendants."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(f"stopped by {signal.Signals(number).name}; run again to go on from here")
-
-    old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    except BaseException:
-        parent = psutil.Process(process.pid)
-        _end([*parent.children(recursive=True), parent])
-        raise
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        start_new_session=True,
+    ) as process:
+        output = ""
+        try:
+            for line in (process.stdout or ()) if show else ():
+                output += line
+                print(line, end="", flush=True)
+            rest, errors = process.communicate()
+        except BaseException:  # Ctrl-C and SIGTERM are exceptions
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.communicate(timeout=PATIENCE)  # until all have closed the pipe
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        title = " ".join([word for word in command if word[0] != "-"][:2])
+        text = errors or output
+        error = ERROR.search(text)
+        raise UserError(f"{title}: {' '.join((error[1] if error else text).split())}")
+    return (output + rest).strip()

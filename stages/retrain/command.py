@@ -1,254 +1,179 @@
-"""`onoma retrain`: replace the champion if a newly trained model is better; for a scheduler.
+"""Retrain once: train on new data, judge the new model, promote it if it is better.
 
-Works in its own checkout (`stages.retrain.checkout`): updates imported data, runs the
-pipeline, compares the result with the champion (`stages.retrain.gate`), and promotes it
-or not. The champion is the model that GTO's tags assign to the stage ``production``.
+The champion is the model that GTO's tags assign to the stage ``production``; the newly trained
+model is the challenger. All work is done in a clone of the project (`stages.retrain.checkout`).
 """
 
-import argparse
 import contextlib
-import io
 import json
-import os
-import shutil
-import subprocess
+import re
 import sys
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import gto.api
+import numpy as np
+import pandas as pd
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
+from gto.exceptions import ArtifactNotFound
 
-from stages.core.errors import Interrupted, UserError
+from stages.core.errors import UserError
 from stages.core.files import write_json
 from stages.core.params import GateParams, Params
 from stages.core.text import visible
-from stages.retrain.checkout import BRANCH, HOME, Checkout, git
+from stages.retrain import report
+from stages.retrain.checkout import BRANCH, HOME, Checkout, call
+from stages.retrain.gate import judge
 
 ARTIFACT, STAGE = "onoma", "production"
 MODEL, TEST, TRAIN = "data/model", "data/clean/test.parquet", "data/clean/train.parquet"
-GATE = "metrics/gate.json"
+NAMES = "train.parquet"  # the champion's training names in its folder
 SAME_ANSWERS = 1e-4  # largest difference of a probability that rounding explains
+NOTHING = "retrain: nothing to do"
 REJECTED, BUSY = 3, 75  # exit statuses; 75 is EX_TEMPFAIL of sysexits.h
-AUTHOR = {"NAME": "onoma retrain", "EMAIL": "retrain@localhost"}  # if git is not configured
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
-    parser.add_argument(
-        "--push",
-        action="store_true",
-        help="build on origin's branch, and push data, commit and tags of a promoted model "
-        f"there; without it the commit goes to the local branch {BRANCH}",
-    )
+class Champion(NamedTuple):
+    """The model in use: its version, and its commit, which ``folder`` is a work tree of."""
+
+    version: str
+    commit: str
+    folder: Path
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command; the status is 0 (promoted, or nothing to do), 3 (rejected), 75 (busy)."""
-    root = Path(git(Path.cwd(), "rev-parse", "--show-toplevel"))
+def retrain(folder: Path, push: bool) -> int:
+    """Retrain the project of ``folder``: 0 (promoted, or nothing to do), 3 (rejected), 75 (busy).
+
+    ``push``: build on origin's branch, and push there what is promoted.
+    """
+    root = Path(call(folder, "git", "rev-parse", "--show-toplevel"))
     if not (root / "dvc.yaml").exists():
         raise UserError(f"{root}: has no dvc.yaml; run onoma retrain in the project")
-    home = root / HOME
-    home.mkdir(exist_ok=True)
+    (root / HOME).mkdir(exist_ok=True)
     try:
-        with FileLock(home / "lock", timeout=0):  # the kernel frees it when the process ends
-            return retrain(Checkout(root, args.push), args.push)
+        with FileLock(root / HOME / "lock", timeout=0):  # the kernel frees it with the process
+            return _challenge(Checkout(root, push), push)
     except Timeout:
         print("onoma: another retrain is running here; try again later", file=sys.stderr)
         return BUSY
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The model in use."""
-
-    commit: str
-    version: str
-
-
-def retrain(checkout: Checkout, push: bool) -> int:
-    """Retrain once."""
-    checkout.prepare()
-    # Checked before DVC removes outputs of the stages.
-    params = Params.load(checkout.folder / "params.yaml")
-    champion = find_champion(checkout)
-    refresh_imports(checkout)
-
-    def unchanged() -> bool:
-        return champion is not None and model_of(lock(checkout)) == model_of(
-            lock(checkout, champion.commit)
-        )
-
-    if champion and unchanged():
-        stale = stages_to_run(checkout)
-        if not stale:
-            print(f"retrain: nothing to do: data, code and params are those of {champion.version}")
-            return 0
-        print(f"retrain: to run: {', '.join(stale)}")
-
-    from stages.retrain import report  # slow to import
-
-    since = champion.commit if champion else None
-    facts = report.circumstances(checkout, since)
+def _challenge(checkout: Checkout, push: bool) -> int:
+    paragraphs: list[str] = []
     try:
-        # Where there is a remote, fetch unchanged data rather than make it again.
-        pull = ["--pull"] if checkout.dvc("remote", "list").strip() else []
-        checkout.run("-m", "dvc", "repro", *pull)
-        if champion and unchanged():
-            print(f"retrain: nothing to do: the model is that of {champion.version}")
-            return 0
-        with champion_files(checkout, champion) as old:
-            verdict = gate(checkout, old, params.gate)
-            apart = verdict.get("champion", {}).get("probability_difference", 1.0)
-            if champion and apart < SAME_ANSWERS:
-                print(
-                    f"retrain: nothing to do: the answers are those of {champion.version} but for "
-                    f"the last digits (probabilities within {apart:.1e}): another processor or "
-                    "library, not another model"
-                )
+        params = Params.load(checkout.folder / "params.yaml")  # before DVC removes stages' outputs
+        champion = _find_champion(checkout)
+        _update_imports(checkout)
+        stale = _stale(checkout)
+        if champion:
+            if not stale and not checkout.call("git", "diff", champion.commit, "--", "dvc.lock"):
+                print(f"{NOTHING}: data, code and params are those of {champion.version}")
                 return 0
-            facts = report.circumstances(checkout, since) | report.results(
-                checkout, since, old, verdict
-            )
-        report.write(checkout.home, facts)
+            paragraphs.append(report.history(checkout, champion.commit))
+            _fetch(checkout, champion)  # the training would be in vain without it
+        print(f"retrain: to run: {', '.join(stale)}", flush=True)
+        # Where there is a remote, fetch unchanged data rather than make it again.
+        pull = ["--pull"] if checkout.call("dvc", "remote", "list") else []
+        checkout.call("dvc", "repro", *pull, show=True)
+        verdict = _judge(checkout, champion, params.gate)
+        reason = verdict["reason"]
+        message = [f"Retrain: accuracy {verdict['challenger']['accuracy']:.4f}", reason]
+        if champion:
+            apart = verdict["champion"].get("probability_difference", 1.0)
+            if apart < SAME_ANSWERS:
+                print(f"{NOTHING}: the answers are those of {champion.version} within {apart:.1e}")
+                return 0
+            message.append(report.differences(checkout, champion.commit))
+            drift = report.drift(champion.folder / NAMES, checkout.folder / TRAIN)
+            paragraphs += [report.comparison(verdict), message[-1], drift]
         if verdict["verdict"] != "promote":
-            print(f"retrain: rejected: {visible(verdict['reason'])}", file=sys.stderr)
+            report.write(checkout, "rejected", reason, *paragraphs)
+            print(f"retrain: rejected: {visible(reason)}", file=sys.stderr)
             return REJECTED
-        version = promote(checkout, report.commit_message(facts), push)
-    except (UserError, Interrupted) as error:
-        report.write(checkout.home, facts | {"verdict": "failed", "reason": str(error)})
+        version = _promote(checkout, "\n\n".join(message), push)
+    except (UserError, KeyboardInterrupt) as error:
+        report.write(checkout, "failed", str(error) or "interrupted", *paragraphs)
         raise
-    print(f"retrain: promoted {version}: {visible(verdict['reason'])}")
+    report.write(checkout, "promoted", reason, *paragraphs)
+    print(f"retrain: promoted {version}: {visible(reason)}")
     return 0
 
 
-def find_champion(checkout: Checkout) -> Champion | None:
-    """The version that is assigned to the stage, if there is one."""
-    import gto.api
-    import gto.exceptions
-
-    with contextlib.suppress(gto.exceptions.ArtifactNotFound):
-        for found in gto.api.show(str(checkout.folder), name=f"{ARTIFACT}#{STAGE}"):
-            return Champion(found["commit_hexsha"], found["version"])
+def _find_champion(checkout: Checkout) -> Champion | None:
+    with contextlib.suppress(ArtifactNotFound):
+        for row in gto.api.show(str(checkout.folder), name=f"{ARTIFACT}#{STAGE}"):
+            folder = checkout.folder / HOME / "champion"
+            checkout.call("git", "worktree", "add", "--quiet", str(folder), row["commit_hexsha"])
+            return Champion(row["version"], row["commit_hexsha"], folder)
     return None
 
 
-def lock(checkout: Checkout, commit: str | None = None) -> dict[str, Any]:
-    """The stages of dvc.lock, of the work tree or of a commit; empty if there is none."""
-    text = checkout.read("dvc.lock", commit)
-    stages: dict[str, Any] = (YAML(typ="safe", pure=True).load(text) or {}).get("stages", {})
-    return stages
-
-
-def model_of(stages: dict[str, Any]) -> str | None:
-    """Hash of the model."""
-    outs = stages.get("train", {}).get("outs", [])
-    return next((str(out["md5"]) for out in outs if out["path"] == MODEL), None)
-
-
-def refresh_imports(checkout: Checkout) -> None:
-    """Update what `dvc import` or `dvc import-url` brought in."""
-    files = checkout.git("ls-files", "*.dvc").splitlines()
-    imports = [name for name in files if "deps:" in checkout.read(name)]
-    if imports:
-        checkout.dvc("update", *imports)
-
-
-def stages_to_run(checkout: Checkout) -> list[str]:
-    """Stages whose code, params or data changed; outputs that are only not fetched do not count."""
-
-    def is_change(change: str | dict[str, dict[str, str]]) -> bool:
-        if isinstance(change, str):  # the command itself changed
-            return True
-        return any(state != "deleted" for paths in change.values() for state in paths.values())
-
-    found: dict[str, list[Any]] = json.loads(checkout.dvc("status", "--json") or "{}")
-    return sorted(stage for stage, changes in found.items() if any(map(is_change, changes)))
-
-
-@contextlib.contextmanager
-def champion_files(checkout: Checkout, champion: Champion | None) -> Iterator[Path | None]:
-    """The champion's code, model and training data in a temporary folder.
-
-    Raises:
-        UserError: its data is neither in the cache nor at the remote.
-    """
-    folder = checkout.home / "champion"
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        if champion:
-            command = ["git", "archive", "--format=zip", champion.commit]
-            code = subprocess.run(command, cwd=checkout.folder, stdout=subprocess.PIPE, check=True)
-            with zipfile.ZipFile(io.BytesIO(code.stdout)) as archive:
-                archive.extractall(folder)
-            for path in (MODEL, TRAIN):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                out = ("--rev", champion.commit, "--out", str(folder / path))
-                checkout.dvc("get", str(checkout.folder), path, "--force", *out)
-        yield folder if champion else None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def gate(checkout: Checkout, old: Path | None, params: GateParams) -> dict[str, Any]:
-    """Compare the new model with the champion on today's test rows; write the verdict."""
-    import numpy as np
-    import pandas as pd
-
-    from stages.retrain.gate import Answers, judge
-
-    test = checkout.folder / TEST
-
-    def answers(folder: Path) -> Answers:
-        out = checkout.home / f"answers-{folder.name}.npz"
+def _fetch(checkout: Checkout, champion: Champion) -> None:
+    """Bring its model and its training names into the champion's folder."""
+    for path, name in ((MODEL, MODEL), (TRAIN, NAMES)):
+        options = ("--rev", champion.commit, "--out", str(champion.folder / name))
         try:
-            command = ("-m", "stages.commands.answers", MODEL, str(test), str(out))
-            checkout.run(*command, folder=folder)
-            with np.load(out) as found:
-                return Answers(found["countries"].tolist(), found["probabilities"])
-        finally:
-            out.unlink(missing_ok=True)
+            checkout.call("dvc", "get", ".", path, *options)
+        except UserError as error:
+            raise UserError(
+                f"the champion {champion.version} is neither in the DVC cache nor at a remote "
+                f"({error}): dvc push it where it was promoted, or delete the tags "
+                f"{ARTIFACT}#{STAGE}#* to begin without a champion"
+            ) from None
 
-    labels = pd.read_parquet(test, columns=["country"])["country"].tolist()
-    baseline = json.loads(checkout.read("metrics/baseline.json"))
-    challenger = answers(checkout.folder)
-    countries = json.loads(checkout.read("metrics/countries.json"))
-    coverage = {
-        name: values["coverage"] for name, values in countries.items() if "coverage" in values
-    }
-    champion = answers(old) if old else None
-    verdict = judge(labels, challenger, champion, baseline, params, coverage)
-    write_json(checkout.folder / GATE, verdict)
+
+def _update_imports(checkout: Checkout) -> None:
+    """Update what `dvc import` or `dvc import-url` brought in."""
+    files = checkout.call("git", "ls-files", "*.dvc").splitlines()
+    imports = [file for file in files if "deps:" in (checkout.folder / file).read_text()]
+    if imports:
+        checkout.call("dvc", "update", *imports)
+
+
+def _stale(checkout: Checkout) -> list[str]:
+    """Stages whose code, params or data changed; data that is only not fetched is "deleted"."""
+    status = json.loads(checkout.call("dvc", "status", "--json"))
+    changed = "'modified'|'new'|changed (command|params)"
+    return sorted(stage for stage, changes in status.items() if re.search(changed, str(changes)))
+
+
+def _judge(checkout: Checkout, champion: Champion | None, params: GateParams) -> dict[str, Any]:
+    """Compare the challenger with the champion on today's test rows; write the verdict."""
+    test, out = checkout.folder / TEST, checkout.folder / HOME / "answers.npz"
+
+    def answers(folder: Path) -> pd.DataFrame:
+        """Probabilities by the folder's model, computed by the folder's own code."""
+        call(folder, "python", "-m", "stages.commands.answers", MODEL, str(test), str(out))
+        with np.load(out) as arrays:
+            return pd.DataFrame(arrays["probabilities"], columns=arrays["countries"].tolist())
+
+    metrics = checkout.folder / "metrics"
+    countries = json.loads((metrics / "countries.json").read_text(encoding="utf-8"))
+    verdict = judge(
+        pd.read_parquet(test, columns=["country"])["country"].tolist(),
+        answers(checkout.folder),
+        answers(champion.folder) if champion else None,
+        json.loads((metrics / "baseline.json").read_text(encoding="utf-8")),
+        {name: row["coverage"] for name, row in countries.items() if "coverage" in row},
+        params,
+    )
+    write_json(metrics / "gate.json", verdict)
     return verdict
 
 
-def promote(checkout: Checkout, message: str, push: bool) -> str:
-    """Commit, tag, and push all of it atomically; return the new version.
-
-    Raises:
-        UserError: a remote is down or refuses; nothing is promoted then.
-    """
-    import gto.api
-
-    if not checkout.git("config", "--default", "", "user.email"):
-        for key, value in AUTHOR.items():
-            os.environ[f"GIT_AUTHOR_{key}"] = os.environ[f"GIT_COMMITTER_{key}"] = value
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", message)
-    name, email = checkout.git("log", "-1", "--format=%an%n%ae").splitlines()
-    by: dict[str, Any] = {"author": name, "author_email": email}
-    repo = str(checkout.folder)
-    before = set(checkout.git("tag").splitlines())
-    gto.api.register(repo, ARTIFACT, "HEAD", **by)
-    gto.api.assign(repo, ARTIFACT, STAGE, ref="HEAD", skip_registration=True, **by)
-    tags = sorted(set(checkout.git("tag").splitlines()) - before)
+def _promote(checkout: Checkout, message: str, push: bool) -> str:
+    """Commit, tag, and push all of it atomically; return the new version's tag."""
+    if not checkout.call("git", "config", "--default", "", "user.email"):
+        checkout.call("git", "config", "user.name", "onoma retrain")
+        checkout.call("git", "config", "user.email", "retrain@localhost")
+    checkout.call("git", "add", "--all")
+    checkout.call("git", "commit", "--quiet", "--message", message)
+    gto.api.register(str(checkout.folder), ARTIFACT, "HEAD")
+    gto.api.assign(str(checkout.folder), ARTIFACT, STAGE, ref="HEAD", skip_registration=True)
+    tags = checkout.call("git", "tag", "--points-at", "HEAD").splitlines()
     if push:  # the data first: a commit without its model is useless
-        checkout.run("-m", "dvc", "push", "--quiet")
+        checkout.call("dvc", "push", "--quiet")
     # Without --push the branch belongs to retrain and may follow a rewritten one: "+".
-    commit = f"HEAD:refs/heads/{checkout.branch}" if push else f"+HEAD:refs/heads/{BRANCH}"
-    refs = [f"refs/tags/{tag}" for tag in tags]
-    checkout.git("push", "--quiet", "--atomic", "origin", commit, *refs)
+    target = f"HEAD:refs/heads/{checkout.branch}" if push else f"+HEAD:refs/heads/{BRANCH}"
+    checkout.call("git", "push", "--quiet", "--atomic", "origin", target, *tags)
     return next(tag for tag in tags if "@" in tag)

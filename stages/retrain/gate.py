@@ -6,214 +6,147 @@ the distribution of the differences gives their confidence intervals.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from stages.core.params import GateParams
 
-Places = NDArray[np.integer[Any]]
-Floats = NDArray[np.float64]
-
-CELLS = 2**22  # counts in memory at once
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one model says to the test names.
-
-    Attributes:
-        countries: those it knows.
-        probabilities: (rows, countries); a row of NaN is an unusable name.
-    """
-
-    countries: Sequence[str]
-    probabilities: NDArray[np.floating[Any]]
-
-    def predictions(self, among: Sequence[str]) -> Places:
-        """(rows,) index of the most probable country of ``among``; -1 for unusable names.
-
-        The model must know every country of ``among``.
-        """
-        table = self.probabilities[:, [list(self.countries).index(name) for name in among]]
-        unusable = np.isnan(table).any(axis=1)
-        return np.where(unusable, -1, np.nan_to_num(table).argmax(axis=1))
+METRICS = ("accuracy", "macro_f1")
+Codes = NDArray[np.int64]
+"""(rows,) indices of countries; -1: none of them."""
 
 
 def judge(
     labels: Sequence[str],
-    challenger: Answers,
-    champion: Answers | None,
+    challenger: pd.DataFrame,
+    champion: pd.DataFrame | None,
     baseline: Mapping[str, float],
+    coverage: Mapping[str, float],
     params: GateParams,
-    coverage: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The verdict, as it is written to metrics/gate.json.
+    """``verdict`` ("promote" or "reject"), ``reason`` in words, and the numbers behind it.
 
     Args:
-        labels: (rows,) true country of each test name; the challenger knows each.
-        challenger: its answers, in the order of ``labels``.
-        champion: its answers to the same names; None if there is none yet, and then only the
-            floors and the baseline count.
+        labels: true country of each test name; the challenger has them all.
+        challenger: probabilities of its countries (columns) for the names; NaN: an unusable name.
+        champion: probabilities of the champion; None: only the floors and the baseline count.
         baseline: ``accuracy`` and ``macro_f1`` of the linear baseline on the same rows.
-        params: the thresholds.
         coverage: country -> share of its test names whose prediction set contains it.
-
-    Returns:
-        ``verdict`` ("promote" or "reject"), ``reason`` in words, and every number behind it:
-        scalars in nested mappings, as DVC's metrics need.
+        params: the thresholds.
     """
-    countries = list(challenger.countries)
-    place = {country: n for n, country in enumerate(countries)}
-    truth = np.array([place[country] for country in labels], dtype=np.int64)
-    scores, f1 = _scores(truth, challenger.predictions(countries), len(countries))
-    own = dict(zip(("accuracy", "macro_f1"), scores[0].tolist(), strict=True))
-
+    countries = [str(country) for country in challenger]
+    truth = pd.Index(countries).get_indexer(pd.Index(labels))
+    scores, f1 = _scores(truth, _predictions(challenger), len(countries))
+    own = dict(zip(METRICS, scores.tolist(), strict=True))
+    verdict: dict[str, Any] = {"rows": len(truth), "challenger": own, "baseline": {}}
     faults: list[str] = []
-    notes: list[str] = []
-    found: dict[str, Any] = {"rows": len(truth), "challenger": own, "baseline": {}}
     for metric, value in own.items():
-        bar = float(baseline[metric]) + params.baseline_margin
-        found["baseline"][metric] = {"value": float(baseline[metric]), "bar": bar}
+        bar = baseline[metric] + params.baseline_margin
+        verdict["baseline"][metric] = {"value": baseline[metric], "bar": bar}
         if value < bar:
             faults.append(f"{metric} {value:.4f} is below the baseline's bar of {bar:.4f}")
 
-    old_f1: dict[str, float] = {}
-    if champion is None:
-        notes.append("there is no champion yet, so only the floors and the baseline count")
-    else:
-        shared = [country for country in countries if country in set(champion.countries)]
-        found["champion"], lost, old_f1 = _compare(truth, challenger, champion, shared, params)
+    champion_f1: dict[str, float] = {}
+    praise = "above the baseline and the floors"
+    note = "; there is no champion yet, so only the floors and the baseline count"
+    if champion is not None:
+        compared, lost, champion_f1 = _compare(labels, challenger, champion, params)
+        verdict["champion"] = compared
         faults += lost
-        if list(champion.countries) == countries:
-            apart = np.abs(champion.probabilities - challenger.probabilities)
-            found["champion"]["probability_difference"] = float(np.nan_to_num(apart).max())
-        if set(champion.countries) != set(countries):
-            rows = found["champion"]["rows"]
-            notes.append(
-                f"the countries changed: compared on the {len(shared)} shared ones, {rows} rows"
-            )
+        praise, note = f"better than the champion, {praise}", ""
+        if set(champion) != set(countries):
+            shared = f"{len(set(champion) & set(countries))} shared ones, {compared['rows']} rows"
+            note = f"; the countries changed: compared on the {shared}"
 
-    found["per_country"] = {}
-    for n, rows in enumerate(np.bincount(truth, minlength=len(countries)).tolist()):
+    verdict["per_country"] = {}
+    support = np.bincount(truth, minlength=len(countries)).tolist()
+    for country, rows, value in zip(countries, support, f1.tolist(), strict=True):
         if rows < params.floor_support:
             continue
-        country, value = countries[n], float(np.nan_to_num(f1[0, n]))
-        floor = max(params.floor_f1, old_f1.get(country, 0.0) - params.floor_drop)
-        found["per_country"][country] = {"support": rows, "f1": value, "floor": floor}
+        floor = max(params.floor_f1, champion_f1.get(country, 0.0) - params.floor_drop)
+        verdict["per_country"][country] = {"support": rows, "f1": value, "floor": floor}
         if value < floor:
             faults.append(f"F1 of {country} {value:.4f} is below its floor of {floor:.4f}")
-        covered = (coverage or {}).get(country, 1.0)
-        if covered < params.floor_coverage:
-            faults.append(
-                f"coverage of {country} {covered:.4f} is below {params.floor_coverage:.4f}"
-            )
-
-    bars = "above the baseline and the floors"
-    good = f"better than the champion, {bars}" if champion else bars
-    reason = "; ".join([*(faults or [good]), *notes])
-    return {"verdict": "reject" if faults else "promote", "reason": reason, **found}
+        covered, floor = coverage.get(country, 1.0), params.floor_coverage
+        if covered < floor:
+            faults.append(f"coverage of {country} {covered:.4f} is below {floor:.4f}")
+    reason = "; ".join(faults or [praise]) + note
+    return {"verdict": "reject" if faults else "promote", "reason": reason, **verdict}
 
 
 def _compare(
-    truth: Places,
-    challenger: Answers,
-    champion: Answers,
-    shared: list[str],
-    params: GateParams,
+    labels: Sequence[str], challenger: pd.DataFrame, champion: pd.DataFrame, params: GateParams
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Numbers of the comparison, the reasons to reject the challenger, the champion's F1."""
-    places = [shared.index(name) if name in shared else -1 for name in challenger.countries]
-    rows = np.flatnonzero(np.array(places)[truth] >= 0)
-    if not len(rows):
+    shared = [str(country) for country in challenger if country in champion]
+    truth = pd.Index(shared).get_indexer(pd.Index(labels))
+    rows = truth >= 0
+    if not rows.any():
         return {"rows": 0}, ["no test row is of a country that the champion knows"], {}
-    labels = np.array(places)[truth[rows]]
-    old, new = (model.predictions(shared)[rows] for model in (champion, challenger))
-    before, f1 = _scores(labels, old, len(shared))
-    after, _ = _scores(labels, new, len(shared))
-    draws = paired_bootstrap(labels, old, new, len(shared), params.resamples, params.seed)
+    truth = truth[rows]
+    old, new = (_predictions(model[shared])[rows] for model in (champion, challenger))
+    (before, f1), (after, _) = (_scores(truth, codes, len(shared)) for codes in (old, new))
+    draws = paired_bootstrap(truth, old, new, len(shared), params.resamples, params.seed)
     lower, upper = np.quantile(draws, [1 - params.confidence, params.confidence], axis=0)
-    found: dict[str, Any] = {"rows": len(rows)}
+    numbers = {"champion": before, "challenger": after, "difference": after - before}
+    numbers |= {"lower": lower, "upper": upper}
+    compared: dict[str, Any] = {"rows": len(truth)}
+    if list(champion) == list(challenger):
+        apart = np.abs((champion - challenger).fillna(0).to_numpy())
+        compared["probability_difference"] = float(apart.max())
     faults = []
-    margins = {"accuracy": params.accuracy_margin, "macro_f1": params.macro_f1_margin}
-    for n, (metric, margin) in enumerate(margins.items()):
-        found[metric] = {
-            "champion": float(before[0, n]),
-            "challenger": float(after[0, n]),
-            "difference": float(after[0, n] - before[0, n]),
-            "lower": float(lower[n]),
-            "upper": float(upper[n]),
-            "margin": margin,
-        }
+    for n, metric in enumerate(METRICS):
+        margin: float = getattr(params, f"{metric}_margin")
+        compared[metric] = {key: float(pair[n]) for key, pair in numbers.items()}
+        compared[metric]["margin"] = margin
         if not lower[n] > margin:
             faults.append(
-                f"{metric} {after[0, n]:.4f} against the champion's {before[0, n]:.4f}: "
+                f"{metric} {after[n]:.4f} against the champion's {before[n]:.4f}: "
                 f"the difference may be as low as {lower[n]:+.4f} "
                 f"(confidence {params.confidence:g}), not above the margin of {margin:+.4f}"
             )
-    occurring = np.unique(labels)
-    return found, faults, {shared[n]: float(f1[0, n]) for n in occurring}
+    return compared, faults, {shared[n]: float(f1[n]) for n in np.unique(truth)}
+
+
+def _predictions(probabilities: pd.DataFrame) -> Codes:
+    table = probabilities.to_numpy()
+    unusable = np.isnan(table).any(axis=1)
+    return np.where(unusable, -1, np.nan_to_num(table).argmax(axis=1))
 
 
 def paired_bootstrap(
-    labels: Places, old: Places, new: Places, countries: int, resamples: int, seed: int
-) -> Floats:
-    """Differences (new minus old) of accuracy and macro-F1 over resampled rows.
+    labels: Codes, old: Codes, new: Codes, countries: int, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """(resamples, 2): differences (new minus old) of accuracy and macro-F1 over resampled rows.
 
     Rows with the same label and predictions are interchangeable, so a draw of rows is a
     multinomial draw of the count of each kind of row: the cost grows with the kinds, not the rows.
-
-    Args:
-        labels: (rows,) true countries.
-        old: (rows,) one model's predictions; -1 for none.
-        new: (rows,) the other's.
-        countries: number of countries.
-        resamples: number of draws.
-        seed: of the draws.
-
-    Returns:
-        (resamples, 2): accuracy, macro-F1.
     """
-    kinds, counts = np.unique(np.stack([labels, old, new], axis=1), axis=0, return_counts=True)
+    kinds, counts = np.unique(np.stack([labels, old, new]), axis=1, return_counts=True)
     random = np.random.default_rng(seed)
-    size = max(1, CELLS // max(len(kinds), countries))
-    differences = []
-    for start in range(0, resamples, size):
-        shape = min(size, resamples - start)
-        drawn = random.multinomial(len(labels), counts / len(labels), size=shape)
-        before, after = (_scores(kinds[:, 0], kinds[:, n], countries, drawn)[0] for n in (1, 2))
-        differences.append(after - before)
-    return np.concatenate(differences)
+    differences = np.empty((resamples, 2))
+    for n in range(resamples):
+        drawn = random.multinomial(len(labels), counts / len(labels))
+        before, after = (_scores(kinds[0], kinds[row], countries, drawn)[0] for row in (1, 2))
+        differences[n] = after - before
+    return differences
 
 
 def _scores(
-    labels: Places, predictions: Places, countries: int, weights: Places | None = None
-) -> tuple[Floats, Floats]:
-    """Accuracy and macro-F1, (draws, 2), and F1, (draws, countries), of weighted rows.
+    labels: Codes, predictions: Codes, countries: int, weights: Codes | int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(accuracy, macro-F1), and the F1 of each country; ``weights``: how often each row counts.
 
-    F1 is 2 hits / (rows of the country + predictions of it), NaN for a country that does not
-    occur; macro-F1 is the mean over those that occur.
-
-    Args:
-        labels: (rows,) true countries.
-        predictions: (rows,) -1 for none.
-        countries: number of countries.
-        weights: (draws, rows) how often each row counts; once, in one draw, by default.
+    F1 is 2 hits / (rows of the country + predictions of it), 0 for a country that does not occur;
+    macro-F1 is the mean over those that occur.
     """
-    weights = np.ones((1, len(labels)), dtype=np.int64) if weights is None else weights
-
-    def count(places: Places, rows: NDArray[np.bool_]) -> Floats:
-        """(draws, countries) weights of ``rows`` by their place."""
-        ones = np.ones(rows.sum(), dtype=np.int64)
-        shape = (len(labels), countries)
-        return np.asarray(weights @ csr_array((ones, (np.flatnonzero(rows), places[rows])), shape))
-
-    hits = count(labels, labels == predictions)
-    total = count(labels, labels >= 0) + count(predictions, predictions >= 0)
-    f1: Floats = np.full(hits.shape, np.nan)
-    np.divide(2 * hits, total, out=f1, where=total > 0)
-    accuracy = hits.sum(axis=1) / weights.sum(axis=1)
-    return np.stack([accuracy, np.nanmean(f1, axis=1)], axis=1), f1
+    weights = np.broadcast_to(weights, labels.shape)
+    hits = np.bincount(labels, weights * (labels == predictions), countries)
+    # The first bin takes the rows without a prediction.
+    predicted = np.bincount(predictions + 1, weights, countries + 1)[1:]
+    total = np.bincount(labels, weights, countries) + predicted
+    f1 = 2 * hits / np.maximum(total, 1)
+    return np.array([hits.sum() / weights.sum(), f1[total > 0].mean()]), f1

@@ -1,142 +1,74 @@
-"""What one retrain found: report.md, and report.html with the same text and the plots."""
+"""report.md of one retrain: the verdict, and what changed since the champion."""
 
-import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pyarrow.parquet as pq
+from scipy.spatial.distance import jensenshannon
 
-from stages.commands.rendering import write_from_template
-from stages.retrain import command
+from stages.core.files import write_text
+from stages.core.markdown import inert
 from stages.retrain.checkout import Checkout
-from stages.retrain.drift import Profile, drift
 
 SCORES = ("metrics/evaluate.json", "metrics/baseline.json")
-WIDTH, HEIGHT = 420, 200  # of a chart, in CSS pixels
-MOST = 40  # countries in the confusion matrix
-
-Facts = dict[str, Any]
 
 
-def circumstances(checkout: Checkout, champion: str | None) -> Facts:
-    """The commit built on, and the commits and data since the champion's commit."""
-    log, sources = [], []
-    if champion:
-        options = ("--no-merges", "--max-count=50", "--format=%h %an: %s")
-        log = checkout.git("log", *options, f"{champion}..HEAD").splitlines()
-        old, new = _sources(checkout, champion), _sources(checkout)
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) != new.get(name):
-                state = "new" if name not in old else "changed" if name in new else "gone"
-                sources.append(f"{name} ({state})")
-    return {
-        "commit": checkout.git("rev-parse", "--short=10", "HEAD"),
-        "branch": checkout.branch,
-        "champion": champion and champion[:10],
-        "log": log,
-        "sources": sources,
-    }
+def write(checkout: Checkout, outcome: str, reason: str, *paragraphs: str) -> None:
+    """Write the report; ``outcome`` is promoted, rejected or failed."""
+    text = [f"# Retrain: {outcome}", inert(reason), *paragraphs]
+    write_text(checkout.home / "report.md", "\n\n".join(text) + "\n")
 
 
-def results(
-    checkout: Checkout, champion: str | None, old: Path | None, verdict: Mapping[str, Any]
-) -> Facts:
-    """What the report says about a finished training.
-
-    Args:
-        checkout: holds the challenger.
-        champion: commit of the champion.
-        old: folder with its training data.
-        verdict: of the gate.
-    """
-    folder = checkout.folder
-    epochs = {"challenger": json.loads(checkout.read("metrics/epochs.json"))}
-    metrics = params = ""
-    if champion:
-        epochs["champion"] = json.loads(checkout.read("metrics/epochs.json", champion) or "{}")
-        options = ("--md", "--precision", "4", champion[:10], "--targets", *SCORES)
-        metrics = checkout.dvc("metrics", "diff", *options)
-        params = checkout.dvc("params", "diff", "--md", champion[:10])
-    return {
-        "verdict": {"promote": "promoted", "reject": "rejected"}[verdict["verdict"]],
-        "reason": verdict["reason"],
-        "gate": verdict,
-        "metrics": metrics,
-        "params": params if params.count("\n") > 3 else "",  # an empty table: nothing changed
-        "ingest": json.loads(checkout.read("metrics/ingest.json")),
-        "drift": drift(_profile(old), _profile(folder)) if old else None,
-        "charts": [chart(measure, epochs) for measure in ("accuracy", "loss")],
-        "confusion": confusion(pd.read_csv(folder / "metrics/evaluate/confusion.csv")),
-    }
+def history(checkout: Checkout, champion: str) -> str:
+    """The commit built on, and the commits and changed data since the champion's commit."""
+    options = ("--no-merges", "--max-count=50", "--format=%h %an: %s")
+    commits = checkout.call("git", "log", *options, f"{champion}..HEAD").splitlines()
+    files = checkout.call("git", "diff", "--name-only", champion, "--", "data").splitlines()
+    changes = [inert(change) for change in (*commits, *(f"{file} (changed)" for file in files))]
+    head = checkout.call("git", "rev-parse", "--short=10", "HEAD")
+    built_on = f"Built on commit {head} of branch {inert(checkout.branch)}"
+    text = f"{built_on}; the champion's commit is {champion[:10]}.\n"
+    return "\n- ".join([text, *changes])
 
 
-def write(folder: Path, facts: Facts) -> None:
-    """Write report.md and report.html."""
-    write_from_template(folder / "report.md", "report.md", **facts)
-    text = (folder / "report.md").read_text(encoding="utf-8")
-    write_from_template(folder / "report.html", "report.html", text=text, **facts)
+def differences(checkout: Checkout, champion: str) -> str:
+    """What DVC says of metrics and params since the champion's commit."""
+    metrics = ("metrics", "diff", "--md", "--precision", "4", champion[:10], "--targets", *SCORES)
+    params = ("params", "diff", "--md", champion[:10])
+    return "\n\n".join(checkout.call("dvc", *options) for options in (metrics, params))
 
 
-def commit_message(facts: Facts) -> str:
-    """Subject with the accuracy, the reason, and the differences from the champion."""
-    scores = facts["gate"]["challenger"]
-    subject = f"Retrain: accuracy {scores['accuracy']:.4f}, macro-F1 {scores['macro_f1']:.4f}"
-    data = [f"data: {source}" for source in facts["sources"]]
-    parts = [subject, facts["reason"], "\n".join(data), facts["metrics"], facts["params"]]
-    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+def comparison(verdict: Mapping[str, Any]) -> str:
+    """The gate's numbers of accuracy and macro-F1 as a table."""
+    columns = ("champion", "challenger", "difference", "lower", "upper", "margin")
+    lines = [f"| | {' | '.join(columns)} |", "|---" + "|---:" * len(columns) + "|"]
+    for metric in verdict["challenger"]:
+        if row := verdict["champion"].get(metric):
+            lines.append(f"| {metric} | {' | '.join(f'{row[c]:+.4f}' for c in columns)} |")
+    return "\n".join(lines)
 
 
-def chart(measure: str, epochs: Mapping[str, Mapping[str, Any]]) -> Facts:
-    """A line for each model and split as points of an SVG polyline, and the range of values."""
-    lines = {
-        f"{model}-{split}": list(curves[f"{split}_{measure}"].values())
-        for model, curves in epochs.items()
-        for split in ("train", "test")
-        if f"{split}_{measure}" in curves
-    }
-    values = [value for line in lines.values() for value in line]
-    low, high, last = min(values), max(values), max(1, max(map(len, lines.values())) - 1)
-    points = {
-        name: " ".join(
-            f"{n / last * WIDTH:.1f},{(high - value) / ((high - low) or 1) * HEIGHT:.1f}"
-            for n, value in enumerate(line)
-        )
-        for name, line in lines.items()
-    }
-    size = {"width": WIDTH, "height": HEIGHT}
-    return {"measure": measure, "points": points, "low": low, "high": high, "last": last} | size
+def drift(old: Path, new: Path) -> str:
+    """How far the training names of ``new`` are from those of ``old``; both are Parquet files."""
+    before, after = _counts(old), _counts(new)
+    apart = ", ".join(f"{part} {_distance(before[part], after[part]):.4f}" for part in before)
+    return f"Drift of the training names (Jensen-Shannon; 0: equal, 1: disjoint): {apart}."
 
 
-def confusion(pairs: pd.DataFrame) -> Facts:
-    """Rows of shares: actual country -> predicted country -> share; the largest countries only."""
-    support = pairs.groupby("actual")["rows"].sum().sort_values(ascending=False, kind="stable")
-    largest = sorted(support.index[:MOST])
-    shares = pairs.pivot(index="actual", columns="predicted", values="share")
-    shares = shares.reindex(index=largest, columns=largest).fillna(0)
-    return {"shares": shares.T.to_dict(), "left_out": len(support) - len(largest)}
+def _counts(table: Path) -> dict[str, Counter[str]]:
+    """Rows of each country and occurrences of each character, counted batch by batch."""
+    countries, characters = Counter[str](), Counter[str]()
+    with pq.ParquetFile(table) as file:
+        for batch in file.iter_batches(columns=["name", "country"]):
+            countries.update(batch["country"].to_pylist())
+            characters.update("".join(batch["name"].to_pylist()))
+    return {"countries": countries, "characters": characters}
 
 
-def _profile(folder: Path) -> Profile:
-    """Count over the training names without holding them in memory."""
-    found = Profile()
-    with pq.ParquetFile(folder / command.TRAIN) as table:
-        for batch in table.iter_batches(columns=["name", "country"]):
-            found.add(batch["name"].to_pylist(), batch["country"].to_pylist())
-    return found
-
-
-def _sources(checkout: Checkout, commit: str | None = None) -> Facts:
-    """The state of the data that no stage makes, as dvc.lock has it."""
-    stages = command.lock(checkout, commit).values()
-    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
-    return {
-        dep["path"]: dep
-        for stage in stages
-        for dep in stage.get("deps", [])
-        if dep["path"] not in made
-        # The log of commits covers the code.
-        and not dep["path"].startswith("stages/")
-        and not dep["path"].endswith((".py", ".txt"))
-    }
+def _distance(old: Counter[str], new: Counter[str]) -> float:
+    keys = sorted(old | new)
+    distance = jensenshannon([old[key] for key in keys], [new[key] for key in keys], base=2)
+    return float(np.nan_to_num(distance))  # rounding can give the root of a number just below 0

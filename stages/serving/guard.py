@@ -14,6 +14,8 @@ from stages.core.errors import brief
 from stages.serving.server import host_name
 
 BODY_SECONDS = 10  # that a client has for a body
+BYTES_PER_SECOND = 2**17  # these give it one second more
+BODIES_BYTES = 2**26  # of all bodies that are read or answered
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 SECURITY_HEADERS = {
     # The page may run its own script and ask this server; nothing is loaded from elsewhere.
@@ -37,6 +39,7 @@ def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
         max_bytes: size of the largest body.
     """
     hosts = set(hosts)
+    all_bytes = 0
 
     def allows(host: str) -> bool:
         try:
@@ -49,20 +52,27 @@ def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        deadline, size = asyncio.get_running_loop().time() + BODY_SECONDS, 0
+        nonlocal all_bytes
+        start = asyncio.get_running_loop().time()
+        size = 0
+        is_whole = False
 
         async def receive_bounded() -> Message:
-            nonlocal deadline, size
+            nonlocal all_bytes, size, is_whole
+            deadline = inf if is_whole else start + BODY_SECONDS + size / BYTES_PER_SECOND
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the body arrives too slowly") from None
-            size += len(message.get("body", b""))
+            part = len(message.get("body", b""))
+            size += part
+            all_bytes += part
+            is_whole = not message.get("more_body")
             if size > max_bytes:
                 raise HTTPException(413, f"the body is larger than {max_bytes} bytes")
-            if not message.get("more_body"):
-                deadline = inf  # the next message is the end of the connection
+            if all_bytes > BODIES_BYTES:
+                raise HTTPException(503, "busy; try again later")
             return message
 
         async def send_with_headers(message: Message) -> None:
@@ -77,6 +87,9 @@ def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
             answer = JSONResponse({"detail": why}, 421)
         elif origin is not None and origin.partition("://")[2].lower() != host.lower():
             answer = JSONResponse({"detail": f"{brief(origin)!r} is another site"}, 403)
-        await answer(scope, receive_bounded, send_with_headers)
+        try:
+            await answer(scope, receive_bounded, send_with_headers)
+        finally:
+            all_bytes -= size
 
     return guard

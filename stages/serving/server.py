@@ -60,4 +60,5 @@ async def serve(app: Any, listener: socket.socket) -> signal.Signals:
         raise RuntimeError("granian ended by itself") from serving.exception()
     server.stop()  # by itself it would wait for clients without a limit
     await asyncio.wait([serving], timeout=STOP_SECONDS)
+    loop.set_exception_handler(lambda *_: None)  # granian completes futures that are cancelled
     return stop.result()

@@ -1,118 +1,44 @@
 """The HTTP API described at /openapi.json, and a page that uses it."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from itertools import islice
+from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp
 
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.serving.guard import LOOPBACK, guarded
-from stages.serving.prediction import REASONS
 from stages.serving.predictor import Predictor
+from stages.serving.schemas import (
+    MAX_NAMES,
+    ExplainRequest,
+    ExplainResponse,
+    PredictRequest,
+    PredictResponse,
+    SharesRequest,
+    SharesResponse,
+)
+from stages.serving.upload import Upload
 
-MAX_NAMES = 5000  # of a request
 MAX_BODY_BYTES = 600 * MAX_NAMES  # a name of 100 characters as JSON's escapes
+BATCH = 1000  # rows of a file that are answered at once
 MANY = 16  # requests with more names are computed one at a time, so that others need not wait
 MAX_QUEUE = 16  # requests with many names that are computed or wait
-REFUSALS: dict[int | str, dict[str, Any]] = {code: {} for code in (400, 403, 408, 413, 421, 503)}
-Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
-
-
-class Body(BaseModel):
-    """Base of requests and responses."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ExplainRequest(Body):
-    """A name to explain."""
-
-    name: Name
-
-
-class SharesRequest(Body):
-    """Names of a population."""
-
-    names: Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
-    full_names: Annotated[bool, Field(description="find the surname in each name first")] = False
-
-
-class PredictRequest(SharesRequest):
-    """Names to classify."""
-
-    top: int = Field(3, ge=1, le=1000, description="countries to list")
-    abstain: float = Field(0.0, ge=0, le=1, strict=False, description="`unsure` below this")
-
-
-class Share(Body):
-    """A country and its probability."""
-
-    country: str
-    probability: float
-
-
-class Answer(Share):
-    """The answer to one name: its country or `unsure`, why, its set, and the most probable few."""
-
-    name: str
-    reason: Literal[REASONS] = Field(description="why the country is `unsure`")  # type: ignore[valid-type]
-    set: list[str] = Field(description="countries that contain the true one with 90 % probability")
-    top: list[Share]
-
-
-class PredictResponse(Body):
-    """One answer per name, in their order; which model answered, and for what population."""
-
-    model: str
-    population: str
-    predictions: list[Answer]
-
-
-class CountryShare(Body):
-    """The share of a country, its 95 % interval, and the mean of the probabilities."""
-
-    country: str
-    share: float
-    lower: float
-    upper: float
-    plain: float
-
-
-class SharesResponse(Body):
-    """What `onoma shares --json` writes."""
-
-    model: str
-    population: str
-    names: int
-    unsure: dict[str, int]
-    effective_names: int
-    method: Literal["em", "mean", "prior"]
-    notes: list[str]
-    shares: list[CountryShare]
-
-
-class Character(Body):
-    """A character and the drop of the country's probability when it is left out."""
-
-    character: str
-    effect: float
-
-
-class ExplainResponse(Body):
-    """How much each character contributes to the most probable country."""
-
-    method: Literal["occlusion"] = "occlusion"
-    name: str
-    country: str
-    characters: list[Character]
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {} for code in (400, 403, 408, 413, 415, 421, 503)
+}
+TEXT = {"schema": {"type": "string"}}
+TABLE = {"requestBody": {"required": True, "content": {"text/csv": TEXT}}}
+LINES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": TEXT}}}
+T = TypeVar("T")
 
 
 def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
@@ -122,6 +48,8 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
         title="onoma", description=question, version="1", docs_url=None, redoc_url=None
     )
     page = (files("stages.serving") / "page.html").read_text(encoding="utf-8")
+    page = page.replace("{{countries}}", str(len(model.countries)))
+    page = page.replace("{{names}}", f"{MAX_NAMES:,}")
     about = {"model": model.model_hash, "population": model.population}
     limiter = CapacityLimiter(1)  # of requests with many names
 
@@ -129,18 +57,30 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     def refuse(request: Request, error: RequestValidationError) -> Response:
         """Say why, without the input, which may hold what JSON cannot represent."""
         detail = [{key: fault[key] for key in ("loc", "msg", "type")} for fault in error.errors()]
+        if detail[0]["loc"][0] == "body" and "json" not in request.headers.get("content-type", ""):
+            return JSONResponse({"detail": "send Content-Type: application/json"}, 415)
         return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
-    async def in_turn(names: Sequence[str], compute: Callable[[], Response]) -> Response:
-        many, queue = len(names) > MANY, limiter.statistics()
+    async def in_turn(count: int, compute: Callable[[], T]) -> T:
+        """Compute something about so many names."""
+        many, queue = count > MANY, limiter.statistics()
         if many and queue.borrowed_tokens + queue.tasks_waiting >= MAX_QUEUE:
             raise HTTPException(503, "busy; try again later, or with fewer names")
         return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
+    def answers(names: Sequence[str], *options: Any) -> list[dict[str, Any]]:
+        """The answers, or why a text is no name."""
+        return [
+            unusable(name, str(answer)) if isinstance(answer, Rejected) else answer.to_json()
+            for name, answer in zip(names, model.answers(names, *options), strict=True)
+        ]
+
+    @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> str:  # async, as /healthz: not queued behind computations
         return page
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Say that the server answers, and by which model."""
@@ -149,20 +89,69 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
     async def predict(request: PredictRequest) -> Response:
         """Predict the country of each name."""
+        options = request.top, request.abstain, request.full_names
 
         def compute() -> Response:
-            predictions, faults = [], []
-            options = request.top, request.abstain, request.full_names
-            for row, answer in enumerate(model.answers(request.names, *options)):
-                if isinstance(answer, Rejected):
-                    faults.append(fault("unusable_name", str(answer), "names", row))
-                else:
-                    predictions.append(answer.to_json())
-            if faults:
-                raise HTTPException(422, faults)
-            return JSONResponse({**about, "predictions": predictions})
+            return JSONResponse({**about, "predictions": answers(request.names, *options)})
 
-        return await in_turn(request.names, compute)
+        return await in_turn(len(request.names), compute)
+
+    @app.post("/file", responses=REFUSALS | LINES, response_class=Response, openapi_extra=TABLE)
+    async def file(
+        request: Request,
+        column: str | None = None,
+        header: bool | None = None,
+        top: Annotated[int, Query(ge=1, le=1000)] = 3,
+        abstain: Annotated[float, Query(ge=0, le=1)] = 0.0,
+        full_names: bool = False,
+    ) -> Response:
+        """Answer the names in a table.
+
+        Lines of JSON: how the table was read; `predictions`, many times; the `shares` of the
+        countries, and whether there are `more` rows, which are not read. A line with an `error`
+        may come instead.
+        """
+        if not request.headers.get("content-type"):
+            raise HTTPException(415, "send Content-Type: text/csv")
+        try:
+            upload = await in_turn(MANY + 1, partial(Upload, await request.body(), column, header))
+        except UserError as error:
+            raise HTTPException(422, [fault("no_table", str(error))]) from None
+        if upload.column is None:
+            why = fault("no_column", "which column holds the names?")
+            raise HTTPException(422, [why | {"columns": upload.columns}])
+        about_table = {
+            "column": upload.columns[upload.column],
+            **{key: getattr(upload, key) for key in ("header", "columns", "encoding", "separator")},
+        }
+        rows, names = upload.rows(), list[str]()
+        first_rows = islice(rows, MAX_NAMES)
+
+        def next_line() -> dict[str, Any]:
+            try:
+                batch = list(islice(first_rows, BATCH))
+                more = not batch and next(rows, None) is not None
+            except UserError as error:
+                return {"error": str(error)}
+            if not batch:
+                shares = model.shares(names, full_names) if names and model.held_out else None
+                return {"shares": shares, "more": more}
+            texts = [text for text, reason in batch if not reason]
+            names.extend(texts)
+            predictions = iter(answers(texts, top, abstain, full_names))
+            return {
+                "predictions": [unusable(*row) if row[1] else next(predictions) for row in batch]
+            }
+
+        async def lines() -> AsyncIterator[str]:
+            line = about | about_table
+            while True:
+                yield json.dumps(line) + "\n"
+                if not line.keys().isdisjoint({"shares", "error"}):
+                    return
+                line = await to_thread.run_sync(next_line, limiter=limiter)
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     @app.post("/shares", responses=REFUSALS, response_model=SharesResponse)
     async def shares(request: SharesRequest) -> Response:
@@ -174,7 +163,7 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
             except UserError as error:
                 raise HTTPException(422, [fault("no_held_out_rows", str(error))]) from None
 
-        return await in_turn(request.names, compute)
+        return await in_turn(len(request.names), compute)
 
     @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
     def explain(request: ExplainRequest) -> Any:
@@ -194,3 +183,9 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
 def fault(kind: str, why: str, *loc: str | int) -> dict[str, object]:
     """What is wrong with a body, as FastAPI describes it."""
     return {"loc": ["body", *loc], "msg": why, "type": kind}
+
+
+def unusable(text: str, reason: str | None) -> dict[str, Any]:
+    """The answer to a text that is no name."""
+    empty: dict[str, Any] = {"country": None, "probability": None, "set": [], "top": []}
+    return {"name": text, "reason": reason, **empty}

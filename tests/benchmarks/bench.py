@@ -1,91 +1,103 @@
-"""`onoma bench`: the recipes, the notebook's classifier and a linear SVM on the same files.
+"""`make bench`: the recipes, the lecture notebook's classifier and a linear SVM on the same files.
 
-Each contestant runs in a process of its own, in alternation, several times. Times are medians over
-the runs; run n uses seed n.
+    python -m tests.benchmarks.bench --train A.csv.gz --test B.csv.gz --json OUT
+
+Each contestant runs in a process of its own, in alternation, several times; run n uses seed n.
+Scores are means, times are medians, p-values are the largest of the runs. Seconds of training are
+rows / (rows per second), as the stage prints it for each epoch.
 """
 
 import argparse
 import json
-import os
+import re
+import resource
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from ruamel.yaml import YAML
 from scipy.stats import binomtest
 
-from stages.core.errors import UserError
+from stages.commands import recipe
 from stages.core.files import write_json
+from stages.core.params import Params
+from stages.corpus.dataset import Names
+from stages.model.linear import linear_svm
+from stages.model.metrics import accuracy_and_f1, expected_calibration_error
+from tests.conftest import ROOT, run, set_params
 
-ROOT = Path(__file__).resolve().parents[2]
-CONTESTANT = "tests.benchmarks.contestants"
-CONTESTANTS = ("default", "thorough", "fast", "seed", "notebook", "svm")
+CLEAN, INDEX = Path("data/clean"), Path("data/index")
 DEFAULT = ("default", "thorough", "fast", "notebook", "svm")
+NOTEBOOK_EPOCHS = 20
+PREDICTIONS = 5  # passes over the test names; the median counts
+ECE_BINS = 15
+
+Predict = Callable[[list[str]], NDArray[Any]]
+"""Names -> (names,) indices of countries, or (names, countries) probabilities."""
+Epochs = list[tuple[float, float]]
+"""For each epoch: seconds of training until its end, and test accuracy."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
+def main() -> None:
+    """Run all contestants, print the table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, required=True, help="CSV of name,country")
     parser.add_argument("--test", type=Path, required=True, help="CSV of name,country")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures here")
     parser.add_argument("--runs", type=int, default=3, help="of each contestant (3)")
     parser.add_argument("--target", type=float, default=0.85, help="accuracy to be timed (0.85)")
-    parser.add_argument(
-        "--only", choices=CONTESTANTS, nargs="+", default=DEFAULT, help="run these alone"
-    )
-
-
-def run(args: argparse.Namespace) -> None:
-    """Run all contestants, print the table, write the figures."""
+    names = [*recipe.RECIPES, "notebook", "svm"]
+    parser.add_argument("--only", choices=names, nargs="+", default=DEFAULT, help="no others")
+    args = parser.parse_args()
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
-    predictions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in args.only}
+    right: dict[str, NDArray[np.bool_]] = {}
     with tempfile.TemporaryDirectory(prefix="onoma-bench.") as scratch:
         folder = Path(scratch)
-        prepare(folder, args.train.resolve(), args.test.resolve())
-        labels = np.load(folder / "data/index/test/labels.npy").astype(np.int64)
+        shutil.copy(ROOT / "params.yaml", folder)
+        set_params(folder, ingest__train=args.train.resolve(), ingest__test=args.test.resolve())
+        for stage in ("ingest", "index"):
+            python(folder, f"stages.{stage}")
         for seed in range(1, args.runs + 1):
             for name in args.only:
                 print(f"bench: run {seed} of {args.runs}: {name}", file=sys.stderr, flush=True)
-                work = [sys.executable, "-m", CONTESTANT, name, str(seed), str(args.target)]
-                done = in_folder(folder, work)
-                results[name].append(json.loads(done.splitlines()[-1]))
-                predictions[name].append(np.load(folder / "predictions.npy"))
-    if "svm" in results:
-        for name in results:
-            for mine, theirs, result in zip(
-                predictions[name], predictions["svm"], results[name], strict=True
-            ):
-                result["mcnemar_p"] = mcnemar(mine == labels, theirs == labels)
+                code = f"from tests.benchmarks import bench; bench.measure({name!r}, {seed})"
+                run_or_exit(folder, sys.executable, "-c", code)
+                result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+                reached = [
+                    when for when, accuracy in result.pop("epochs") if accuracy >= args.target
+                ]
+                result["seconds_to_target"] = reached[0] if reached else None
+                right[name] = np.load(folder / "right.npy")
+                results[name].append(result)
+            for name in set(results) if "svm" in results else ():
+                results[name][-1]["mcnemar_p"] = mcnemar(right[name], right["svm"])
     figures = {name: summary(runs) for name, runs in results.items()}
-    show(figures, args.target)
+    print(pd.DataFrame(figures).to_string(float_format=shown, na_rep="-"))
     if args.json:
         write_json(args.json, {"target": args.target, "summary": figures, "runs": results})
 
 
-def prepare(folder: Path, train: Path, test: Path) -> None:
-    """Run the stages ingest and index on the files, in a folder of their own."""
-    document = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    document["ingest"] |= {"train": str(train), "test": str(test)}
-    with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump(document, file)
-    for stage in ("ingest", "index"):
-        in_folder(folder, [sys.executable, "-m", f"stages.{stage}"])
+def shown(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
 
 
-def in_folder(folder: Path, command: list[str]) -> str:
-    """Run a command there with this project's modules; return what it prints."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+def python(folder: Path, module: str) -> str:
+    """Run a module of this project there; return what it prints."""
+    return run_or_exit(folder, sys.executable, "-m", module)
+
+
+def run_or_exit(folder: Path, *command: str) -> str:
+    """Run a command there; end with its last error if it fails."""
+    done = run(folder, "env", f"PYTHONPATH={ROOT}", *command, timeout=None)
     if done.returncode:
-        raise UserError(done.stderr.strip().removeprefix("onoma: ") or f"{command} failed")
+        sys.exit(done.stderr.strip().splitlines()[-1])
     return done.stdout
 
 
@@ -98,50 +110,102 @@ def mcnemar(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means of scores and medians of times over the runs; None where some run has none."""
-    found: dict[str, Any] = {}
-    for key in runs[0]:
-        values = [run[key] for run in runs]
-        if None in values:
-            found[key] = None
-        elif key in ("accuracy", "macro_f1", "ece"):
-            found[key] = statistics.fmean(values)
-        elif key == "mcnemar_p":
-            found[key] = max(values)
-        else:
-            found[key] = statistics.median(values)
-    return found
+def summary(runs: list[dict[str, Any]]) -> dict[str, float | None]:
+    """One figure of each kind; None where some run has none."""
+    ways = {"accuracy": statistics.fmean, "macro_f1": statistics.fmean, "ece": statistics.fmean}
+    ways["mcnemar_p"] = max
+    table = {key: [run[key] for run in runs] for key in runs[0]}
+    return {
+        key: None if None in values else ways.get(key, statistics.median)(values)
+        for key, values in table.items()
+    }
 
 
-def show(figures: dict[str, dict[str, Any]], target: float) -> None:
-    """Print the table, with ratios to the notebook's classifier in brackets.
+def measure(name: str, seed: int) -> None:
+    """Train and test one contestant in this process; write result.json and right.npy."""
+    contestants = {"notebook": train_notebook, "svm": train_svm}
+    train = contestants.get(name) or (lambda seed: train_recipe(name, seed))
+    predict, epochs = train(seed)
+    rows, _, names, labels = data()
+    predict(names[:100])  # the first call is the slowest
+    seconds = []
+    for _ in range(PREDICTIONS):
+        start = time.perf_counter()
+        predictions = predict(names)
+        seconds.append(time.perf_counter() - start)
+    error = None
+    if predictions.ndim == 2:
+        error = expected_calibration_error(predictions, labels, ECE_BINS)
+        predictions = predictions.argmax(axis=1)
+    np.save("right.npy", predictions == labels)
+    peaks = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    result = {
+        **accuracy_and_f1(labels, predictions),
+        "ece": error,
+        "epochs": epochs,
+        "train_seconds": epochs[-1][0],
+        "train_names_per_second": len(rows) * len(epochs) / epochs[-1][0],
+        "predict_names_per_second": len(names) / statistics.median(seconds),
+        "peak_megabytes": max(peak.ru_maxrss for peak in peaks) / 1024,
+    }
+    write_json(Path("result.json"), result)
 
-    A contestant that misses the target in some run takes "over" its training time.
-    """
-    columns: list[tuple[str, str, Callable[[float], str]]] = [
-        ("accuracy", "accuracy", "{:.4f}".format),
-        ("macro_f1", "macro-F1", "{:.4f}".format),
-        ("ece", "ECE", "{:.4f}".format),
-        ("mcnemar_p", "p vs. SVM (largest)", "{:.1e}".format),
-        ("seconds_to_target", f"seconds to {target:.0%}", "{:.2f}".format),
-        ("train_names_per_second", "training names/s", "{:,.0f}".format),
-        ("predict_names_per_second", "prediction names/s", "{:,.0f}".format),
-        ("peak_megabytes", "peak MB", "{:,.0f}".format),
-    ]
-    table = Table(title="Medians of times, means of scores; (x) is the ratio to the notebook's")
-    table.add_column("")
-    for name in figures:
-        table.add_column(name, justify="right")
-    for key, title, style in columns:
-        row = [title]
-        for name, figure in figures.items():
-            value, base = figure.get(key), figures.get("notebook", {}).get(key)
-            text = "-" if value is None else style(value)
-            if value is None and key == "seconds_to_target":
-                text = f"over {figure['train_seconds']:.0f}"
-            if key.endswith(("second", "target")) and value and base and name != "notebook":
-                text += f" ({value / base:.2f}x)"
-            row.append(text)
-        table.add_row(*row)
-    Console(width=140).print(table)
+
+def train_recipe(name: str, seed: int) -> tuple[Predict, Epochs]:
+    """A recipe of this project, trained and exported by the stages; ONNX Runtime predicts."""
+    from stages.serving.bundle import load
+
+    values = {key.replace(".", "__"): value for key, value in recipe.values(name).items()}
+    set_params(Path(), train__seed=seed, **values)
+    rates = re.findall(r"epoch \d+/\d+: .*, ([\d,]+) names/s", python(Path(), "stages.train"))
+    python(Path(), "stages.export")
+    rows = len(Names.load(INDEX / "train"))
+    ends = np.cumsum([rows / float(rate.replace(",", "")) for rate in rates])
+    curves = json.loads(Path("metrics/epochs.json").read_text(encoding="utf-8"))
+    epochs = list(zip(ends.tolist(), curves["test_accuracy"].values(), strict=True))
+    return load("data/onnx", threads=2).probabilities, epochs
+
+
+def train_notebook(seed: int) -> tuple[Predict, Epochs]:
+    """The lecture notebook's network and loop, for as long as its accuracy rises."""
+    import torch
+
+    from tests.benchmarks import notebook
+
+    torch.manual_seed(seed)
+    rows, countries, names, labels = data()
+    model = notebook.NotebookClassifier(len(countries))
+    targets = torch.from_numpy(np.searchsorted(countries, rows["country"]))
+    epochs: Epochs = []
+    start = time.perf_counter()
+    for _ in notebook.train_epochs(model, rows["name"].tolist(), targets, NOTEBOOK_EPOCHS):
+        seconds = time.perf_counter() - start
+        accuracy = float((notebook.predict(model, names).numpy() == labels).mean())
+        epochs.append((seconds, accuracy))
+    return lambda names: notebook.predict(model, names).numpy(), epochs
+
+
+def train_svm(seed: int) -> tuple[Predict, Epochs]:
+    """TF-IDF of character n-grams and a linear SVM."""
+    params = Params.load(Path("params.yaml")).baseline
+    rows, countries, names, labels = data()
+    model = linear_svm(params.ngrams, params.regularisation, seed)
+    start = time.perf_counter()
+    model.fit(rows["name"], rows["country"])
+    seconds = time.perf_counter() - start
+
+    def predict(names: list[str]) -> NDArray[Any]:
+        return np.asarray(np.searchsorted(countries, model.predict(names)))
+
+    return predict, [(seconds, float((predict(names) == labels).mean()))]
+
+
+def data() -> tuple[pd.DataFrame, list[str], list[str], NDArray[np.int64]]:
+    """Training rows, countries in the order of their labels, test names and their labels."""
+    train, test = (pd.read_parquet(CLEAN / f"{split}.parquet") for split in ("train", "test"))
+    countries = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))["countries"]
+    return train, countries, test["name"].tolist(), np.searchsorted(countries, test["country"])
+
+
+if __name__ == "__main__":
+    main()

@@ -13,10 +13,10 @@ import numpy as np
 from torch.profiler import profile
 
 from stages.core.params import Params
-from stages.training.distributed import Runtime
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
+from stages.training.distributed import Runtime
 from stages.training.trainer import Trainer
 
 INDEX = Path("data/index")

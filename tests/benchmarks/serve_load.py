@@ -2,7 +2,7 @@
 
     python tests/benchmarks/serve_load.py --clients 200 --seconds 30
 
-Needs the model in data/onnx. Clients and server share this machine's cores. Exits with 1 if any
+Clients and server share this machine's cores. Exits with 1 if any
 answer is not 200, or if the server's memory grows by more than 10 % after the first quarter.
 """
 
@@ -75,8 +75,10 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--clients", type=int, default=200)
     options.add_argument("--seconds", type=int, default=30)
+    options.add_argument("--model", default="data/onnx")
     args = options.parse_args()
     serve = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
+    serve += ["--model", args.model]
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout

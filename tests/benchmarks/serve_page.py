@@ -26,6 +26,7 @@ NAME = "Papadopoulos"
 LIST = "\n".join(
     ["Müller", "MÜLLER", "Ivanova", "Ιωαννίδης", "Xqzvkk", "თბილისი", "Rossi", "A. Merkel"] * 40
 )
+FILE = 'id;first name;Last Name\n1;Jürgen;"Mül\nler"\n2;Anna;Rossi\n3;Ann;\n4;Abe;Garc\xeda\n'
 ANSWERED = "document.getElementById('answer').textContent"
 BEST = "document.querySelector('#bars td.number').textContent"
 TILES = "document.querySelectorAll('#characters li').length"
@@ -121,7 +122,7 @@ async def visit(address: str, port: int, screenshot: Path | None, many: Path | N
             await browser.until("!document.getElementById('list').hidden")
             rows = "document.querySelectorAll('#rows tbody tr').length"
             assert await browser.value(rows) == 200  # of a longer list
-            assert await browser.value("document.querySelectorAll('#shares tr').length") > 1
+            assert await browser.value("document.querySelectorAll('#shares tr').length") > 0
             await browser.resize(390, 2100)
             await browser.do(
                 "Emulation.setEmulatedMedia",
@@ -131,6 +132,22 @@ async def visit(address: str, port: int, screenshot: Path | None, many: Path | N
             assert width <= 390, f"{width} pixels wide on a screen of 390"
             if many:
                 await shoot(browser, many)
+
+            with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+                Path(file.name).write_bytes(FILE.encode("cp1252"))
+                document = (await browser.do("DOM.getDocument"))["root"]["nodeId"]
+                node = await browser.do("DOM.querySelector", nodeId=document, selector="#file")
+                await browser.do("DOM.setFileInputFiles", files=[file.name], **node)
+                await browser.until(f"{rows} === 4")
+                progress = await browser.value("document.getElementById('progress').textContent")
+                assert "cp1252" in progress and "Last Name" in progress, progress
+                cells = "[...document.querySelectorAll('#rows td:first-child')]"
+                names = f"{cells}.map(td => td.textContent)"
+                assert await browser.value(f"{names}.join('|')") == "Mül\nler|Rossi||García"
+                await browser.value("document.getElementById('column').value = 'first name'")
+                event = "document.getElementById('column').dispatchEvent(new Event('change'))"
+                await browser.value(event)
+                await browser.until(f"{names}.join('|') === 'Jürgen|Anna|Ann|Abe'")
 
             elsewhere = [url for url in browser.requests if not url.startswith((address, "data:"))]
             assert not elsewhere, elsewhere
@@ -157,8 +174,10 @@ def main() -> None:
     options.add_argument("--screenshot", type=Path)
     options.add_argument("--many", type=Path, help="screenshot of a list, narrow and dark")
     options.add_argument("--chromium", default="chromium")
+    options.add_argument("--model", default="data/onnx")
     args = options.parse_args()
     serve = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
+    serve += ["--model", args.model]
     chromium_command = [args.chromium, "--headless", "--no-sandbox", "--remote-debugging-port=0"]
     with (
         tempfile.TemporaryDirectory() as profile,

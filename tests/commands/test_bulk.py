@@ -1,4 +1,4 @@
-"""`onoma predict --input`: whole files, every distinct name once, never a clobbered input."""
+"""`onoma predict --input`: files and folders, every distinct name once, never a clobbered input."""
 
 import gzip
 import os
@@ -14,27 +14,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.commands import cli
+from stages.commands import bulk, cli
 from stages.serving import columns
 from stages.serving.columns import Answerer
 from stages.serving.onnx_bundle import load
+from tests.clusters import kill_workers, two_workers
 from tests.conftest import ROOT
 
 NAMES = ["Abe", "Müller", "Abe", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
-NEW = [
-    "country",
-    "probability",
-    "reason",
-    "set",
-    "country_1",
-    "probability_1",
-    "country_2",
-    "probability_2",
-]
+ANSWERS = ["country", "probability", "reason", "set"]
+NEW = [*ANSWERS, "country_1", "probability_1", "country_2", "probability_2"]
+SHARDS = 9
 
 
 @pytest.fixture
 def predict(onnx_folder: Path):
+    """Run `onoma predict`; returns the exit status."""
+
     def run(*arguments: object) -> int:
         return cli.main(["predict", "--model", str(onnx_folder), *map(str, arguments)])
 
@@ -53,6 +49,12 @@ def read(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     return pd.read_csv(path, keep_default_na=False)
+
+
+def start(onnx_folder: Path, *arguments: object) -> subprocess.Popen[str]:
+    """Start `onoma predict` in a process of its own."""
+    program = [sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder]
+    return subprocess.Popen([*program, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
@@ -110,17 +112,6 @@ def test_no_row_is_lost(predict, tmp_path: Path, suffix: str) -> None:
     assert read(target)["surname"][4] == "Müller"
 
 
-def test_rows_of_a_file_that_is_all_right_end_with_0(predict, tmp_path: Path, capsys) -> None:
-    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text('id;surname\n1;"Abe"\n2;Bob\n')
-    arguments = ["--input", source, "--output", target, "--column", "surname"]
-    assert predict(*arguments) == 1
-    assert "separated by ';', set --separator" in capsys.readouterr().err
-    assert predict(*arguments, "--separator", ";") == 0
-    assert read(target)["surname"].tolist() == ["Abe", "Bob"]
-    assert capsys.readouterr().err == ""
-
-
 @pytest.mark.parametrize(
     "option",
     ["--separator=ab", "--separator=a", '--separator="', "--separator=\x01", "--encoding=utf-16"],
@@ -169,31 +160,35 @@ def test_input_is_never_the_output(predict, people: Path, tmp_path: Path, capsys
     assert people.read_bytes() == before
 
 
-def test_missing_column_is_one_line_that_names_those_there_are(
-    predict, people: Path, tmp_path: Path, capsys
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (b"id,surname\n1,Abe\n", [], "'name'; use --column, one of: id, surname"),
+        (b'id;name\n1;"Abe"\n', [], "separated by ';', set --separator"),
+        (b'"first\nline","\x1b[31mred"\na,b\n', [], "no column 'name'"),
+        (b"name,country\nAbe,Japan\n", [], "give a --prefix for the new columns"),
+        (bytes(range(256)) * 40, [], ""),
+        (b"name\nAbe\n", ["--output", "in.csv/o.csv"], "in.csv"),
+        (b"name\nAbe\n", ["--output", "o.xlsx"], "must end in one of"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    predict, tmp_path: Path, monkeypatch, capsys, content: bytes, options: list[str], said: str
 ) -> None:
-    assert predict("--input", people, "--output", tmp_path / "o.csv") == 1
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_bytes(content)
+    assert predict("--input", "in.csv", "--output", "o.csv", *options) == 1
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "id, surname" in err
-    assert not (tmp_path / "o.csv").exists()
+    assert err.count("\n") == 1 and "\x1b" not in err and said in err
+    assert [*Path().iterdir()] == [Path("in.csv")]
 
 
-def test_odd_column_names_do_not_spread_the_message_over_lines(
-    predict, tmp_path: Path, capsys
-) -> None:
-    (tmp_path / "a.csv").write_text('"first\nline","\x1b[31mred"\na,b\n')
-    assert predict("--input", tmp_path / "a.csv", "--output", tmp_path / "o.csv") == 1
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "\x1b" not in err
-
-
-def test_columns_in_the_way_need_a_prefix(predict, tmp_path: Path, capsys) -> None:
+def test_a_prefix_makes_room_for_the_new_columns(predict, tmp_path: Path) -> None:
     source, target = tmp_path / "a.csv", tmp_path / "b.csv"
-    source.write_text("name,country\nAbe,Japan\n")
-    assert predict("--input", source, "--output", target) == 1
-    assert "--prefix" in capsys.readouterr().err
-    assert predict("--input", source, "--output", target, "--prefix", "our_", "--top", 1) == 0
-    ours = ["country", "probability", "reason", "set", "country_1", "probability_1"]
+    source.write_text("name;country\nAbe;Japan\n")
+    arguments = ["--input", source, "--output", target, "--separator", ";", "--top", 1]
+    assert predict(*arguments, "--prefix", "our_") == 0
+    ours = [*ANSWERS, "country_1", "probability_1"]
     assert list(read(target)) == ["name", "country", *(f"our_{name}" for name in ours)]
 
 
@@ -201,17 +196,6 @@ def test_numbers_are_no_names(predict, tmp_path: Path, capsys) -> None:
     pq.write_table(pa.table({"name": [1, 2]}), tmp_path / "a.parquet")
     assert predict("--input", tmp_path / "a.parquet", "--output", tmp_path / "b.csv") == 1
     assert "int64, not text" in capsys.readouterr().err
-
-
-def test_binary_input_and_unwritable_output_are_one_line(
-    predict, people: Path, tmp_path: Path, capsys
-) -> None:
-    (tmp_path / "noise.csv").write_bytes(os.urandom(10_000))
-    assert predict("--input", tmp_path / "noise.csv", "--output", tmp_path / "o.csv") == 1
-    assert capsys.readouterr().err.count("\n") == 1
-    there = people / "o.csv"
-    assert predict("--input", people, "--output", there, "--column", "surname") == 1
-    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_names_of_a_wrong_encoding_are_unusable_but_kept(predict, tmp_path: Path) -> None:
@@ -247,13 +231,7 @@ def test_a_stopped_run_leaves_the_old_output_and_no_rest(onnx_folder: Path, tmp_
     lines = "".join(f"{n:x}\n" for n in range(10**6))
     source.write_bytes(gzip.compress(b"name\n" + lines.encode(), 1))
     target.write_text("old")
-    program = [sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder]
-    process = subprocess.Popen(
-        [*program, "--input", source, "--output", target],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(onnx_folder, "--input", source, "--output", target)
     while len(list(tmp_path.iterdir())) < 3 and process.poll() is None:
         time.sleep(0.02)  # until the unfinished file is there
     time.sleep(0.2)
@@ -309,3 +287,160 @@ def test_chunks_and_workers_do_not_change_the_answers(
     first, second = (read(tmp_path / f"{n}.parquet") for n in "ab")
     assert first["country"].tolist() == second["country"].tolist()
     assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4
+
+
+# Folders.
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Tables of all kinds, one of them in a folder of its own."""
+    folder = tmp_path / "shards"
+    (folder / "more").mkdir(parents=True)
+    for n in range(SHARDS):
+        frame = pd.DataFrame({"name": [f"{chr(97 + n)}{k % 50:b}" for k in range(200)]})
+        if n % 3 == 0:
+            frame.to_parquet(folder / f"{n}.parquet")
+        else:
+            frame.to_csv(folder / f"{'more/' * (n == 4)}{n}.csv{'.gz' * (n % 3 - 1)}", index=False)
+    (folder / "notes.txt").write_text("not a table")
+    return folder
+
+
+@pytest.fixture
+def predict_all(predict, shards: Path, tmp_path: Path):
+    """Predict the shards, or another source, into a folder; returns the exit status."""
+
+    def run(output: str, *arguments: object, source: Path | str = shards) -> int:
+        return predict("--input", source, "--output", tmp_path / output, *arguments)
+
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file by its path in the folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_each_shard_gets_the_answers_of_a_file_of_its_own(
+    predict_all, shards: Path, tmp_path: Path, onnx_folder: Path
+) -> None:
+    assert predict_all("out", "--processes", 1) == 0
+    assert predict_all("globbed", "--processes", 1, source=f"{shards}/**/*.csv") == 0
+    there = files(tmp_path / "out")
+    expected = {name: there[name] for name in ("1.csv", "more/4.csv", "7.csv")}
+    assert files(tmp_path / "globbed").items() >= expected.items()
+    assert predict_all("one.parquet", source=shards / "3.parquet") == 0
+    wanted = pd.read_parquet(tmp_path / "one.parquet")
+    found = pd.read_parquet(tmp_path / "out/3.parquet")
+    assert found["country"].tolist() == wanted["country"].tolist()
+    assert (found["probability"] - wanted["probability"]).abs().max() <= 1.01e-4
+    tables = files(tmp_path / "out").keys() - {bulk.DONE_BY}
+    assert tables == files(shards).keys() - {"notes.txt"}
+
+
+def test_rows_that_cannot_be_read_are_kept_and_counted(
+    predict_all, shards: Path, tmp_path: Path, capsys
+) -> None:
+    for number in (1, 5):
+        path = next(shards.rglob(f"{number}.csv*"))
+        path.unlink()
+        (path.with_name(f"{number}.csv")).write_bytes(b'name\nAbe\n"Bob\nCab,1\n')
+    assert predict_all("out", "--processes", 1) == 1
+    err = capsys.readouterr().err
+    assert "4 rows cannot be read" in err and "1.csv, line 3: a quote is not closed" in err
+    assert len(pd.read_csv(tmp_path / "out/1.csv")) == 3
+    assert predict_all("again", "--processes", 1, "--keep-going") == 0
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_changes_no_byte(predict_all, tmp_path: Path) -> None:
+    assert predict_all("one", "--processes", 1) == predict_all("two", "--processes", 2) == 0
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_that_are_killed_change_no_byte(
+    predict_all, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert predict_all("here", "--processes", 1) == 0
+    with two_workers() as cluster:
+        killed = kill_workers(cluster, monkeypatch, bulk)
+        assert predict_all("there", "--cluster", cluster.scheduler_address) == 0
+    assert len({*killed}) == 2
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+
+
+def test_finished_shards_are_left_and_changed_ones_written_again(
+    predict_all, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict_all("out", "--processes", 1) == 0
+    before = files(tmp_path / "out")
+    (tmp_path / "out/0.parquet").unlink()
+    later = (tmp_path / "out/1.csv").stat().st_mtime + 5
+    os.utime(shards / "1.csv", (later, later))
+    capsys.readouterr()
+    assert predict_all("out", "--processes", 1) == 0
+    assert "wrote 2 files" in capsys.readouterr().out
+    assert files(tmp_path / "out") == before
+
+
+def test_answers_of_other_options_are_not_mixed(
+    predict_all, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict_all("out", "--processes", 1) == 0
+    assert predict_all("out", "--processes", 1, "--top", 1) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "another model or other options" in err
+
+
+def test_a_shard_that_cannot_be_read_is_named_and_the_finished_ones_stay(
+    predict_all, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shards / "5.csv.gz").write_bytes((shards / "5.csv.gz").read_bytes()[:-20])
+    assert predict_all("out", "--processes", 1) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "5.csv.gz: broken gzip" in err
+    assert {"0.parquet", "1.csv"} < files(tmp_path / "out").keys()
+    assert "5.csv.gz" not in files(tmp_path / "out")
+
+
+@pytest.mark.parametrize("output", ["shards", "shards/out"])
+def test_the_output_is_never_inside_the_input(
+    output: str, predict_all, shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(shards)
+    assert predict_all(output) == 1
+    assert "is inside the input" in capsys.readouterr().err
+    assert files(shards) == before
+
+
+def test_processes_are_for_folders(predict_all, shards: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        predict_all("out.csv", "--processes", 2, source=shards / "1.csv")
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_where_it_was(
+    predict_all, onnx_folder: Path, tmp_path: Path, shards: Path
+) -> None:
+    for n in range(40):
+        pd.DataFrame({"name": [f"{n:x}{k:x}" for k in range(5000)]}).to_csv(
+            shards / f"big{n}.csv", index=False
+        )
+    process = start(
+        onnx_folder, "--input", shards, "--output", tmp_path / "out", "--processes", "2"
+    )
+    while len([*tmp_path.glob("out/*.csv")]) < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert error == "onoma: terminated\n"
+    assert predict_all("out", "--processes", 1) == predict_all("whole", "--processes", 1) == 0
+    assert files(tmp_path / "out") == files(tmp_path / "whole")

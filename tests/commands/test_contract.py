@@ -34,11 +34,10 @@ def test_command_line_files_python_and_http_agree(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()][1:]
 
     request = {"names": NAMES, "top": 2, "abstain": 0.5}
-    http = (
-        TestClient(web.create_app(model), "http://localhost")
-        .post("/predict", json=request)
-        .json()["predictions"]
-    )
+    client = TestClient(web.create_app(model), "http://localhost")
+    response = client.post("/predict", json=request).json()
+    assert (response["model"], response["population"]) == (model.model_hash, "made-up names")
+    http = response["predictions"]
     for found in (lines, http):
         for answer in found:
             assert set(answer) == set(FIELDS)

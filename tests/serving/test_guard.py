@@ -1,4 +1,4 @@
-"""Requests that another site could send by a user's browser are refused."""
+"""Requests that another site could send by a user's browser are refused; bodies are bounded."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from stages.commands import cli
-from stages.serving import web
+from stages.serving import guard, web
 from stages.serving.onnx_bundle import load
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -17,42 +17,18 @@ def client(onnx_folder: Path) -> TestClient:
     return TestClient(web.create_app(load(onnx_folder)), "http://localhost")
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"]
+OWN = ("localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]")
+REBOUND = (
+    *("evil.example", "evil.example:8000", "localhost.evil.example", "localhost@evil.example"),
+    *("evil.example/localhost", "192.0.2.1", "[::2]", "::1", "*", ""),
 )
-def test_this_machine_is_answered(client: TestClient, host: str) -> None:
-    assert client.get("/", headers={"Host": host}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "evil.example:8000",
-        "localhost.evil.example",
-        "localhost@evil.example",
-        "evil.example/localhost",
-        "192.0.2.1",
-        "[::2]",
-        "::1",
-        "*",
-        "",
-    ],
-)
-@pytest.mark.parametrize("path", ["/", "/predict", "/openapi.json"])
-def test_a_rebound_hostname_reads_no_answer(client: TestClient, host: str, path: str) -> None:
-    headers = {"Host": host}
-    if path == "/predict":
-        response = client.post(path, json={"names": ["Abe"]}, headers=headers)
-    else:
-        response = client.get(path, headers=headers)
-    assert response.status_code == 421
-    assert "--allow-host" in response.json()["detail"] and "\n" not in response.text
 
 
 @pytest.mark.parametrize(
     ("allowed", "host", "answered"),
     [
+        *((None, host, True) for host in OWN),
+        *((None, host, False) for host in REBOUND),
         ("onoma.example", "Onoma.Example:8000", True),
         ("onoma.example", "evil.example", False),
         ("*", "evil.example", True),
@@ -61,12 +37,16 @@ def test_a_rebound_hostname_reads_no_answer(client: TestClient, host: str, path:
         ("0.0.0.0", "evil.example", False),
     ],
 )
-def test_other_hosts_are_answered_if_allowed(
-    onnx_folder: Path, allowed: str, host: str, answered: bool
+def test_a_rebound_hostname_reads_no_answer(
+    onnx_folder: Path, allowed: str | None, host: str, answered: bool
 ) -> None:
-    client = TestClient(web.create_app(load(onnx_folder), [*LOOPBACK, allowed]))
-    response = client.get("/healthz", headers={"Host": host})
-    assert response.status_code == (200 if answered else 421)
+    hosts = [*guard.LOOPBACK, *filter(None, [allowed])]
+    client = TestClient(web.create_app(load(onnx_folder), hosts), headers={"Host": host})
+    post = client.post("/predict", json={"names": ["Abe"]})
+    for response in (client.get("/"), client.get("/openapi.json"), post):
+        assert response.status_code == (200 if answered else 421)
+        assert answered or "--allow-host" in response.json()["detail"]
+        assert answered or "\n" not in response.text
 
 
 def test_an_allowed_host_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,15 +71,36 @@ def test_pages_of_other_sites_cannot_ask(client: TestClient, origin: str, status
     assert "access-control-allow-origin" not in response.headers
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b" " * (web.MAX_BODY_BYTES + 1),
+        (b" " * 2**16 for _ in range(web.MAX_BODY_BYTES // 2**16 + 1)),
+    ],
+    ids=["announced", "not announced"],
+)
+def test_a_large_body_is_refused_in_json(client: TestClient, content: bytes) -> None:
+    response = client.post("/predict", content=content, headers=JSON)
+    assert response.status_code == 413 and "larger" in response.json()["detail"]
+
+
+def test_large_bodies_together_are_bounded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODIES_BYTES", 1000)
+    for _ in range(2):  # what is refused is given back
+        assert client.post("/predict", content=b" " * 1001, headers=JSON).status_code == 503
+        assert client.post("/predict", json={"names": ["Abe"]}).status_code == 200
+
+
 def test_no_response_can_be_framed_or_sniffed(client: TestClient) -> None:
     responses = [
         client.get("/"),
-        client.get("/healthz"),
         client.get("/nothing"),
         client.get("/predict"),
-        client.post("/predict", json={"names": ["Abe"]}),
         client.post("/predict", json={"names": []}),
         client.post("/predict", content=b" " * (web.MAX_BODY_BYTES + 1)),
+        client.post("/predict", content=b"{}"),
         client.get("/", headers={"Host": "evil.example"}),
         client.get("/", headers={"Origin": "null"}),
     ]
@@ -107,4 +108,4 @@ def test_no_response_can_be_framed_or_sniffed(client: TestClient) -> None:
         assert response.headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
         assert response.headers["x-content-type-options"] == "nosniff"
-    assert [each.status_code for each in responses] == [200, 200, 404, 405, 200, 422, 413, 421, 403]
+    assert [each.status_code for each in responses] == [200, 404, 405, 422, 413, 415, 421, 403]

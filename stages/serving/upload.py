@@ -1,0 +1,94 @@
+"""A table that someone sends to the server: how it is written, and the names in it."""
+
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
+from uuid import uuid4
+from weakref import finalize
+
+import fsspec
+
+from stages.core.errors import UserError, brief
+from stages.corpus.rows import Format
+from stages.corpus.tables import Table
+
+OTHER_KINDS = (
+    b"\x1f\x8b",
+    b"PAR1",
+    BOM_UTF16_LE,
+    BOM_UTF16_BE,
+)  # what is no CSV in UTF-8 or cp1252
+SEPARATORS = (",", ";", "\t", "|")
+# What people call a column of names, surnames first; a first row with one of these is a header.
+HEADERS = (
+    *("surname", "last name", "lastname", "family name", "nachname", "familienname", "фамилия"),
+    *("apellido", "apellidos", "cognome", "sobrenome", "nazwisko", "nom de famille"),
+    *("name", "names", "full name", "fullname", "nom", "nome", "nombre"),
+)
+
+
+class Upload:
+    """The names of a table in any format that `Table` reads.
+
+    Attributes:
+        encoding: cp1252 if the content is not UTF-8.
+        separator: the one that splits the first row into most columns.
+        columns: cells of the first row.
+        column: position of the names among these; None if it cannot be told.
+        header: whether the first row is a header.
+    """
+
+    def __init__(self, content: bytes, column: str | None, header: bool | None) -> None:
+        """Look at the first row.
+
+        Args:
+            content: bytes of the table.
+            column: cell of the first row above the names; None: one of `HEADERS`, or the only one.
+            header: whether the first row is a header; None: if the column has a name.
+
+        Raises:
+            UserError: the content is no table.
+        """
+        self._url = f"memory://{uuid4().hex}"  # a file on disk would outlive a killed server
+        memory = fsspec.filesystem("memory")
+        memory.pipe(self._url, content)
+        finalize(self, memory.rm, self._url)
+        self.encoding = "utf-8"
+        try:
+            if not content.startswith(OTHER_KINDS):
+                content.decode()
+        except UnicodeDecodeError:
+            self.encoding = "cp1252"
+        try:
+            tables = [Table(self._url, Format(each, self.encoding)) for each in SEPARATORS]
+            self._table = max(tables, key=lambda table: len(table.header))
+            self._table.check_header()
+        except UserError as error:
+            raise self._without_url(error) from None
+        self.separator, self.columns = self._table.format.separator, self._table.header
+        words = [" ".join(cell.casefold().replace("_", " ").split()) for cell in self.columns]
+        known = next((words.index(word) for word in HEADERS if word in words), None)
+        if column is not None:
+            known = self.columns.index(column) if column in self.columns else None
+        self.header = header if header is not None else known is not None
+        self.column = 0 if known is None and column is None and len(words) == 1 else known
+
+    def rows(self) -> Iterator[tuple[str, str | None]]:
+        """The name in each row; or the text of a row that cannot be read, and why.
+
+        Raises:
+            UserError: the table is broken.
+        """
+        assert self.column is not None
+        if not self.header:
+            yield self.columns[self.column], None
+        try:
+            for batch, reasons in self._table.batches():
+                names, texts = batch.column(self.column).to_pylist(), batch.column(0).to_pylist()
+                for name, text, reason in zip(names, texts, reasons.to_pylist(), strict=True):
+                    yield brief(text) if reason else str(name or ""), reason
+        except UserError as error:
+            raise self._without_url(error) from None
+
+    def _without_url(self, error: UserError) -> UserError:
+        """The error without that URL and a command line's options."""
+        return UserError(str(error).replace(self._url, "the file").replace("--", ""))
