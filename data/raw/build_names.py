@@ -1,4 +1,4 @@
-"""Build the embedded corpus: surnames of people and of lists, as gzip CSVs.
+"""Build the embedded corpus: surnames and made-up full names, as gzip CSVs.
 
     python data/raw/build_names.py [--output DIR]
 
@@ -21,10 +21,21 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from full_names import given_names, known_by, made_up
 from name_lists import check_versions, download, read, table_of_lists
 from name_rows import Row, cap, rows, select, split, weigh
 from name_spelling import HERE, SOURCES
-from people_counts import FREQUENT, Counts, count, estimate, held_out, label_of, load, persons
+from people_counts import (
+    FREQUENT,
+    Counts,
+    Person,
+    count,
+    estimate,
+    held_out,
+    label_of,
+    load,
+    persons,
+)
 
 from stages.core.errors import exit_code
 from stages.core.files import atomic_path
@@ -44,15 +55,15 @@ def people() -> list[tuple[str, str, str]]:
     for nation, groups in PEOPLE.items():
         country = SOURCES["together"].get(nation, nation)
         for group in groups.values():
-            for name in group.split("; " if ";" in group else ", "):
+            for name in group.split("; "):
                 surname, _, given = name.partition(", ")
                 found.add((given, surname, country))
     return sorted(found, key=lambda person: (person[2], person[1], person[0]))
 
 
-def counted(table: dict[str, list[str]]) -> Counts:
+def counted(everybody: Iterable[Person]) -> Counts:
     """Count the people of name2nat and estimate those of the countries that it lacks."""
-    counts = count(persons(table), {(surname, country) for _, surname, country in people()})
+    counts = count(everybody, {(surname, country) for _, surname, country in people()})
     lists = table_of_lists()
     for country in FREQUENT:
         ranked = [name for source in lists[country] if source.ranked for name in read(source)]
@@ -64,14 +75,18 @@ def build() -> dict[str, Table]:
     """Make the lines of each file of the corpus."""
     check_versions()
     table = load(download("name2nat"))
-    names = weigh(cap(select(table_of_lists())), counted(table))
+    everybody = list(persons(table))
+    names = weigh(cap(select(table_of_lists())), counted(everybody))
     train, test = (rows(part) for part in split(names))
-    scored = [(p.surname, label_of(p.nationality)) for p in held_out(persons(table))]
+    scored = {known_by(f"{given} {surname}") for given, surname, _ in people()}
+    given = given_names(everybody, scored)
+    full = made_up(given, train, scored | set(map(known_by, table)))
+    held = [(p.surname, label_of(p.nationality)) for p in held_out(everybody)]
     return {
-        "train": repeated(train),
+        "train": sorted(repeated(train) + repeated(full), key=lambda line: (line[1], line[0])),
         "test": [(row.name, row.country) for row in test],
         "people": [PEOPLE_HEADER, *(p for p in people() if p[2] in SOURCES["countries"])],
-        "persons": [PERSONS_HEADER, *sorted(scored, key=lambda person: person[::-1])],
+        "persons": [PERSONS_HEADER, *sorted(held, key=lambda person: person[::-1])],
     }
 
 
@@ -92,19 +107,19 @@ def packed(table: Table) -> bytes:
 
 def summary(built: dict[str, Table]) -> str:
     """Return the counts per country as a table for README.md."""
-    columns = {part: [line[-1] for line in built[part]] for part in built}
-    names = [country for _, country in set(map(tuple, built["train"]))]
+    names = set(map(tuple, built["train"]))
+    columns = [
+        [country for _, country in built["train"]],
+        [country for _, country in names],
+        *([line[-1] for line in built[part]] for part in ("test", "people", "persons")),
+    ]
     lines = [
-        "| country | train: rows | names | test: names | people | persons |",
+        "| country | train: rows | different | test | people | persons |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for country in (*sorted(SOURCES["countries"]), "all"):
-        cells = [columns["train"], names, columns["test"], columns["people"], columns["persons"]]
-        header = [0, 0, 0, 1, 1]
-        numbers = [
-            len(column) - skipped if country == "all" else column.count(country)
-            for column, skipped in zip(cells, header, strict=True)
-        ]
+        which = set(SOURCES["countries"]) if country == "all" else {country}
+        numbers = [sum(other in which for other in column) for column in columns]
         lines.append(f"| {country} | {' | '.join(f'{number:,}' for number in numbers)} |")
     return "\n".join(lines)
 
