@@ -480,6 +480,7 @@ def test_hand_written_lists_are_cited_and_of_countries_that_name2nat_hardly_has(
             assert all(name_spelling.clean(name) == name for name in names)
 
 
+@pytest.mark.slow
 def test_those_held_out_are_not_counted(name2nat: dict[str, list[str]]) -> None:
     people = list(people_counts.persons(name2nat))
     held = people_counts.held_out(people)
@@ -492,6 +493,7 @@ def test_those_held_out_are_not_counted(name2nat: dict[str, list[str]]) -> None:
     assert set(left.values()) == {0}
 
 
+@pytest.mark.slow
 def test_no_full_name_of_a_person_is_committed(name2nat: dict[str, list[str]]) -> None:
     real = {full_names.known_by(name) for name in name2nat if " " in name}
     real |= {full_names.known_by(f"{given} {surname}") for given, surname, _ in script.people()}
