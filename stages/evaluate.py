@@ -5,7 +5,6 @@ details.json (for the model card) and evaluate/*.csv (for the plots).
 """
 
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from stages.core.params import Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.corpus.dataset import Names
 from stages.corpus.normalize import normalise, script
-from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
 from stages.model.metrics import Labels, calibration, details, per_country, scores, top_accuracy
 from stages.serving.config import Config
@@ -40,13 +38,15 @@ def main() -> None:
     labels = np.asarray(names.labels)
     logits = all_logits(model, names, params.evaluate.batch_size)
 
-    probabilities = softmax(logits / config.temperature, axis=1)
+    texts = config.vocabulary.decode(names.codes, names.offsets)
+    kinds = config.kinds(texts)
+    probabilities = softmax(logits / np.array(config.temperatures)[kinds, None], axis=1)
     predictions = probabilities.argmax(axis=1)
     bins = params.evaluate.ece_bins
     metrics = scores(probabilities, labels, names.seen, bins)
     rows = pd.DataFrame({"country": labels, "confidence": probabilities.max(axis=1)})
     if config.held_out:
-        sets = prediction_sets(probabilities, config.held_out.thresholds)
+        sets = prediction_sets(probabilities, config.held_out.thresholds[kinds])
         rows["coverage"] = sets[np.arange(len(labels)), labels].astype(float)
         metrics |= {"coverage": rows["coverage"].mean(), "set_size": float(sets.sum(1).mean())}
     means = rows.groupby("country").mean().reindex(range(len(config.countries)))
@@ -55,7 +55,6 @@ def main() -> None:
     metrics |= people_scores(Path(params.evaluate.people), model, config)
     write_metrics(METRICS / "evaluate.json", metrics)
     write_metrics(METRICS / "countries.json", countries.to_dict("index"))
-    texts = decode(names, config.vocabulary)
     spellings = np.array([anyascii(text).lower() for text in texts])
     scripts = np.array([written_in(text) for text in texts])
     report = details(probabilities, labels, scripts, spellings, bins)
@@ -81,14 +80,6 @@ def people_scores(path: Path, model: Classifier, config: Config) -> dict[str, fl
     logits = all_logits(model, Names(codes, offsets, labels, np.zeros(len(labels), bool)), 1024)
     top = {"people_accuracy": 1, "people_top3": 3}
     return {metric: top_accuracy(logits, labels, number) for metric, number in top.items()}
-
-
-def decode(names: Names, vocabulary: Vocabulary) -> list[str]:
-    """The names as texts; rare characters, which share a code, are lost."""
-    first = len(vocabulary) - len(vocabulary.characters)
-    characters = np.array(["", "", *["\ufffd"] * (first - 2), *vocabulary.characters])
-    letters, offsets = characters[np.asarray(names.codes)], names.offsets
-    return ["".join(letters[start:end]) for start, end in pairwise(offsets.tolist())]
 
 
 def written_in(name: str) -> str:

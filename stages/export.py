@@ -49,7 +49,7 @@ def main() -> None:
         "codes": len(weights["characters.weight"]),
         "countries": len(config.countries),
         "max_length": config.max_length,
-        "temperature": config.temperature,
+        "temperature": config.temperatures[0],
     }
     write_metrics(METRICS, metrics)
     print(
@@ -88,11 +88,12 @@ def compare(left: Predictor, right: Predictor, chunks: Iterator[list[str]]) -> C
     """Compare the answers of both models to all names."""
     result = Comparison()
     for names in chunks:
-        ours, our_reasons, _ = left.ask(names)
-        theirs, their_reasons, _ = right.ask(names)
-        pairs = zip(left.sets(ours), right.sets(theirs), strict=True)
+        left_answers, right_answers = left.ask(names), right.ask(names)
+        pairs = zip(left.sets(left_answers), right.sets(right_answers), strict=True)
         same_sets = np.array([one == other for one, other in pairs])
-        result.same_reason_and_set += int((same_sets & (our_reasons == their_reasons)).sum())
+        same_reasons = left_answers.reasons == right_answers.reasons
+        result.same_reason_and_set += int((same_sets & same_reasons).sum())
+        ours, theirs = left_answers.probabilities, right_answers.probabilities
         chosen = theirs.argmax(axis=1)
         lost = ours.max(axis=1) - ours[np.arange(len(names)), chosen]
         result.names += len(names)

@@ -7,6 +7,7 @@ training resumes from its last checkpoint when it is run again.
 import json
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch.distributed as dist
@@ -19,7 +20,8 @@ from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
 from stages.serving.config import Config
-from stages.serving.measure import measure
+from stages.serving.held_out import Floats
+from stages.serving.measure import measure, rows_of_kinds
 from stages.serving.torch_bundle import save
 from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
@@ -71,27 +73,38 @@ def train(params: Params, runtime: Runtime) -> None:
         trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, size)
     if runtime.rank > 0:
         return
-    temperature, held_out = 1.0, None
-    if rows := splits.get("calibration"):
-        logits = all_logits(model, rows, size)
-        temperature = fit_temperature(logits, rows.labels)
-        adjustment = params.train.logit_adjustment
-        held_out = measure(vocabulary, names, rows, logits, temperature, adjustment)
-        print(f"train: temperature {temperature:.3f}, from {len(rows)} held-out rows")
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
+    kinds = 2 if params.corpus.names == "both" else 1
     config = Config(
         model=params.model.model_dump(),
         vocabulary=vocabulary,
         countries=tuple(index["countries"]),
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
-        temperature=temperature,
+        temperatures=[1.0] * kinds,
+        names=params.corpus.names,
+        groups=params.corpus.groups_of(index["countries"]),
         population=params.corpus.description,
-        held_out=held_out,
         provenance={**where, "arithmetic": params.train.arithmetic},
     )
+    if rows := splits.get("calibration"):
+        logits = all_logits(model, rows, size)
+        config = calibrate(config, names, rows, logits, params.train.logit_adjustment)
+        temperatures = ", ".join(f"{number:.3f}" for number in config.temperatures)
+        print(f"train: temperature {temperatures}, from {len(rows)} held-out rows")
     save(MODEL, config, model)
     checkpoints.remove()
+
+
+def calibrate(
+    config: Config, train: Names, rows: Names, logits: Floats, adjustment: float
+) -> Config:
+    """Fit what depends on held-out rows, for each kind of name apart."""
+    kinds = config.kinds(config.vocabulary.decode(rows.codes, rows.offsets))
+    parts = rows_of_kinds(kinds, len(config.temperatures))
+    temperatures = [fit_temperature(logits[part], rows.labels[part]) for part in parts]
+    held_out = measure(config.vocabulary, train, rows, logits, kinds, temperatures, adjustment)
+    return replace(config, temperatures=temperatures, held_out=held_out)
 
 
 def log(live: Live | None, metrics: Metrics) -> None:

@@ -79,7 +79,7 @@ def test_missing_inputs_are_user_errors(tmp_path: Path, monkeypatch: pytest.Monk
 def test_tied_countries_may_swap_ranks_but_no_others() -> None:
     def answering(*logits: float) -> Predictor:
         row = np.array(logits, dtype=np.float32)
-        values = config(vocabulary=VOCABULARY, countries=("A", "B"), temperature=1.0)
+        values = config(vocabulary=VOCABULARY, countries=("A", "B"), temperatures=[1.0])
         return Predictor(lambda codes: np.tile(row, (len(codes), 1)), values)
 
     tie = export.compare(answering(0.0, 1e-7), answering(1e-7, 0.0), iter([["a"], ["b"]]))

@@ -5,7 +5,8 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 
 import reprlib
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, Self
 
@@ -23,7 +24,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
-from stages.core.text import extends_ascii, is_separator, is_text
+from stages.core.text import extends_ascii, is_label, is_separator, is_text
 
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -43,6 +44,9 @@ def _checked(accepts: Callable[[str], bool], wanted: LiteralString) -> AfterVali
     return AfterValidator(check)
 
 
+Label = Annotated[str, _checked(is_label, "should be short printable text, no formula")]
+
+
 class Block(BaseModel):
     """Base of every block: no unknown keys, no silent conversions, no NaN, no changes."""
 
@@ -53,6 +57,27 @@ class CorpusParams(Block):
     """What the corpus is."""
 
     description: Annotated[Word, _checked(is_text, "should be printable text")]
+    names: Literal["surnames", "full", "both"]
+    groups: dict[Label, list[str]]
+
+    @field_validator("groups")
+    @classmethod
+    def _in_one_group(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
+        labels = Counter(label for members in groups.values() for label in members)
+        for label, number in labels.items():
+            if number > 1:
+                raise PydanticCustomError(
+                    "group", "should have {label} once", {"label": brief(repr(label))}
+                )
+        return groups
+
+    def groups_of(self, countries: Collection[str]) -> dict[str, list[str]]:
+        """The groups of these countries; a group of fewer than two is none."""
+        groups = {
+            group: [label for label in members if label in countries]
+            for group, members in self.groups.items()
+        }
+        return {group: members for group, members in groups.items() if len(members) > 1}
 
 
 class Columns(Block):

@@ -32,6 +32,7 @@ from stages.corpus.normalize import Form, Rejected, clean, drop_ignorable, norma
 
 NOT_A_SURNAME: Final = "not a surname"
 NOT_A_NAME: Final = "not a name"
+SURNAME, FULL = 0, 1  # kinds of names
 
 _INSIDE = "'’ʼʻ‘`´-‐‑·・. "  # what names contain besides letters
 _COMMA = re.compile("[,،、，]")
@@ -140,6 +141,11 @@ def surname(full_name: str) -> str:
     """
     given, family = _read(full_name)
     return " ".join(family or _by_order(given)[1])
+
+
+def kind(name: str) -> int:
+    """`FULL` if a `canonical` name has more than a surname, else `SURNAME`."""
+    return FULL if " " in name and surname(name).lower() != name.lower() else SURNAME
 
 
 def _read(text: str) -> tuple[list[str], list[str]]:

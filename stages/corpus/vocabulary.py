@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -94,6 +95,13 @@ class Vocabulary:
         codes[offsets[:-1]], codes[offsets[1:] - 1] = BEGIN, END
         codes[inner] = self._look_up(codepoints(text))
         return codes, offsets
+
+    def decode(self, codes: NDArray[np.integer[Any]], offsets: NDArray[np.int64]) -> list[str]:
+        """Undo `encode`, as far as it goes: rare characters, which share a code, become U+FFFD."""
+        first = len(self) - len(self.characters)
+        characters = np.array(["", "", *["\ufffd"] * (first - 2), *self.characters])
+        letters = characters[np.asarray(codes)]
+        return ["".join(letters[start:end]) for start, end in pairwise(offsets.tolist())]
 
     def _look_up(self, points: NDArray[np.uint32]) -> NDArray[np.int32]:
         codes = self._table[points]

@@ -57,7 +57,7 @@ class Answerer:
         self._positions.update(zip(names, range(start, start + len(names)), strict=True))
         self.probabilities = np.concatenate([self.probabilities, answers.probabilities])
         self.reasons = np.concatenate([self.reasons, answers.reasons])
-        self._sets += map(SEPARATOR.join, self._model.sets(answers.probabilities))
+        self._sets += map(SEPARATOR.join, self._model.sets(answers))
 
     def columns(
         self,

@@ -6,19 +6,22 @@ strangers. Nothing here imports torch, pydantic or safetensors: an exported mode
 
 import json
 import reprlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
+
+import numpy as np
 
 from stages.core.errors import UserError, brief
 from stages.core.files import atomic_path, read_regular, write_json
 from stages.core.text import LONGEST, is_label, is_text
+from stages.corpus.full_names import SURNAME, kind
 from stages.corpus.normalize import script
 from stages.corpus.vocabulary import Vocabulary
-from stages.serving.held_out import HeldOut
+from stages.serving.held_out import HeldOut, Integers
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 CONFIG, ARRAYS = "config.json", "held_out.safetensors"
 MAX_CONFIG_BYTES, MAX_ARRAYS_BYTES = 2**26, 2**22
 MOST_COUNTRIES = 65535  # labels are stored in 16 bits
@@ -46,6 +49,21 @@ def _are_countries(value: Any) -> bool:
     return _are_texts(value) and 1 <= len(value) <= MOST_COUNTRIES and all(map(is_label, value))
 
 
+def _are_groups(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(map(is_label, value))
+        and all(_are_texts(members) and len(members) > 1 for members in value.values())
+        and _are_texts([country for members in value.values() for country in members])
+    )
+
+
+def _are_temperatures(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(number) is float and LOWEST <= number <= HIGHEST for number in value
+    )
+
+
 def _are_facts(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -69,9 +87,11 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "normalize": (lambda value: value in ("nfc", "ascii"), "nfc or ascii"),
     "max_length": (lambda value: type(value) is int and 1 <= value <= 1000, "from 1 to 1000"),
-    "temperature": (
-        lambda value: type(value) is float and LOWEST <= value <= HIGHEST,
-        f"a number from {LOWEST} to {HIGHEST}",
+    "names": (lambda value: value in ("surnames", "full", "both"), "surnames, full or both"),
+    "groups": (_are_groups, "lists of different countries, each in one list, by printable texts"),
+    "temperatures": (
+        _are_temperatures,
+        f"one number from {LOWEST} to {HIGHEST}, or two if names is both",
     ),
     "population": (is_text, f"printable text of at most {LONGEST} characters"),
     "held_out": (lambda value: isinstance(value, bool), f"true if there is a {ARRAYS}, or false"),
@@ -89,7 +109,9 @@ class Config:
         countries: the classes, in the order of the logits.
         normalize: the Unicode form of names.
         max_length: the most characters of a name.
-        temperature: the divisor of the logits.
+        temperatures: the divisor of the logits for each kind of name.
+        names: what the training names are; if both, surnames and full names are kinds apart.
+        groups: neighbouring countries by the name of their group; a country has at most one.
         population: what the training names are a sample of, in words.
         provenance: the machine and packages that made it: for people, not for programs.
         held_out: what is kept of held-out rows; None if there were none.
@@ -100,10 +122,17 @@ class Config:
     countries: tuple[str, ...]
     normalize: Literal["nfc", "ascii"]
     max_length: int
-    temperature: float
+    temperatures: Sequence[float]
+    names: Literal["surnames", "full", "both"] = "surnames"
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     population: str = ""
     provenance: Mapping[str, str | int] | None = None
     held_out: HeldOut | None = None
+
+    def kinds(self, names: Sequence[str]) -> Integers:
+        """(names,) the kind of each normalised name, an index into ``temperatures``."""
+        own = map(kind, names) if self.names == "both" else [SURNAME] * len(names)
+        return np.fromiter(own, dtype=np.uint8, count=len(names))
 
     def write(self, folder: Path) -> None:
         """Write config.json, and the arrays if there are held-out rows.
@@ -151,7 +180,9 @@ class Config:
             if values["held_out"]:
                 path = folder / ARRAYS
                 content = read_regular(path, MAX_ARRAYS_BYTES)
-                held_out = HeldOut.from_bytes(content, len(values["countries"]))
+                held_out = HeldOut.from_bytes(
+                    content, len(values["countries"]), len(values["temperatures"])
+                )
             values["held_out"] = held_out
         except OSError as error:
             reason = error.strerror or error
@@ -175,3 +206,8 @@ def _check(values: Any) -> None:
     for key, (is_allowed, wanted) in _RULES.items():
         if not is_allowed(values[key]):
             raise ValueError(f"{key} must be {wanted}")
+    if len(values["temperatures"]) != (2 if values["names"] == "both" else 1):
+        raise ValueError(f"temperatures must be {_RULES['temperatures'][1]}")
+    grouped = {country for members in values["groups"].values() for country in members}
+    if not grouped <= set(values["countries"]):
+        raise ValueError("groups must have no countries that the model does not have")

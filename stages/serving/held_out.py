@@ -24,6 +24,7 @@ TYPES: Final = {
     "prior": "<f8",
     "thresholds": "<f8",
     "labels": "<u2",
+    "kinds": "|u1",
     "probabilities": "|u1",
     "scripts": "<i2",
     "measures": "<f4",
@@ -117,7 +118,12 @@ class NgramSet:
 
 
 def prediction_sets(probabilities: Floats, thresholds: Floats) -> NDArray[np.bool_]:
-    """(names, countries): which countries are in each set; the most probable one always is."""
+    """(names, countries): which countries are in each set; the most probable one always is.
+
+    Args:
+        probabilities: (names, countries) the model's answers.
+        thresholds: (names, countries) or (countries,) the lowest probabilities in a set.
+    """
     best = probabilities == probabilities.max(axis=1, keepdims=True)
     return np.asarray((probabilities >= thresholds) | best)
 
@@ -140,8 +146,9 @@ class HeldOut:
 
     Attributes:
         prior: (countries,) shares of the population for which the probabilities hold.
-        thresholds: (countries,) for `prediction_sets`.
+        thresholds: (kinds, countries) for `prediction_sets`.
         labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
+        kinds: (rows,) the kind of each name, as of `Config.kinds`.
         probabilities: (rows, countries) the model's answers.
         scripts: (rows,) the script of each name.
         measures: (rows, 2) share of known n-grams, energy.
@@ -151,6 +158,7 @@ class HeldOut:
     prior: Floats
     thresholds: Floats
     labels: Integers
+    kinds: Integers
     probabilities: Floats
     scripts: Integers
     measures: Floats
@@ -187,17 +195,18 @@ class HeldOut:
         rows = slice(None, None, max(step, 1))
         levels = np.rint(-np.log(np.clip(self.probabilities, LOWEST, 1)) * LEVELS)
         arrays = {**vars(self), "probabilities": levels}
-        for name in ("labels", "probabilities", "scripts", "measures"):
+        for name in ("labels", "kinds", "probabilities", "scripts", "measures"):
             arrays[name] = arrays[name][rows]
         return {name: np.ascontiguousarray(arrays[name], TYPES[name]) for name in TYPES}
 
     @classmethod
-    def from_bytes(cls, content: bytes, countries: int) -> Self:
+    def from_bytes(cls, content: bytes, countries: int, kinds: int) -> Self:
         """Read a safetensors file of `to_arrays`: its header names, types and places arrays.
 
         Args:
             content: the file, from whoever it came.
             countries: the number of countries in its bundle.
+            kinds: the number of kinds of names in its bundle.
 
         Raises:
             ValueError: an array is missing or damaged, or they do not fit together.
@@ -218,13 +227,15 @@ class HeldOut:
         arrays["measures"] = arrays["measures"].reshape(rows, 2)
         raw = np.exp(arrays["probabilities"].reshape(rows, countries) / -LEVELS)
         arrays["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
+        arrays["thresholds"] = arrays["thresholds"].reshape(kinds, countries)
         prior, thresholds = arrays["prior"], arrays["thresholds"]
         if not (
             0 < rows <= MOST_ROWS
-            and prior.shape == thresholds.shape == (countries,)
-            and arrays["scripts"].shape == (rows,)
+            and prior.shape == (countries,)
+            and arrays["scripts"].shape == arrays["kinds"].shape == (rows,)
             and arrays["ngrams"].shape == (2**BITS // 8,)
             and (arrays["labels"] < countries).all()
+            and (arrays["kinds"] < kinds).all()
             and np.isfinite(arrays["measures"]).all()
             and (prior >= 0).all()
             and abs(prior.sum() - 1) < 1e-6

@@ -1,6 +1,9 @@
 """What a bundle keeps of held-out rows, measured after training. NumPy and SciPy only."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logit, logsumexp, softmax
 
 from stages.corpus.dataset import Names
@@ -10,6 +13,7 @@ from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters, 
 LEVEL = 0.92  # what the thresholds aim at, since quantiles of few rows err: sets promise 0.9
 PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
 CHUNK = 2**18  # names at once
+LEAST_ROWS = 200  # held-out rows of a kind that is measured by itself
 
 
 def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
@@ -42,12 +46,24 @@ def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
     return thresholds
 
 
+def rows_of_kinds(kinds: Integers, number: int) -> list[NDArray[np.bool_]]:
+    """(rows,) for each kind: the held-out rows that measure it, all of them if it has too few.
+
+    Args:
+        kinds: (rows,) the kind of each held-out name.
+        number: the number of kinds.
+    """
+    masks = (kinds == kind for kind in range(number))
+    return [own if own.sum() >= LEAST_ROWS else np.ones(len(kinds), dtype=bool) for own in masks]
+
+
 def measure(
     vocabulary: Vocabulary,
     train: Names,
     rows: Names,
     logits: Floats,
-    temperature: float,
+    kinds: Integers,
+    temperatures: Sequence[float],
     logit_adjustment: float,
 ) -> HeldOut:
     """Measure a trained model.
@@ -57,7 +73,8 @@ def measure(
         train: the names that the model was trained on.
         rows: the held-out rows.
         logits: (rows, countries) the model's logits of the held-out rows.
-        temperature: the divisor of the logits.
+        kinds: (rows,) the kind of each held-out name.
+        temperatures: the divisor of the logits for each kind.
         logit_adjustment: the adjustment with which the model was trained.
     """
     letters = Letters(vocabulary)
@@ -67,12 +84,17 @@ def measure(
         ngrams.add(train.codes[offsets[0] : offsets[-1]])
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
     countries = logits.shape[1]
-    probabilities = softmax(logits / temperature, axis=1)
+    probabilities = softmax(logits / np.array(temperatures)[kinds, None], axis=1)
+    thresholds = [
+        set_thresholds(probabilities[own], labels[own])
+        for own in rows_of_kinds(kinds, len(temperatures))
+    ]
     prior = np.bincount(train.labels, minlength=countries) ** (1.0 - logit_adjustment)
     return HeldOut(
         prior=prior / prior.sum(),
-        thresholds=set_thresholds(probabilities, labels),
+        thresholds=np.stack(thresholds),
         labels=labels,
+        kinds=kinds,
         probabilities=probabilities,
         scripts=letters.scripts(codes, offsets),
         measures=np.stack([ngrams.known(codes, offsets), logsumexp(logits, axis=1)], axis=1),

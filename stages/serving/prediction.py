@@ -47,11 +47,13 @@ class Answers(NamedTuple):
         probabilities: (names, countries), NaN for an unusable name.
         reasons: (names,) indices into `REASONS`, never `AMBIGUOUS`: that depends on a threshold.
         rejected: the row and reason of each unusable name.
+        kinds: (names,) the kind of each name, as of `Config.kinds`.
     """
 
     probabilities: NDArray[np.float32]
     reasons: NDArray[np.uint8]
     rejected: dict[int, Rejected]
+    kinds: NDArray[np.uint8]
 
 
 class Occlusion(NamedTuple):

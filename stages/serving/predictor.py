@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
-from stages.corpus.full_names import is_surname, surname
+from stages.corpus.full_names import canonical, surname, unusable
 from stages.corpus.normalize import Rejected, normalise
 from stages.serving.config import Config
 from stages.serving.held_out import Letters, NgramSet, prediction_sets
@@ -81,28 +81,32 @@ class Predictor:
         rejected: dict[int, Rejected] = {}
         for row, name in enumerate(names):
             try:
-                usable[row] = self._normalise(surname(name) if full_names else name)
+                usable[row] = self._normalise(name, full_names)
             except Rejected as reason:
                 rejected[row] = reason
         probabilities = np.full((len(names), len(self.countries)), np.nan, dtype=np.float32)
-        reasons = np.zeros(len(names), dtype=np.uint8)
+        reasons, kinds = np.zeros((2, len(names)), dtype=np.uint8)
         if usable:
             distinct = {name: n for n, name in enumerate(dict.fromkeys(usable.values()))}
             rows, numbers = list(usable), [distinct[name] for name in usable.values()]
-            own_probabilities, own_reasons = self._compute(list(distinct))
+            own_kinds = self._config.kinds(list(distinct))
+            own_probabilities, own_reasons = self._compute(list(distinct), own_kinds)
             probabilities[rows], reasons[rows] = own_probabilities[numbers], own_reasons[numbers]
-        return Answers(probabilities, reasons, rejected)
+            kinds[rows] = own_kinds[numbers]
+        return Answers(probabilities, reasons, rejected, kinds)
 
-    def sets(self, probabilities: NDArray[np.float32]) -> list[list[str]]:
+    def sets(self, answers: Answers) -> list[list[str]]:
         """The prediction set of each name, the most probable country first.
 
-        Empty for an unusable name, and for all without held-out rows. Probabilities have to be
-        those of `ask`: reweighted ones have other thresholds.
+        Empty for an unusable name, and for all without held-out rows. Answers have to be those of
+        `ask`: reweighted probabilities have other thresholds.
         """
+        probabilities = answers.probabilities
         sets: list[list[str]] = [[] for _ in probabilities]
         if self.held_out is None:
             return sets
-        rows, countries = np.nonzero(prediction_sets(probabilities, self.held_out.thresholds))
+        thresholds = self.held_out.thresholds[answers.kinds]
+        rows, countries = np.nonzero(prediction_sets(probabilities, thresholds))
         order = np.lexsort((-probabilities[rows, countries], rows))
         for row, country in zip(rows[order].tolist(), countries[order].tolist(), strict=True):
             sets[row].append(self.countries[country])
@@ -127,9 +131,10 @@ class Predictor:
         self, names: Sequence[str], top: int = 3, abstain: float = 0.0, full_names: bool = False
     ) -> list[Prediction | Rejected]:
         """`predict`, but an unusable name has its reason as its answer."""
-        probabilities, reasons, rejected = self.ask(names, full_names)
+        found = self.ask(names, full_names)
+        probabilities, reasons, rejected, _ = found
         order = np.argsort(-probabilities, axis=1, kind="stable")
-        sets = self.sets(probabilities)
+        sets = self.sets(found)
         answers: list[Prediction | Rejected] = []
         for row, name in enumerate(names):
             if row in rejected:
@@ -204,17 +209,25 @@ class Predictor:
         """
         name = self._normalise(name)
         shorter = [name[:n] + name[n + 1 :] for n in range(len(name))]
-        (whole, *parts), _ = self._compute([name, *filter(None, shorter)])
+        names = [name, *filter(None, shorter)]
+        kinds = np.repeat(self._config.kinds([name]), len(names))
+        (whole, *parts), _ = self._compute(names, kinds)
         best = int(whole.argmax())
         if len(name) == 1:  # nothing is left of it: every country is equally probable
             parts = [np.full_like(whole, 1 / len(whole))]
         effects = np.array([whole[best] - part[best] for part in parts], dtype=np.float32)
         return Occlusion(name, self.countries[best], effects)
 
-    def _normalise(self, name: str) -> str:
+    def _normalise(self, name: str, full_names: bool = False) -> str:
+        if self._config.names != "surnames":
+            name = canonical(name)
+        elif full_names:
+            name = surname(name)
         return normalise(name, self._config.normalize, self._config.max_length)
 
-    def _compute(self, names: list[str]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _compute(
+        self, names: list[str], kinds: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Probabilities and reasons of normalised names."""
         codes, offsets = self._config.vocabulary.encode(names)
         lengths = np.diff(offsets)
@@ -238,7 +251,7 @@ class Predictor:
                 compute(rows)
 
         with np.errstate(over="ignore"):
-            scaled = logits / self._config.temperature
+            scaled = logits / np.array(self._config.temperatures, np.float32)[kinds, None]
         if not np.isfinite(scaled).all():
             weights = self._files[-1] if self._files else "the model"
             raise UserError(f"{weights}: its answers are no numbers; the weights are damaged")
@@ -250,7 +263,8 @@ class Predictor:
             measures = np.stack([self._ngrams.known(codes, offsets), energy], axis=1)
             reasons[self.held_out.unfamiliar(scripts, measures)] = UNFAMILIAR
         reasons[scripts < 0] = SCRIPT
-        reasons[[not is_surname(name) for name in names]] = NOT_A_SURNAME
+        full = self._config.names != "surnames"
+        reasons[[unusable(name, full) is not None for name in names]] = NOT_A_SURNAME
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True), reasons
 

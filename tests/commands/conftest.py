@@ -18,7 +18,7 @@ def held_out(vocabulary: Vocabulary) -> HeldOut:
     return made.held_out(
         400,
         len(COUNTRIES),
-        thresholds=np.array([0.1, 0.2, 0.3, 0.05]),
+        thresholds=np.array([[0.1, 0.2, 0.3, 0.05]]),
         labels=random.integers(len(COUNTRIES), size=400),
         probabilities=random.dirichlet(np.ones(len(COUNTRIES)), size=400),
         scripts=np.full(400, vocabulary.scripts.index("LATIN")),

@@ -32,7 +32,7 @@ def config(**changes: object) -> Config:
         "countries": ("Austria", "日本", "Кирилия"),
         "normalize": "nfc",
         "max_length": 20,
-        "temperature": 1.5,
+        "temperatures": [1.5],
         "population": "made-up names",
         "provenance": {"torch": "2", "threads": 1},
     }
@@ -44,8 +44,9 @@ def held_out(rows: int = 5, countries: int = 3, **changes: object) -> HeldOut:
     random = np.random.default_rng(1)
     values: dict = {
         "prior": np.full(countries, 1 / countries),
-        "thresholds": np.linspace(0.1, 0.3, countries),
+        "thresholds": np.linspace(0.1, 0.3, countries)[None],
         "labels": np.arange(rows) % countries,
+        "kinds": np.zeros(rows, int),
         "probabilities": random.dirichlet(np.ones(countries), size=rows),
         "scripts": np.arange(rows),
         "measures": random.normal(size=(rows, 2)).astype(np.float32),

@@ -42,7 +42,7 @@ def refusal(folder: Path) -> str:
 def test_a_config_comes_back_as_it_was_written(folder: Path) -> None:
     saved, read = config(held_out=held_out()), Config.read(folder)
     assert replace(read, held_out=None) == replace(saved, held_out=None)
-    for name in ("prior", "thresholds", "labels", "scripts", "measures", "ngrams"):
+    for name in ("prior", "thresholds", "labels", "kinds", "scripts", "measures", "ngrams"):
         np.testing.assert_array_equal(getattr(read.held_out, name), getattr(saved.held_out, name))
     np.testing.assert_allclose(read.held_out.probabilities, saved.held_out.probabilities, rtol=0.07)
     assert read.held_out.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-12)
@@ -57,15 +57,15 @@ def test_a_model_without_held_out_rows_keeps_none_of_an_earlier_one(folder: Path
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("format",), 2, "format 2, but this onoma reads 3; run dvc repro"),
+        (("format",), 3, "format 3, but this onoma reads 4; run dvc repro"),
         (("surprise",), 1, "surprise is unknown"),
         (("x\ny" * 1000,), 1, "x yx yx"),
         (("model",), 3, "model must be"),
         (("model", "x\x1b"), 3, "model must be"),
-        (("temperature",), 0, "temperature must be a number from 0.01 to 100.0"),
-        (("temperature",), 1e-300, "temperature must be a number from 0.01 to 100.0"),
-        (("temperature",), 1e300, "temperature must be a number from 0.01 to 100.0"),
-        (("temperature",), float("nan"), "temperature must be a number from 0.01 to 100.0"),
+        (("temperatures",), [0], "temperatures must be one number from 0.01 to 100.0"),
+        (("temperatures",), [1e-300], "temperatures must be one number from 0.01 to 100.0"),
+        (("temperatures",), [1e300], "temperatures must be one number from 0.01 to 100.0"),
+        (("temperatures",), [float("nan")], "temperatures must be one number from 0.01 to 100.0"),
         (("countries",), [], "countries must be 1 to 65535 different"),
         (("countries",), ["Chad", "Chad"], "countries must be 1 to 65535 different"),
         *((("countries",), ["Chad", odd], "countries must be 1 to 65535 different") for odd in ODD),
@@ -92,8 +92,8 @@ def test_a_value_that_is_not_allowed_is_refused_by_its_key(
 
 
 def test_a_value_that_is_not_allowed_is_not_written_either(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="temperature must be"):
-        config(temperature=0.0).write(tmp_path)
+    with pytest.raises(ValueError, match="temperatures must be"):
+        config(temperatures=[0.0]).write(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"[" * 10**5, b"\xff\xfe", b"{}"])
@@ -151,7 +151,13 @@ def arrays(**changes: list[float]) -> dict[str, tuple[str, bytes]]:
 
 
 def test_a_byte_of_a_probability_is_the_negative_log_in_sixteenths(folder: Path) -> None:
-    one = {"labels": [0], "scripts": [0], "measures": [0, 0], "probabilities": [0, 16, 32]}
+    one = {
+        "labels": [0],
+        "kinds": [0],
+        "scripts": [0],
+        "measures": [0, 0],
+        "probabilities": [0, 16, 32],
+    }
     write_arrays(folder, arrays(**one))
     (row,) = Config.read(folder).held_out.probabilities
     assert row == pytest.approx(np.exp([0, -1, -2]) / np.exp([0, -1, -2]).sum())
@@ -186,6 +192,8 @@ def test_a_bounded_part_of_the_held_out_rows_is_kept_evenly_spaced(
         ("labels", [0, 1, 2, 3, 0]),
         ("labels", []),
         ("labels", [0] * 5000),
+        ("kinds", [0, 0, 0, 0, 1]),
+        ("kinds", [0] * 4),
         ("scripts", [0] * 4),
         ("scripts", []),
         ("measures", [0] * 9),
@@ -218,4 +226,4 @@ def test_a_country_may_have_no_share_of_the_training_names_and_no_threshold(fold
     none = [0, 0.5, 0.5]
     write_arrays(folder, arrays(prior=none, thresholds=none))
     rows = Config.read(folder).held_out
-    assert (rows.prior[0], rows.thresholds[0]) == (0, 0)
+    assert (rows.prior[0], rows.thresholds[0, 0]) == (0, 0)

@@ -76,14 +76,19 @@ def test_a_model_is_measured_on_its_training_names_and_held_out_rows(
 
     train = names(["abab", "bcbc", "cdcd", "dede", "eaea"], [0, 0, 1, 0, 0])
     rows = names(["abab", "bcbc", "cdcd", "dede", "eaea", "bdbd", "Ио"], [0, 0, 1, 0, 1, 1, 1])
+    kinds = np.zeros(7, dtype=int)
     logits = np.arange(14.0).reshape(7, 2) ** 1.2
-    found = measure(vocabulary, train, rows, logits, temperature=2.0, logit_adjustment=0.5)
+    found = measure(
+        vocabulary, train, rows, logits, kinds, temperatures=[2.0], logit_adjustment=0.5
+    )
     assert found.prior == pytest.approx([2 / 3, 1 / 3])  # the counts 4 and 1 to the power of 0.5
     assert found.measures[:, 0].tolist() == [1, 1, 1, 1, 1, 0, 0]
     assert found.measures[:, 1] == pytest.approx(np.log(np.exp(logits).sum(axis=1)))
     assert found.probabilities == pytest.approx(softmax(logits / 2, axis=1))
-    assert found.thresholds == pytest.approx(set_thresholds(found.probabilities, rows.labels))
+    assert found.thresholds[0] == pytest.approx(set_thresholds(found.probabilities, rows.labels))
     assert found.scripts.tolist() == [1, 1, 1, 1, 1, 1, 0]
     assert found.labels.tolist() == rows.labels.tolist()
-    whole = measure(vocabulary, train, rows, logits, temperature=2.0, logit_adjustment=0.0)
+    whole = measure(
+        vocabulary, train, rows, logits, kinds, temperatures=[2.0], logit_adjustment=0.0
+    )
     assert whole.prior == pytest.approx([0.8, 0.2])

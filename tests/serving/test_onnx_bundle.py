@@ -41,7 +41,7 @@ def test_loaded_model_answers_names_of_any_script(folder: Path) -> None:
 
 def test_temperature_flattens_the_probabilities(folder: Path) -> None:
     sharp = onnx_bundle.load(folder).probabilities(["abc"]).max()
-    replace(CONFIG, temperature=100.0).write(folder)
+    replace(CONFIG, temperatures=[100.0]).write(folder)
     assert onnx_bundle.load(folder).probabilities(["abc"]).max() < sharp
 
 

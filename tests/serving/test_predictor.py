@@ -38,14 +38,14 @@ def predictor(
     """A model for names of a, b and c; its countries are letters."""
     held = options.pop("held_out", None)
     values = {"vocabulary": VOCABULARY, "countries": tuple(countries), "held_out": held}
-    values |= {"max_length": max_length, "temperature": temperature}
+    values |= {"max_length": max_length, "temperatures": [temperature]}
     return Predictor(logits, config(**values), **options)
 
 
 @pytest.fixture
 def model() -> Predictor:
     values = {"vocabulary": VOCABULARY, "countries": ("Aland", "Other"), "max_length": 9}
-    return Predictor(counting_a, config(**values, temperature=0.5))
+    return Predictor(counting_a, config(**values, temperatures=[0.5]))
 
 
 def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
@@ -191,7 +191,7 @@ def with_held_out_rows() -> Predictor:
     rows = held_out(
         200,
         4,
-        thresholds=np.array([0.05, 0.05, 0.9, 0.05]),
+        thresholds=np.array([[0.05, 0.05, 0.9, 0.05]]),
         scripts=np.zeros(200),
         measures=np.tile([1.0, 3.0], (200, 1)),
         ngrams=known_ngrams(VOCABULARY, "Aaaa", "Bbbb"),
