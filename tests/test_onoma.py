@@ -2,17 +2,22 @@
 
 import importlib.metadata
 import importlib.util
+import pickle
+import pydoc
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from joblib import Parallel, delayed
 from packaging.requirements import Requirement
 
 import onoma
+from stages.serving import bundle, torch_bundle
 from tests.commands.conftest import onnx_folder  # noqa: F401
 from tests.conftest import ROOT, run
+from tests.serving import made
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAMES = ["Müller", "Abe"]
@@ -30,6 +35,52 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 def test_predict_answers_by_a_folder(onnx_folder: Path) -> None:  # noqa: F811
     assert onoma.predict(NAMES, onnx_folder) == onoma.load(onnx_folder).predict(NAMES)
+
+
+def test_a_model_is_read_from_the_default_folder(
+    onnx_folder: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bundle, "DEFAULT", onnx_folder)
+    assert onoma.load().model_hash == onoma.load(onnx_folder).model_hash
+    assert onoma.predict(NAMES) == onoma.predict(NAMES, onnx_folder)
+
+
+@pytest.mark.parametrize("torch_model", [False, True])
+def test_a_model_can_be_used_in_other_processes(
+    onnx_folder: Path,  # noqa: F811
+    tmp_path: Path,
+    torch_model: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = onnx_folder
+    if torch_model:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        torch_bundle.save(folder, made.config(), made.classifier(made.config()))
+    monkeypatch.chdir(folder.parent)
+    model = onoma.load(folder.name, threads=2)
+    pickled = pickle.dumps(model)
+    assert len(pickled) < 1000
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickled).predict(NAMES) == model.predict(NAMES)
+    with Parallel(n_jobs=2) as parallel:
+        parts = parallel(delayed(model.predict)([name]) for name in NAMES)
+    assert [*parts[0], *parts[1]] == model.predict(NAMES)
+
+
+def test_help_says_what_people_call() -> None:
+    text = pydoc.plain(pydoc.render_doc(onoma))
+    for word in (
+        "onoma.load()",
+        "predict_proba",
+        "classes_",
+        "frame(",
+        "shares(",
+        "errors",
+        "given",
+    ):
+        assert word in text
 
 
 @pytest.mark.slow

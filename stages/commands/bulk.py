@@ -36,6 +36,7 @@ class Options(NamedTuple):
 
     model: Path
     column: str
+    given: str | None
     full_names: bool
     prefix: str
     top: int
@@ -88,7 +89,9 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
         from stages.serving.populations import read_populations  # imports SciPy
 
         names = options.table(file)
-        populations = read_populations(model, names, options.column, options.full_names)
+        populations = read_populations(
+            model, names, options.column, options.full_names, given=options.given
+        )
         (population,) = populations.values()
         shares = population.estimate().shares
     with progress("predict", table.rows, "rows") as bar:
@@ -123,6 +126,8 @@ def add_answers(
     if target.exists() and Path(table.file).exists() and target.samefile(table.file):
         raise UserError(f"{target}: is also the input; choose another --output")
     table.check_text(options.column)
+    if options.given:
+        table.check_text(options.given, "--given")
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
     schema, counts, reason = table.schema, Counts(), f"{options.prefix}reason"
@@ -138,7 +143,7 @@ def add_answers(
             names, unreadable = batch.column(options.column), problems.is_valid()
             if bad := unreadable.true_count:
                 names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
-            positions = answer(names)
+            positions = answer(names, batch.column(options.given) if options.given else None)
             counts.rows += len(positions)
             counts.unusable += int(np.isnan(answer.probabilities[positions, 0]).sum()) - bad
             added = answer.columns(positions, *layout)

@@ -4,13 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
-
 from stages.core.errors import UserError, brief
 from stages.core.files import write_text
 from stages.core.markdown import inert
-from stages.core.params import Params
 
 METRICS = Path("metrics")
 CARD = Path("docs/model-card.md")
@@ -26,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
+    import pandas as pd  # of the extra; --help needs none
+    from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+
+    from stages.core.params import Params
+
     params = Params.load(Path("params.yaml"))
     settings = {**params.model.model_dump(), **params.train.model_dump()}
     environment = Environment(

@@ -14,11 +14,8 @@ from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.core.errors import UserError, brief
 from stages.core.files import write_json, write_text
 from stages.core.text import visible
-from stages.corpus.rows import Format
-from stages.corpus.tables import Table
 from stages.serving.bundle import load
 from stages.serving.held_out import Floats
-from stages.serving.populations import read_populations
 
 BAR, SHOWN = 40, 25  # width of the longest bar, and countries in a table
 
@@ -41,10 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Estimate, print and write; the exit status is 1 if a row cannot be read."""
+    from stages.corpus.rows import Format
+    from stages.corpus.tables import Table
+    from stages.serving.populations import read_populations
+
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
     source = Table(args.input, Format(args.separator, args.encoding))
-    groups = read_populations(model, source, args.column, args.full_names, args.by)
+    groups = read_populations(model, source, args.column, args.full_names, args.by, args.given)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
     for group, result in results.items():
@@ -113,5 +114,8 @@ def show(result: Mapping[str, Any], title: str) -> None:
         interval = f"{lower:5.1f} to {upper:5.1f}"
         country = f"{visible(row['country']):{width}}"
         print(f"{country}  {share:5.1f} %  {interval}  {plain:5.1f} %  {bar}".rstrip())
+    if rest := result["shares"][SHOWN:]:
+        share = 100 * sum(row["share"] for row in rest)
+        print(f"and {len(rest)} more countries with {share:.1f} % together")
     for note in result["notes"]:
         print(f"note: {visible(note)}")

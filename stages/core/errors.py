@@ -29,6 +29,14 @@ def brief(value: object, limit: int = 100) -> str:
 # OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's SQLite
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
+# The extra that has a module; those of `serve` are imported before what it shares with `pipeline`.
+_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
+_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
+_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
+_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
+EXTRAS = dict.fromkeys(_PIPELINE, "pipeline")
+EXTRAS |= dict.fromkeys(("anyio", "fastapi", "granian", "starlette"), "serve")
+EXTRAS |= dict.fromkeys(("dask", "distributed"), "cluster")
 
 
 class Terminated(KeyboardInterrupt):
@@ -49,6 +57,12 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stop:
         print(f"onoma: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS or os.environ.get("ONOMA_DEBUG") == "1":
+            raise
+        print(f"onoma: needs {package}: pip install 'onoma[{EXTRAS[package]}]'", file=sys.stderr)
+        return 1
     except EXPECTED as error:
         if os.environ.get("ONOMA_DEBUG") == "1":
             raise

@@ -141,7 +141,7 @@ class Table:
                 f"{self.file}: its header is not {encoding}; set {keys}encoding (cp1252, say)"
             )
 
-    def check_text(self, column: str) -> None:
+    def check_text(self, column: str, option: str = "--column") -> None:
         """Raise a `UserError` unless there is exactly one such column, and it holds text."""
         self.check_header()
         names = self.header
@@ -155,7 +155,7 @@ class Table:
             what = "two columns" if column in names else "no column"
             choice = brief(", ".join(names), 300)
             raise UserError(
-                f"{self.file}: has {what} {brief(column, 60)!r}; use --column, one of: {choice}"
+                f"{self.file}: has {what} {brief(column, 60)!r}; use {option}, one of: {choice}"
             )
         kind = self.schema.field(column).type
         if not is_text(kind) and kind != pa.binary():

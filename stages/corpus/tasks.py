@@ -126,13 +126,11 @@ def _end_with_parent(parent: int) -> None:
 
 def _connect(address: str, folder: Path, stack: ExitStack) -> tuple[Callable[..., Any], int]:
     """What submits a task to the cluster, and how many it runs at once."""
-    try:
-        from distributed import Client
+    from distributed import Client
 
+    try:
         client = stack.enter_context(Client(address, timeout=CONNECT_SECONDS, set_as_default=False))
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-    except ImportError:
-        raise UserError(f"{address}: Dask is missing: pip install 'onoma[cluster]'") from None
     except TimeoutError:
         raise UserError(f"{address}: the Dask scheduler has no workers; start some") from None
     except (OSError, ValueError) as error:

@@ -1,7 +1,9 @@
 """`onoma predict --input`: files and folders, every distinct name once, never a clobbered input."""
 
+import dataclasses
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from stages.commands import bulk, cli
 from stages.serving import columns
 from stages.serving.columns import Answerer
+from stages.serving.config import Config
 from stages.serving.onnx_bundle import load
 from tests.clusters import kill_workers, two_workers
 from tests.conftest import ROOT
@@ -77,9 +80,50 @@ def test_table_comes_back_with_the_apis_answers(
             assert values.fillna("").tolist() == wanted[column].fillna("").tolist()
         else:
             assert values.astype(float).to_numpy() == pytest.approx(wanted[column], abs=6e-5)
-    for row in set(range(len(NAMES))) - set(usable):
-        empty = found.loc[row, NEW]
-        assert empty.isna().all() or (empty == "").all()
+    unusable = sorted(set(range(len(NAMES))) - set(usable))
+    reasons = found["reason"][unusable].tolist()
+    assert reasons in [
+        [why, "name longer than 40 characters"] for why in ("missing name", "empty name")
+    ]
+    empty = found.loc[unusable, [name for name in NEW if name != "reason"]]
+    assert (empty.isna() | (empty == "")).all(axis=None)
+
+
+def test_given_names_come_in_a_column_of_their_own(
+    tmp_path: Path, folder_of_full_names: Path, capsys
+) -> None:
+    people = pd.DataFrame({"first": ["Angela", "", "Bob"], "last": ["Abe", "Abe", ""]})
+    people.to_csv(tmp_path / "in.csv", index=False)
+    program = ["predict", "--model", str(folder_of_full_names), "--input", str(tmp_path / "in.csv")]
+    program += ["--output", str(tmp_path / "out.parquet"), "--surname", "last", "--given"]
+    assert cli.main([*program, "first"]) == 0
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    model = load(folder_of_full_names)
+    wanted = model.frame(people, surname="last", given="first")
+    for name in ("country", "reason", "kind", "group"):
+        assert found[name].fillna("").tolist() == wanted[name].fillna("").tolist()
+    assert found["kind"].tolist()[:2] == ["full name", "surname"]
+    for name in ("probability", "group_probability"):
+        assert found[name].to_numpy() == pytest.approx(wanted[name], abs=6e-5, nan_ok=True)
+    assert cli.main([*program, "firts"]) == 1
+    assert "no column 'firts'; use --given, one of: first, last" in capsys.readouterr().err
+
+
+@pytest.fixture
+def folder_of_full_names(onnx_folder: Path, tmp_path: Path) -> Path:
+    """The bundle as one of both kinds of names, with groups."""
+    config = Config.read(onnx_folder)
+    thresholds = np.repeat(config.held_out.thresholds, 2, axis=0)
+    config = dataclasses.replace(
+        config,
+        names="both",
+        temperatures=[1.0, 1.5],
+        groups={"Alps": ["Austria", "Belgium"], "Other": ["Chad", "Denmark"]},
+        held_out=dataclasses.replace(config.held_out, thresholds=thresholds),
+    )
+    shutil.copytree(onnx_folder, tmp_path / "full")
+    config.write(tmp_path / "full")
+    return tmp_path / "full"
 
 
 def test_counts_are_said(predict, people: Path, tmp_path: Path, capsys) -> None:
