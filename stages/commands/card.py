@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
     import pandas as pd  # of the extra; --help needs none
-    from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
     from stages.core.params import Params
     from stages.corpus.people import people_files
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     params = Params.load(Path("params.yaml"))
     settings = {**params.model.model_dump(), **params.train.model_dump()}
     environment = Environment(
-        loader=PackageLoader("stages.commands"),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

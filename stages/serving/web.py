@@ -48,7 +48,7 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     app = FastAPI(  # its pages about itself are off: they load scripts from elsewhere
         title="onoma", description=question, version="1", docs_url=None, redoc_url=None
     )
-    page = (files("stages.serving") / "page.html").read_text(encoding="utf-8")
+    page = (files(__package__) / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{countries}}", str(len(model.countries)))
     page = page.replace("{{names}}", f"{MAX_NAMES:,}")
     about = {"model": model.model_hash, "population": model.population}
