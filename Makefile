@@ -93,8 +93,11 @@ check: .venv/installed-dev
 notebook: .venv/installed-dev
 	python -m tests.test_first_steps
 
-# The package: dist/onoma-VERSION-py3-none-any.whl.
+# The package with the model in it: dist/onoma-VERSION-py3-none-any.whl.
 wheel: .venv/installed
+	@dvc status --quiet export && git diff --quiet HEAD -- dvc.lock || { echo "wheel: data/onnx is not" \
+		"what the committed dvc.lock describes; run make repro and commit its results"; exit 1; }
+	rm -rf build
 	pip wheel --quiet --no-deps --wheel-dir dist .
 
 # A long search for inputs that break the readers; tests/fuzz runs a short one.

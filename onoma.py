@@ -1,14 +1,22 @@
-"""Which country does a surname come from? The public API, by a trained model.
+"""Which country does a name come from? Answers of a trained model.
 
-import onoma
-model = onoma.load("data/onnx")  # needs NumPy and ONNX Runtime; data/model needs torch
-model.predict(["Müller", "Смирнов"])
-model.shares(names)  # the countries of a whole population; needs SciPy
+>>> import onoma
+>>> model = onoma.load()  # a folder of yours: onoma.load("data/onnx")
+>>> model.predict(["Müller", "Смирнов"])  # a list of Prediction
+>>> model.frame(table["name"])  # a pandas data frame with the same index
+>>> model.predict_proba(names)  # an array; its columns are model.classes_
+>>> model.shares(names)  # the shares of the countries in a whole population
+
+`load` gives a `Predictor`, whose methods say the rest. Answering needs NumPy and ONNX Runtime; the
+extra ``onoma[pipeline]`` has pandas, SciPy for `Predictor.shares` and torch for ``data/model``.
+A name is not a nationality: probabilities are of the model's countries alone.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
@@ -33,24 +41,28 @@ except PackageNotFoundError:  # a checkout on the path that is not installed
 
 
 def predict(
-    names: Sequence[str],
-    folder: str | Path = "data/onnx",
+    names: Iterable[Any],
+    folder: str | Path | None = None,
     top: int = 3,
     abstain: float = 0.0,
 ) -> list[Prediction]:
-    """The most probable country of each name, by the model in ``folder``.
+    """`Predictor.predict` by the model in ``folder``, which is read on each call.
 
-    Reads the model on each call; to predict more than once, `load` it and call
-    `Predictor.predict`.
+    To predict more than once, `load` the model.
 
     Args:
-        names: the names, in any script.
-        folder: the bundle, ``data/onnx`` or ``data/model``.
+        names: a list, array or Series of names, in any script.
+        folder: see `load`.
         top: how many of the most probable countries to list.
         abstain: answer `UNSURE` if the highest probability is below this.
 
     Raises:
-        UserError: the folder holds no bundle.
-        Rejected: a name is empty, too long or has control characters.
+        UserError: the folder holds no model.
     """
     return load(folder).predict(names, top, abstain)
+
+
+if __name__ == "__main__":  # python -m onoma
+    from stages.commands.cli import main
+
+    sys.exit(main())

@@ -1,18 +1,20 @@
 """The public API, in a checkout and from a wheel."""
 
 import importlib.metadata
-import importlib.util
-import subprocess
-import sys
+import pickle
+import pydoc
 import tomllib
 from pathlib import Path
 
 import pytest
+from joblib import Parallel, delayed
 from packaging.requirements import Requirement
 
 import onoma
+from stages.serving import bundle, torch_bundle
 from tests.commands.conftest import onnx_folder  # noqa: F401
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT
+from tests.serving import made
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAMES = ["Müller", "Abe"]
@@ -32,43 +34,50 @@ def test_predict_answers_by_a_folder(onnx_folder: Path) -> None:  # noqa: F811
     assert onoma.predict(NAMES, onnx_folder) == onoma.load(onnx_folder).predict(NAMES)
 
 
-@pytest.mark.slow
-def test_a_wheel_answers_without_torch_and_the_pipeline(
+def test_a_model_is_read_from_the_default_folder(
+    onnx_folder: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bundle, "DEFAULT", onnx_folder)
+    assert onoma.load().model_hash == onoma.load(onnx_folder).model_hash
+    assert onoma.predict(NAMES) == onoma.predict(NAMES, onnx_folder)
+
+
+@pytest.mark.parametrize("torch_model", [False, True])
+def test_a_model_can_be_used_in_other_processes(
     onnx_folder: Path,  # noqa: F811
     tmp_path: Path,
+    torch_model: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    source = tmp_path / "source"  # a build writes into the folder that it builds
-    subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
-    for file in ("pyproject.toml", "onoma.py", "README.md", "LICENSE"):
-        (source / file).write_bytes((ROOT / file).read_bytes())
-    pip = (sys.executable, "-m", "pip", "--quiet")
-    site = tmp_path / "site"
-    for command in (
-        (*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)),
-        (*pip, "install", "--no-deps", "--target", str(site)),
+    folder = onnx_folder
+    if torch_model:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        torch_bundle.save(folder, made.config(), made.classifier(made.config()))
+    monkeypatch.chdir(folder.parent)
+    model = onoma.load(folder.name, threads=2)
+    pickled = pickle.dumps(model)
+    assert len(pickled) < 1000
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickled).predict(NAMES) == model.predict(NAMES)
+    with Parallel(n_jobs=2) as parallel:
+        parts = parallel(delayed(model.predict)([name]) for name in NAMES)
+    assert [*parts[0], *parts[1]] == model.predict(NAMES)
+
+
+def test_help_says_what_people_call() -> None:
+    text = pydoc.plain(pydoc.render_doc(onoma))
+    for word in (
+        "onoma.load()",
+        "predict_proba",
+        "classes_",
+        "frame(",
+        "shares(",
+        "errors",
+        "given",
     ):
-        wheels = map(str, tmp_path.glob("*.whl"))
-        done = run(tmp_path, *command, *(wheels if "install" in command else ()))
-        assert done.returncode == 0, done.stderr
-    for package in ("anyascii", "numpy", "numpy.libs", "onnxruntime"):
-        (site / package).symlink_to(package_folder(package))
-    program = (
-        f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        f"import onoma; print(onoma.load({str(onnx_folder)!r}).predict({NAMES!r}))\n"
-        "assert onoma.__version__ != 'unknown' and onoma.__file__.startswith(sys.path[0])\n"
-    )
-    # -I -S: no other packages than those linked above.
-    done = run(tmp_path, sys.executable, "-I", "-S", "-c", program)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(onoma.predict(NAMES, onnx_folder))
-
-
-def package_folder(name: str) -> Path:
-    if name == "numpy.libs":
-        return package_folder("numpy").parent / name
-    found = importlib.util.find_spec(name)
-    assert found and found.origin
-    return Path(found.origin).parent
+        assert word in text
 
 
 def test_the_lowest_versions_are_the_lower_bounds_and_the_pins_satisfy_the_ranges() -> None:

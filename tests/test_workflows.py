@@ -1,7 +1,9 @@
 """The workflows on GitHub run what people and tests run here, and nothing else."""
 
+import os
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -15,6 +17,9 @@ WORKFLOWS = {
 JOBS = [job for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
 COMMANDS = [step["run"] for job in JOBS for step in job["steps"] if "run" in step]
 TARGETS = [command for command in COMMANDS if command.startswith("make ")]
+RELEASE = next(command for command in COMMANDS if "gh release create" in command)
+REPORTS = [command for command in COMMANDS if command not in (*TARGETS, RELEASE)]
+REPORT = "# A report\n"
 
 
 @pytest.mark.parametrize("command", TARGETS)
@@ -35,3 +40,67 @@ def test_a_workflow_has_no_right_that_a_job_does_not_ask_for() -> None:
     for workflow in WORKFLOWS.values():
         assert workflow["permissions"] == {}
         assert all(job["permissions"]["contents"] for job in workflow["jobs"].values())
+
+
+def run_step(folder: Path, command: str, issue: str = "") -> tuple[str, str]:
+    """Run a step as a runner does, with a `gh` that notes its arguments; return notes, summary."""
+    (folder / ".onoma").mkdir(parents=True)
+    for name in ("metrics.md", "report.md"):
+        (folder / ".onoma" / name).write_text(REPORT, encoding="utf-8")
+    gh = folder / "bin/gh"
+    gh.parent.mkdir()
+    gh.write_text(
+        "#!/bin/sh\n"
+        f'if [ "$2" = list ]; then printf "%s" "{issue}"; exit; fi\n'
+        'echo "$@" >> notes\n'
+        'while [ "$1" != --body-file ]; do shift; done; cat "$2" >> notes\n',
+        encoding="utf-8",
+    )
+    gh.chmod(0o755)
+    environment = {
+        "PATH": f"{gh.parent}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": "summary",
+        "PULL_REQUEST": "7",
+    }
+    (folder / "notes").touch()
+    (folder / "summary").touch()
+    subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", command], cwd=folder, env=environment, check=True
+    )
+    return (folder / "notes").read_text(), (folder / "summary").read_text()
+
+
+def test_reports_are_in_the_summary_and_in_one_comment_or_issue(tmp_path: Path) -> None:
+    *summaries, pull_request, issue = sorted(REPORTS, key=lambda c: ("gh " in c, "issue" in c))
+    assert len(summaries) == 2
+    for n, command in enumerate(summaries):
+        assert run_step(tmp_path / f"summary-{n}", command) == ("", REPORT)
+    comment = "pr comment 7 --body-file .onoma/metrics.md --edit-last --create-if-none\n"
+    assert run_step(tmp_path / "pull", pull_request)[0] == comment + REPORT
+    for number, words in (("", "issue create"), ("12", "issue comment 12")):
+        notes, _ = run_step(tmp_path / f"issue{number}", issue, number)
+        assert notes.startswith(words)
+        assert notes.endswith(REPORT)
+
+
+def test_a_release_is_the_wheel_of_a_verified_pipeline_and_the_card(tmp_path: Path) -> None:
+    steps = WORKFLOWS["release"]["jobs"]["release"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands == ["make verify", "make repro", "make wheel", RELEASE]
+    gh = tmp_path / "gh"
+    gh.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n', encoding="utf-8")
+    gh.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_REF_NAME": "v1.2.3",
+    }
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", RELEASE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wheel = "dist/onoma-1.2.3-py3-none-any.whl"
+    expected = ["release", "create", "v1.2.3", wheel, "docs/model-card.md", "--verify-tag"]
+    assert done.stdout.splitlines() == [*expected, "--title", "onoma 1.2.3", "--generate-notes"]

@@ -20,7 +20,7 @@ def main() -> None:
     bundle, names, out = (Path(argument) for argument in sys.argv[1:])
     model = load(bundle)
     table = pd.read_parquet(names, columns=["name"])
-    probabilities = model.probabilities(table["name"].tolist(), unusable="nan")
+    probabilities = model.predict_proba(table["name"])
     with atomic_path(out) as temporary, temporary.open("wb") as file:
         np.savez(file, countries=np.array(model.countries), probabilities=probabilities)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -21,9 +22,10 @@ from stages.core.files import write_json
 from stages.core.progress import progress
 from stages.core.text import visible
 from stages.corpus.rows import Format
-from stages.corpus.tables import Table, files_of
+from stages.corpus.sources import files_of
+from stages.corpus.tables import Table
 from stages.corpus.tasks import start_tasks
-from stages.corpus.writing import check_suffix, create
+from stages.corpus.writing import STDOUT, check_suffix, create
 from stages.serving.bundle import load
 from stages.serving.columns import Answerer
 from stages.serving.predictor import Predictor
@@ -36,16 +38,18 @@ class Options(NamedTuple):
 
     model: Path
     column: str
+    given: str | None
     full_names: bool
     prefix: str
     top: int
     abstain: float
     separator: str
     encoding: str
+    header: bool
 
     def table(self, file: str) -> Table:
         """The table in a file."""
-        return Table(file, Format(self.separator, self.encoding))
+        return Table(file, Format(self.separator, self.encoding, header=self.header))
 
 
 @dataclass
@@ -77,7 +81,7 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
 
     Args:
         file: path or URL of a table.
-        target: path of the table with answers.
+        target: path of the table with answers, or `STDOUT`; then messages go to standard error.
         options: see `add_answers`.
         adapt: whether to reweight the answers by the shares of the countries in this table.
     """
@@ -88,13 +92,16 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
         from stages.serving.populations import read_populations  # imports SciPy
 
         names = options.table(file)
-        populations = read_populations(model, names, options.column, options.full_names)
+        populations = read_populations(
+            model, names, options.column, options.full_names, given=options.given
+        )
         (population,) = populations.values()
         shares = population.estimate().shares
     with progress("predict", table.rows, "rows") as bar:
         counts = add_answers(table, target, model, options, shares, bar.update)
-    print(f"predict: {counts}; wrote {target}")
-    print(f"model {model.model_hash}, population: {visible(model.population)}")
+    messages = sys.stderr if target == STDOUT else sys.stdout
+    print(f"predict: {counts}; wrote {target}", file=messages)
+    print(f"model {model.model_hash}, population: {visible(model.population)}", file=messages)
     return counts
 
 
@@ -123,6 +130,8 @@ def add_answers(
     if target.exists() and Path(table.file).exists() and target.samefile(table.file):
         raise UserError(f"{target}: is also the input; choose another --output")
     table.check_text(options.column)
+    if options.given:
+        table.check_text(options.given, "--given")
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
     schema, counts, reason = table.schema, Counts(), f"{options.prefix}reason"
@@ -138,7 +147,7 @@ def add_answers(
             names, unreadable = batch.column(options.column), problems.is_valid()
             if bad := unreadable.true_count:
                 names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
-            positions = answer(names)
+            positions = answer(names, batch.column(options.given) if options.given else None)
             counts.rows += len(positions)
             counts.unusable += int(np.isnan(answer.probabilities[positions, 0]).sum()) - bad
             added = answer.columns(positions, *layout)

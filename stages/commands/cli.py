@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from stages.core.errors import exit_code
+from stages.core.errors import UserError, exit_code
 
 COMMANDS = {
     "predict": "predict the countries of names: a few, or a whole file",
@@ -23,33 +24,65 @@ COMMANDS = {
 }
 
 
+class Version(argparse.Action):
+    """``--version``: print what answers, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print the version, and of the model: hash, countries, corpus."""
+        from onoma import __version__
+        from stages.core.text import visible
+        from stages.serving import bundle
+
+        print(f"onoma {__version__}")
+        try:
+            model = bundle.load()
+        except UserError as error:
+            print(f"no model: {error}")
+        else:
+            print(f"model {model.model_hash} ({bundle.DEFAULT}), asked for names: {model.reads}")
+            print(f"corpus: {visible(model.population)}")
+            countries = ", ".join(map(visible, model.countries))
+            print(f"{len(model.countries)} countries: {countries}")
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 (failed), 2 (wrong usage), 130 (Ctrl-C)."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this: `onoma ... >&-`
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
+    return exit_code(lambda: _run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _run(arguments: list[str]) -> int | None:
+    try:
+        try:
+            return _command(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of `onoma predict ... | head` has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _command(arguments: list[str]) -> int | None:
     parser = argparse.ArgumentParser(
-        prog="onoma", description="Which country does a surname come from?"
+        prog="onoma", description="Which country does a name come from?"
     )
+    parser.add_argument("--version", action=Version, nargs=0, help="what answers, by which model")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     run = None
     for name, about in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         if arguments[:1] == [name]:
-            module = import_module(f"stages.commands.{name}")
+            module = import_module(f"{__package__}.{name}")
             module.add_arguments(command)
             run = module.run
     args = parser.parse_args(arguments)
     assert run is not None, "argparse accepts no other command"
-
-    def run_and_flush() -> int | None:
-        try:
-            status: int | None = run(args)
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader of `onoma predict ... | head` has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        return status
-
-    return exit_code(run_and_flush)
+    status: int | None = run(args)
+    return status
 
 
 if __name__ == "__main__":

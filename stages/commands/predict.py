@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stages.core.text import extends_ascii, is_separator, visible
-from stages.corpus.normalize import Rejected
-from stages.serving.bundle import load
-from stages.serving.prediction import UNSURE, Prediction
+from stages.serving.bundle import DEFAULT, load
+from stages.serving.prediction import AMBIGUOUS, REASONS, UNSURE, Prediction
+from stages.serving.predictor import Predictor
 
-MODEL = Path("data/onnx")
+MODEL = DEFAULT
 MAX_LINE_BYTES = 2**16  # of standard input; no usable name is longer
 NAMES_AT_ONCE = 1024
-SHOWN = 4  # countries of a set in the table
+SHOWN = 5  # countries of a set in the table
 
 
 def number(kind: type, low: float, high: float = float("inf")) -> Callable[[str], float]:
@@ -55,9 +55,12 @@ def add_reading(parser: "argparse._ArgumentGroup | argparse.ArgumentParser") -> 
     separator = checked(is_separator, "must be one ASCII symbol, a blank or a tab, no quote")
     encoding = checked(extends_ascii, "must be a text encoding that extends ASCII")
     add = parser.add_argument
-    add("--column", default="name", help="with the names (name)")
+    add("--column", "--surname", default="name", help="with the names, or surnames (name)")
+    add("--given", metavar="COLUMN", help="with the given names, if they are in a column")
     add("--separator", type=separator, default=",", metavar="C", help="of a CSV's fields (,)")
     add("--encoding", type=encoding, default="utf-8", metavar="NAME", help="of a CSV (utf-8)")
+    about = "the first row of a CSV is no header; its columns are called 1, 2, ..."
+    add("--no-header", dest="header", action="store_false", help=about)
     add("--keep-going", action="store_true", help="exit with 0 even if rows cannot be read")
 
 
@@ -83,7 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = files.add_argument
     kinds = "CSV or .tsv (plain or gzip) or Parquet"
     add("--input", metavar="PATH", help=f"{kinds}: a file, a folder, a glob or a URL")
-    add("--output", type=Path, metavar="PATH", help="a file, or a folder: one file for each")
+    add(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="a file, - (a CSV to standard output), or a folder: one file for each",
+    )
     add("--processes", type=processes, metavar="N", help="for a folder (all processors)")
     add("--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786")
     add_reading(files)
@@ -103,20 +111,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": model.model_hash, "population": model.population}))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    bad = 0
+    bad, has_table = 0, False
     for names in [args.names] if args.names else _portions(sys.stdin.buffer):
-        answers = model.answers(names, args.top, args.abstain, args.full_names)
-        rejected = {row: a for row, a in enumerate(answers) if isinstance(a, Rejected)}
-        bad += len(rejected)
+        listed = args.top if args.json else len(model.countries)
+        answers = model.predict(names, listed, args.abstain, args.full_names)
         if args.json:
-            for name, answer in zip(names, answers, strict=True):
-                print(json.dumps(as_json(name, answer)))
-        else:
-            for line in table([a for a in answers if not isinstance(a, Rejected)]):
-                print(line)
-            for row, reason in rejected.items():
-                print(f"onoma: {names[row]!r:.60}: {reason}", file=sys.stderr)
+            for answer in answers:
+                print(json.dumps(answer.to_json()))
+        for line in table(model, answers, args.top) if not args.json else ():
+            print(line)
+            has_table = True
+        for answer in answers:
+            bad += answer.country is None
+            if answer.country is None and not args.json:
+                print(f"onoma: {answer.name!r:.60}: {answer.reason}", file=sys.stderr)
         sys.stdout.flush()
+    if has_table:
+        print(caption(model))
     return int(bad > 0)
 
 
@@ -127,11 +138,15 @@ def run_files(args: argparse.Namespace) -> int:
     if not (args.input and args.output):
         args.wrong_usage("--input and --output go together")
     from stages.commands import bulk
+    from stages.corpus.writing import STDOUT
 
     args.model = args.model.absolute()  # workers may run elsewhere
     options = bulk.Options(**{name: getattr(args, name) for name in bulk.Options._fields})
     several = Path(args.input).is_dir() or "*" in args.input
-    if several or args.output.is_dir() or not args.output.suffix:
+    if several and args.output == STDOUT:
+        args.wrong_usage("--output - needs one file as --input")
+    is_file = args.output == STDOUT or (args.output.suffix and not args.output.is_dir())
+    if several or not is_file:
         if args.reweight:
             args.wrong_usage("--reweight needs one file as --input and as --output")
         processes = args.processes or os.cpu_count() or 1
@@ -143,32 +158,65 @@ def run_files(args: argparse.Namespace) -> int:
     return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
 
 
-def as_json(name: str, answer: Prediction | Rejected) -> dict[str, object]:
-    """The answer as JSON values."""
-    if isinstance(answer, Rejected):
-        return {"name": name, "error": str(answer)}
-    top = [{"country": country, "probability": share} for country, share in answer.top]
-    return {**answer._asdict(), "top": top}
+def table(model: Predictor, answers: list[Prediction], top: int) -> Iterator[str]:
+    """Lines for the usable names; each answer lists all countries of the model.
 
-
-def table(answers: list[Prediction]) -> Iterator[str]:
-    """Lines with name, country, probability, reason, set, and the most probable countries."""
-    rows: list[tuple[str, ...]] = [("name", "country", "probability", "reason", "set", "top")]
+    There is no column for reasons or other words read where no name has any.
+    """
+    rows = [("name", "answer", "most probable", "reason", "read as")]
     for answer in answers:
-        more = f" and {len(answer.set) - SHOWN} more" if answer.set[SHOWN:] else ""
-        cells = (
-            answer.name,
-            answer.country,
-            f"{answer.probability:.1%}",
-            answer.reason or "",
-            ", ".join(answer.set[:SHOWN]) + more,
-            ", ".join(f"{country} {share:.1%}" for country, share in answer.top),
-        )
-        rows.append(tuple(map(visible, cells)))
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    for row in rows if answers else []:
+        if answer.country is not None:
+            ranked = _listed(dict(answer.top[:top]), top)
+            rows.append(
+                (
+                    *(answer.name, in_words(model, answer), ranked),
+                    *(answer.reason or "", answer.read_as or ""),
+                )
+            )
+    columns = [list(map(visible, column)) for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(_width, column)) for column in columns]
+    for row in zip(*columns, strict=True):
         padded = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]
         yield "  ".join(padded).rstrip()
+
+
+def in_words(model: Predictor, answer: Prediction) -> str:
+    """The countries of the set; after their group's name if it is that of several.
+
+    "Scandinavian 94 %: Norwegian 52 %, Danish 40 %"
+    """
+    if answer.reason not in (None, REASONS[AMBIGUOUS]):
+        return UNSURE
+    shares = dict(answer.top)
+    chosen = {country: shares[country] for country in answer.set or [answer.top[0][0]]}
+    members = model.groups.get(answer.group or "", ())
+    inside = {country: share for country, share in chosen.items() if country in members}
+    words = _listed(chosen)
+    if answer.group_probability is not None and len(inside) > 1:
+        words = f"{answer.group} {percent(answer.group_probability)}: {_listed(inside)}"
+        if outside := {country: chosen[country] for country in chosen if country not in inside}:
+            words += f"; {_listed(outside)}"
+    return f"{UNSURE}: {words}" if answer.reason else words
+
+
+def caption(model: Predictor) -> str:
+    """What the probabilities in a table are of."""
+    held = " An answer holds the true one of these with 90 % probability." if model.held_out else ""
+    return (
+        f"Probabilities are of these {len(model.countries)} countries (onoma --version): a name "
+        f"from elsewhere gets one of them, too.{held}"
+    )
+
+
+def percent(share: float) -> str:
+    """A probability as a whole number; none is 0 or 100 %."""
+    return "<1 %" if share < 0.005 else ">99 %" if share > 0.995 else f"{share:.0%}"[:-1] + " %"
+
+
+def _listed(shares: dict[str, float], most: int = SHOWN) -> str:
+    more = f" and {len(shares) - most} more" if len(shares) > most else ""
+    countries = itertools.islice(shares.items(), most)
+    return ", ".join(f"{country} {percent(share)}" for country, share in countries) + more
 
 
 def _width(text: str) -> int:

@@ -3,9 +3,6 @@
 import argparse
 from pathlib import Path
 
-from stages.retrain.checkout import BRANCH
-from stages.retrain.command import retrain
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -13,10 +10,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--push",
         action="store_true",
         help="build on origin's branch, and push data, commit and tags of a promoted model "
-        f"there; without it the commit goes to the local branch {BRANCH}",
+        "there; without it the commit goes to the local branch retrained",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Retrain in the project of the current folder."""
+    from stages.retrain.command import retrain  # needs the extra; --help does not
+
     return retrain(Path.cwd(), args.push)

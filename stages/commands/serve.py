@@ -33,18 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serve until interrupted."""
+    import granian  # noqa: F401 - an extra; --help needs none
+
+    from stages.serving.guard import LOOPBACK
+    from stages.serving.web import create_app
+
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     host = f"[{args.host}]" if ":" in args.host else args.host
-    try:
-        import granian  # noqa: F401
-
-        from stages.serving.guard import LOOPBACK
-        from stages.serving.web import create_app
-
-        app = create_app(load(args.model), [*LOOPBACK, host.lower(), *args.allow_host])
-    except ImportError as error:
-        extras = "pipeline,serve" if error.name == "torch" else "serve"
-        raise UserError(f"{error}; install the packages: pip install 'onoma[{extras}]'") from None
+    app = create_app(load(args.model), [*LOOPBACK, host.lower(), *args.allow_host])
     try:
         listener = socket.create_server((args.host, args.port), family=family, backlog=BACKLOG)
     except OSError as error:

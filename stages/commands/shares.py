@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +11,10 @@ import numpy as np
 
 from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.core.errors import UserError, brief
-from stages.core.files import write_json, write_text
+from stages.core.files import write_csv, write_json
 from stages.core.text import visible
-from stages.corpus.rows import Format
-from stages.corpus.tables import Table
 from stages.serving.bundle import load
 from stages.serving.held_out import Floats
-from stages.serving.populations import read_populations
 
 BAR, SHOWN = 40, 25  # width of the longest bar, and countries in a table
 
@@ -41,10 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Estimate, print and write; the exit status is 1 if a row cannot be read."""
+    import pandas as pd  # of the extra; --help needs none
+
+    from stages.corpus.rows import Format
+    from stages.corpus.tables import Table
+    from stages.serving.populations import read_populations
+
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    source = Table(args.input, Format(args.separator, args.encoding))
-    groups = read_populations(model, source, args.column, args.full_names, args.by)
+    source = Table(args.input, Format(args.separator, args.encoding, header=args.header))
+    groups = read_populations(model, source, args.column, args.full_names, args.by, args.given)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
     for group, result in results.items():
@@ -53,18 +55,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         if args.by:
             parts = [{"group": group, **result} for group, result in results.items()]
-            write_json(args.json, {**about, "by": args.by, "groups": parts})
+            write_json(args.json.resolve(), {**about, "by": args.by, "groups": parts})
         else:
-            write_json(args.json, {**about, **results[""]})
+            write_json(args.json.resolve(), {**about, **results[""]})
     if args.csv:
-        text = io.StringIO()
-        keys = ("country", "share", "lower", "upper", "plain")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*([args.by] if args.by else []), *keys])
-        for group, result in results.items():
-            for row in result["shares"]:
-                writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
-        write_text(args.csv, text.getvalue())
+        by = [args.by] if args.by else []
+        rows = [
+            [*([group] if by else []), *row.values()]
+            for group in results
+            for row in results[group]["shares"]
+        ]
+        columns = [*by, "country", "share", "lower", "upper", "plain"]
+        write_csv(args.csv.resolve(), pd.DataFrame(rows, columns=columns))
     return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 
@@ -113,5 +115,8 @@ def show(result: Mapping[str, Any], title: str) -> None:
         interval = f"{lower:5.1f} to {upper:5.1f}"
         country = f"{visible(row['country']):{width}}"
         print(f"{country}  {share:5.1f} %  {interval}  {plain:5.1f} %  {bar}".rstrip())
+    if rest := result["shares"][SHOWN:]:
+        share = 100 * sum(row["share"] for row in rest)
+        print(f"and {len(rest)} more countries with {share:.1f} % together")
     for note in result["notes"]:
         print(f"note: {visible(note)}")

@@ -30,7 +30,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Buckets = Annotated[int, Field(ge=2, le=2**24)]
 Count = Annotated[int, Field(ge=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
-Width = Annotated[int, Field(ge=1, le=2**16)]
+Width = Annotated[int, Field(ge=1, le=2**12)]
+# hidden² x layers: LSTMs of both directions, with gradients and moments, have 13 GB.
+MOST_STATE = 2**25
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -125,6 +127,19 @@ class ModelParams(Block):
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
     wide_buckets: Buckets
 
+    @field_validator("layers")
+    @classmethod
+    def _fit_in_memory(cls, layers: int, info: ValidationInfo) -> int:
+        hidden = info.data.get("hidden", 1)  # absent if it was refused itself
+        most = MOST_STATE // hidden**2
+        if layers > most:
+            raise PydanticCustomError(
+                "memory",
+                "should be at most {most} with model.hidden {hidden}, for want of memory",
+                {"most": most, "hidden": hidden},
+            )
+        return layers
+
 
 class TrainParams(Block):
     """How it is trained, and on what."""
@@ -150,7 +165,7 @@ class EvaluateParams(Block):
     """How it is scored."""
 
     batch_size: Count
-    ece_bins: Count
+    ece_bins: Annotated[int, Field(ge=1, le=10_000)]
     people: FileName | list[FileName] | None
 
 
@@ -169,8 +184,8 @@ class HelloParams(Block):
     input: Word
     target: Word
     cell: Cell
-    embedding: Count
-    hidden: Count
+    embedding: Annotated[int, Field(ge=1, le=2**10)]
+    hidden: Annotated[int, Field(ge=1, le=2**10)]
     layers: Annotated[int, Field(ge=1, le=8)]
     stepped_rate: Annotated[float, Field(gt=0, le=1)]
     sequence_rate: Annotated[float, Field(gt=0, le=1)]

@@ -14,7 +14,12 @@ MOST_GROUPS = 1000
 
 
 def read_populations(
-    model: Predictor, source: Table, column: str, full_names: bool = False, by: str | None = None
+    model: Predictor,
+    source: Table,
+    column: str,
+    full_names: bool = False,
+    by: str | None = None,
+    given: str | None = None,
 ) -> dict[str, Population]:
     """Read a table; return the population of each group, in order of appearance.
 
@@ -25,6 +30,8 @@ def read_populations(
     """
     path = source.file
     source.check_text(column)
+    if given:
+        source.check_text(given, "--given")
     if by is not None and source.schema.names.count(by) != 1:
         there = brief(", ".join(source.schema.names), 300)
         raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {there}")
@@ -34,7 +41,7 @@ def read_populations(
         for batch, problems in source.batches():
             if problems.null_count < len(problems):
                 batch = batch.filter(problems.is_null())
-            positions = answer(batch.column(column))
+            positions = answer(batch.column(column), batch.column(given) if given else None)
             if by is None:
                 values, index = [""], np.zeros(len(positions), dtype=np.int64)
             else:
@@ -46,7 +53,9 @@ def read_populations(
                         raise UserError(f"{path}: column {by!r} has over {MOST_GROUPS:,} values")
                     groups[value] = Population(model.countries, model.held_out, seed=len(groups))
                 own = positions[index == n]
-                groups[value].add(answer.probabilities[own], answer.reasons[own])
+                groups[value].add(
+                    *(a[own] for a in (answer.probabilities, answer.reasons, answer.kinds))
+                )
             bar.update(len(positions))
     if not any(population.names for population in groups.values()):
         raise UserError(f"{path}: has no names")

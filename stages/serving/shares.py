@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import entr
 
 from stages.core.errors import UserError
-from stages.serving.held_out import LOWEST, Floats, HeldOut, reweight
+from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, reweight
 from stages.serving.prediction import REASONS
 
 STEPS, TOLERANCE = 500, 1e-5  # of expectation maximisation: most steps, and when to stop
 SAMPLE_CELLS = 2**19  # probabilities kept of a population at most: names x countries
+Z = 1.96  # standard errors of a 95 % interval
 FEW_NAMES, MUCH_UNSURE, MUCH = 100, 0.2, 0.05  # when a note says that an estimate is doubtful
 
 
@@ -55,6 +56,7 @@ class Population:
         self._countries, self._held_out = countries, held_out
         self.names = 0
         self.unsure: Counter[str] = Counter()
+        self._kinds: Counter[int] = Counter()
         self.total = np.zeros(len(countries))
         self.sample = np.empty((0, len(countries)), dtype=np.float32)
         self._rate = 1.0  # share of the names that is in the sample
@@ -67,8 +69,8 @@ class Population:
         """Names with an answer."""
         return self.names - self.unsure.total()
 
-    def add(self, probabilities: NDArray[np.float32], reasons: NDArray[np.uint8]) -> None:
-        """Count names; unusable ones have probabilities of NaN."""
+    def add(self, probabilities: Floats, reasons: Integers, kinds: Integers) -> None:
+        """Count names, as `Engine.ask` answers them; unusable ones have probabilities of NaN."""
         self.names += len(reasons)
         unusable = np.isnan(probabilities[:, 0])
         self.unsure["unusable"] += int(unusable.sum())
@@ -76,6 +78,7 @@ class Population:
             if n and count:
                 self.unsure[str(REASONS[n])] += int(count)
         usable = probabilities[~unusable & (reasons == 0)]
+        self._kinds.update(kinds[~unusable & (reasons == 0)].tolist())
         self.total += usable.sum(axis=0, dtype=np.float64)
         # Each name has a random number; those below a rate, which falls, are the sample.
         keys = self._random.random(len(usable))
@@ -93,15 +96,31 @@ class Population:
         Args:
             prior: (countries,) shares that are known, instead of an estimate.
         """
-        held_out, nothing = self._held_out, np.zeros(len(self.total))
+        nothing = np.zeros(len(self.total))
         if not self.used:
             return Shares(nothing, nothing, nothing + 1)
         if prior is None:
-            return population_shares(self.sample, self.total / self.used, held_out)
-        table = reweight(self.sample, held_out.prior, prior)
-        shares = table.mean(axis=0)
-        half = 1.96 * table.std(axis=0) / np.sqrt(len(table))
-        return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), "prior")
+            estimate = population_shares(self.sample, self.total / self.used, self._rows())
+        else:
+            table = reweight(self.sample, self._held_out.prior, prior)
+            shares = table.mean(axis=0)
+            half = Z * table.std(axis=0) / np.sqrt(len(table))
+            estimate = Shares(shares, shares - half, shares + half, "prior")
+        # Wilson's interval, too: few names leave doubt even where all answers are alike.
+        shares, lower, upper, method = estimate
+        few = Z**2 / self.used
+        middle = (shares + few / 2) / (1 + few)
+        half = np.sqrt(few * shares * (1 - shares) + few**2 / 4) / (1 + few)
+        lower, upper = np.minimum(lower, middle - half), np.maximum(upper, middle + half)
+        return Shares(shares, np.maximum(lower, 0), np.minimum(upper, 1), method)
+
+    def _rows(self) -> HeldOut:
+        """The held-out rows of the most frequent kind of name, if they have the same countries."""
+        rows, kind = self._held_out, self._kinds.most_common(1)[0][0]
+        own = rows.kinds == kind
+        if len(np.unique(rows.labels[own])) < len(np.unique(rows.labels)):
+            return rows
+        return replace(rows, labels=rows.labels[own], probabilities=rows.probabilities[own])
 
     def summary(self, prior: Floats | None = None) -> dict[str, Any]:
         """The result as JSON values: the largest share first; see `estimate` for ``prior``."""
@@ -222,7 +241,7 @@ def population_shares(
         (estimate_shares(held_out, prior, w) if shifted else w @ held_out / names) - shares
         for w in draws(shares)
     ]
-    half = 1.96 * np.sqrt(np.mean(np.square(errors), axis=0))
+    half = Z * np.sqrt(np.mean(np.square(errors), axis=0))
     half = np.where(known, half, 1.0)  # a country without held-out rows: nothing is known
     method = "em" if shifted else "mean"
     return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), method)

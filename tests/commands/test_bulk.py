@@ -1,7 +1,9 @@
 """`onoma predict --input`: files and folders, every distinct name once, never a clobbered input."""
 
+import dataclasses
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from stages.commands import bulk, cli
 from stages.serving import columns
 from stages.serving.columns import Answerer
+from stages.serving.config import Config
 from stages.serving.onnx_bundle import load
 from tests.clusters import kill_workers, two_workers
 from tests.conftest import ROOT
@@ -77,9 +80,50 @@ def test_table_comes_back_with_the_apis_answers(
             assert values.fillna("").tolist() == wanted[column].fillna("").tolist()
         else:
             assert values.astype(float).to_numpy() == pytest.approx(wanted[column], abs=6e-5)
-    for row in set(range(len(NAMES))) - set(usable):
-        empty = found.loc[row, NEW]
-        assert empty.isna().all() or (empty == "").all()
+    unusable = sorted(set(range(len(NAMES))) - set(usable))
+    reasons = found["reason"][unusable].tolist()
+    assert reasons in [
+        [why, "name longer than 40 characters"] for why in ("missing name", "empty name")
+    ]
+    empty = found.loc[unusable, [name for name in NEW if name != "reason"]]
+    assert (empty.isna() | (empty == "")).all(axis=None)
+
+
+def test_given_names_come_in_a_column_of_their_own(
+    tmp_path: Path, folder_of_full_names: Path, capsys
+) -> None:
+    people = pd.DataFrame({"first": ["Angela", "", "Bob"], "last": ["Abe", "Abe", ""]})
+    people.to_csv(tmp_path / "in.csv", index=False)
+    program = ["predict", "--model", str(folder_of_full_names), "--input", str(tmp_path / "in.csv")]
+    program += ["--output", str(tmp_path / "out.parquet"), "--surname", "last", "--given"]
+    assert cli.main([*program, "first"]) == 0
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    model = load(folder_of_full_names)
+    wanted = model.frame(people, surname="last", given="first")
+    for name in ("country", "reason", "kind", "group"):
+        assert found[name].fillna("").tolist() == wanted[name].fillna("").tolist()
+    assert found["kind"].tolist()[:2] == ["full name", "surname"]
+    for name in ("probability", "group_probability"):
+        assert found[name].to_numpy() == pytest.approx(wanted[name], abs=6e-5, nan_ok=True)
+    assert cli.main([*program, "firts"]) == 1
+    assert "no column 'firts'; use --given, one of: first, last" in capsys.readouterr().err
+
+
+@pytest.fixture
+def folder_of_full_names(onnx_folder: Path, tmp_path: Path) -> Path:
+    """The bundle as one of both kinds of names, with groups."""
+    config = Config.read(onnx_folder)
+    thresholds = np.repeat(config.held_out.thresholds, 2, axis=0)
+    config = dataclasses.replace(
+        config,
+        names="both",
+        temperatures=[1.0, 1.5],
+        groups={"Alps": ["Austria", "Belgium"], "Other": ["Chad", "Denmark"]},
+        held_out=dataclasses.replace(config.held_out, thresholds=thresholds),
+    )
+    shutil.copytree(onnx_folder, tmp_path / "full")
+    config.write(tmp_path / "full")
+    return tmp_path / "full"
 
 
 def test_counts_are_said(predict, people: Path, tmp_path: Path, capsys) -> None:
@@ -444,3 +488,56 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert error == "onoma: terminated\n"
     assert predict_all("out", "--processes", 1) == predict_all("whole", "--processes", 1) == 0
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+# Files that are not what they seem.
+
+
+def test_a_dash_as_output_is_a_csv_on_standard_output(
+    predict, people: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert predict("--input", people, "--output", "o.csv", "--column", "surname") == 0
+    capsys.readouterr()
+    assert predict("--input", people, "--output", "-", "--column", "surname") == 0
+    out, err = capsys.readouterr()
+    assert out == Path("o.csv").read_text()
+    assert "9 rows, 7 names computed" in err
+    assert {path.name for path in tmp_path.iterdir()} == {"people.csv", "o.csv"}
+    with pytest.raises(SystemExit, match="2"):
+        predict("--input", tmp_path, "--output", "-")
+
+
+def test_a_link_as_output_stays_a_link(predict, people: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there/real.csv")
+    assert predict("--input", people, "--output", tmp_path / "link.csv", "--column", "surname") == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(read(tmp_path / "there/real.csv")) == len(NAMES)
+
+
+def test_a_tsv_of_a_glob_is_read(predict, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.tsv").write_text("name\tnote\nAbe\tx\n")
+    arguments = ["--input", f"{tmp_path}/in/*.tsv", "--output", tmp_path / "out"]
+    assert predict(*arguments, "--processes", 1) == 0
+    assert pd.read_csv(tmp_path / "out/a.tsv", sep="\t").loc[0, ["name", "note"]].tolist() == [
+        "Abe",
+        "x",
+    ]
+
+
+def test_without_header_no_person_is_lost(predict, tmp_path: Path, capsys) -> None:
+    (tmp_path / "in.csv").write_text("Abe,1\nBea,2\n")
+    arguments = ["--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv"]
+    assert predict(*arguments) == 1
+    assert "one of: Abe, 1 (or --no-header" in capsys.readouterr().err
+    assert predict(*arguments, "--no-header", "--column", 1) == 0
+    assert read(tmp_path / "out.csv")[["1", "2"]].to_numpy().tolist() == [["Abe", 1], ["Bea", 2]]
+
+
+def test_an_unusable_name_in_a_file_has_a_reason(predict, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("name,n\nAbe,1\n1234,2\n,3\n")
+    assert predict("--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv") == 0
+    reasons = read(tmp_path / "out.csv")["reason"].tolist()
+    assert reasons[1:] == ["not a surname", "empty name"]

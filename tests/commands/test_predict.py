@@ -2,13 +2,17 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stages.commands import cli
+from stages.commands.predict import in_words, percent
 from stages.serving.onnx_bundle import load
+from stages.serving.prediction import UNSURE, Prediction
 
 NAMES = ["Müller", "Nguyễn", "O'Brien", "Иванов", "佐藤"]
 
@@ -25,12 +29,37 @@ def test_table_has_a_line_for_each_name(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["predict", "--model", str(onnx_folder), *NAMES]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "country", "probability", "reason", "set", "top"]
-    wanted = load(onnx_folder).predict(NAMES)
-    assert [line.split()[:3] for line in lines] == [
-        [answer.name, answer.country, f"{answer.probability:.1%}"] for answer in wanted
-    ]
+    head, *lines, caption = capsys.readouterr().out.splitlines()
+    assert re.split("  +", head)[:3] == ["name", "answer", "most probable"]
+    for answer, line in zip(load(onnx_folder).predict(NAMES), lines, strict=True):
+        name, words, ranked, *reason = re.split("  +", line)
+        assert (name, *reason) == (answer.name, *filter(None, [answer.reason]))
+        assert ranked == ", ".join(f"{country} {percent(share)}" for country, share in answer.top)
+        shown = [answer.country] if answer.reason else answer.set
+        assert re.findall("[a-z]{3,}", words, re.IGNORECASE) == shown
+    assert "of these 4 countries" in caption and "90 % probability" in caption
+
+
+def test_the_answer_is_the_set_after_the_group_that_has_several_of_it() -> None:
+    top = [("Norwegian", 0.52), ("Danish", 0.4), ("German", 0.0764), ("Dutch", 0.0036)]
+    north = {"Scandinavian": ["Danish", "Norwegian"]}
+    answer = Prediction("Hansen", "Norwegian", 0.52, None, [], None, None, "surname", None, top)
+
+    def words(groups: dict, **changes: object) -> str:
+        model = SimpleNamespace(groups=groups)
+        return in_words(model, answer._replace(**changes))
+
+    region = {"group": "Scandinavian", "group_probability": 0.92}
+    assert words({}) == "Norwegian 52 %"  # without held-out rows there are no sets
+    assert words(north, **region, set=["Norwegian"]) == "Norwegian 52 %"
+    both = words(north, **region, set=["Norwegian", "Danish"])
+    assert both == "Scandinavian 92 %: Norwegian 52 %, Danish 40 %"
+    assert words(north, **region, set=["Norwegian", "Danish", "German"]) == f"{both}; German 8 %"
+    assert words(north, **region, set=["Norwegian", "Dutch"]) == "Norwegian 52 %, Dutch <1 %"
+    unsure = {"country": UNSURE, "reason": "ambiguous", "set": ["Norwegian", "Danish"]}
+    assert words({}, **unsure) == "unsure: Norwegian 52 %, Danish 40 %"
+    assert words(north, country=UNSURE, reason="unfamiliar", set=["Norwegian"]) == "unsure"
+    assert [percent(share) for share in (1.0, 0.996, 0.994)] == [">99 %", ">99 %", "99 %"]
 
 
 def test_format_characters_are_shown_as_escapes_but_stay_in_json(
@@ -38,7 +67,7 @@ def test_format_characters_are_shown_as_escapes_but_stay_in_json(
 ) -> None:
     name = "Abe\u202eb\u200d"
     assert cli.main(["predict", "--model", str(onnx_folder), name]) == 0
-    _, line = capsys.readouterr().out.splitlines()
+    _, line, _ = capsys.readouterr().out.splitlines()
     assert line.split()[0] == r"Abe\u202eb\u200d"
     assert cli.main(["predict", "--json", "--model", str(onnx_folder), name]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[1])["name"] == name
@@ -85,19 +114,20 @@ def test_bad_names_are_reported_on_one_line_each_and_the_others_answered(
     stdin(b"Abe\n\n" + ten_megabytes + b"\n\xff\xfe\x00\nBob\r\n")
     assert cli.main(["predict", "--model", str(onnx_folder)]) == 1
     out, err = capsys.readouterr()
-    assert [line.split()[0] for line in out.splitlines()] == ["name", "Abe", "Bob"]
+    assert [line.split()[0] for line in out.splitlines()[:-1]] == ["name", "Abe", "Bob"]
     lines = err.splitlines()
     assert len(lines) == 3 and all(line.startswith("onoma: ") for line in lines)
     assert max(map(len, lines)) < 150
     assert "empty" in lines[0] and "longer" in lines[1] and "control" in lines[2]
 
 
-def test_bad_names_are_objects_with_an_error_in_json(
+def test_bad_names_are_objects_with_a_reason_in_json(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["predict", "--json", "--model", str(onnx_folder), "", "Abe"]) == 1
     _, first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first == {"name": "", "error": "empty name"}
+    assert (first["name"], first["country"], first["reason"]) == ("", None, "empty name")
+    assert first.keys() == second.keys()
     assert second["name"] == "Abe"
 
 
@@ -133,4 +163,9 @@ def test_full_names_are_answered_by_their_surnames(
     cli.main([*program, "Abe", "Abe, Dr. Angela"])
     _, alone, comma = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["top"] == second["top"] == alone["top"]
+    assert first["read_as"] == second["read_as"] == "Abe"
+    assert cli.main([*program[:1], *program[2:], "--full-names", "Angela Abe", "Bob"]) == 0
+    head, first_line, second_line, _ = capsys.readouterr().out.splitlines()
+    assert head.endswith("  read as") and first_line.endswith("  Abe")
+    assert not second_line.endswith("  Bob")
     assert (comma["country"], comma["reason"]) == ("unsure", "not a surname")

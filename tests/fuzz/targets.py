@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stages.core.params import IngestParams, Params
 from stages.corpus.reading import read
-from tests.fuzz import bundles
+from tests.fuzz import bundles, names
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
 
 # The CSV reader.
@@ -31,7 +31,7 @@ def read_csv(inputs: tuple[bytes, ...]) -> str:
     path.write_bytes(content)
 
     def work() -> None:
-        for rows, rejects, _ in read(str(path), INGEST):
+        for rows, rejects, *_ in read(str(path), INGEST):
             assert not rows.isna().any(axis=None) and not rejects.isna().any(axis=None)
             assert (rejects["line"] >= 1).all()
             for name in rows["name"].unique():
@@ -89,4 +89,5 @@ TARGETS = {
         read_params,
     ),
     **bundles.TARGETS,
+    **names.TARGETS,
 }

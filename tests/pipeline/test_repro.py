@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHARED, git, run, set_params
+from tests.conftest import SHARED, git, run, set_params, toy_rows, write_corpus
 from tests.forkserver import ForkServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
@@ -31,16 +31,41 @@ def test_the_metrics_have_every_promised_key(built: Path) -> None:
     scalars = {"accuracy", "macro_f1", "top3_accuracy", "nll", "ece", "unseen_accuracy"}
     assert scalars < evaluation.keys()
     assert all(isinstance(evaluation[name], float) for name in scalars)
-    assert 0.5 < evaluation["people_accuracy"] <= evaluation["people_top3"] == 1.0
+    for prefix in ("people", "persons"):
+        assert 0.5 < evaluation[f"{prefix}_accuracy"] <= evaluation[f"{prefix}_top3"] == 1.0
+        people = {"ece", "coverage", "set_size", "unseen_accuracy"}
+        assert {f"{prefix}_{name}" for name in people} < evaluation.keys()
     for country in read(built / "metrics/countries.json").values():
         assert country.keys() == {
-            *("precision", "recall", "f1", "support", "confidence", "coverage")
+            *("precision", "recall", "f1", "support", "confidence", "coverage"),
+            *("people_recall", "people_coverage", "persons_recall", "persons_coverage"),
         }
-    assert read(built / "metrics/baseline.json").keys() == {"accuracy", "macro_f1"}
+    assert read(built / "metrics/baseline.json").keys() == {
+        *("accuracy", "macro_f1"),
+        *("people_accuracy", "people_top3", "persons_accuracy", "persons_top3"),
+    }
     epochs = read(built / "metrics/epochs.json")
     assert epochs.keys() == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     assert list(epochs["test_accuracy"]) == ["01", "02"]
     assert evaluation["accuracy"] == pytest.approx(epochs["test_accuracy"]["02"])
+
+
+@pytest.mark.parametrize("people", ["null", "names_persons.csv.gz"])
+def test_people_can_be_left_out_and_other_files_of_them_change_the_metrics(
+    people: str, project: Path
+) -> None:
+    set_params(project, evaluate__people=people)
+    done = run(project, "dvc", "repro", "evaluate", "baseline")
+    assert done.returncode == 0, done.stderr
+    kept = set() if people == "null" else {"persons_accuracy", "persons_top3"}
+    for stage in ("evaluate", "baseline"):
+        metrics = read(project / f"metrics/{stage}.json")
+        assert {name for name in metrics if name.startswith("people_")} == set()
+        assert kept <= metrics.keys()
+    if kept:
+        rows = [("surname", "country"), *toy_rows(20, 9)]
+        write_corpus(project / "data/raw/people/names_persons.csv.gz", rows)
+        assert "evaluate" in run(project, "dvc", "status").stdout
 
 
 def test_a_second_repro_finds_nothing_to_do_and_a_forced_one_gives_the_same_bytes(

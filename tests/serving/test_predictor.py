@@ -1,17 +1,20 @@
 """From names as written to answers, whatever engine computes the logits."""
 
+import pickle
 import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
+from stages.serving.engine import BATCH_CODES, Logits
 from stages.serving.prediction import UNSURE
-from stages.serving.predictor import BATCH_CODES, Logits, Predictor
+from stages.serving.predictor import Predictor
 from tests.serving.made import config, held_out, known_ngrams
 
 VOCABULARY = Vocabulary("fold", ("LATIN",), tuple("abc"))
@@ -36,9 +39,10 @@ def predictor(
     **options: object,
 ) -> Predictor:
     """A model for names of a, b and c; its countries are letters."""
-    held = options.pop("held_out", None)
-    values = {"vocabulary": VOCABULARY, "countries": tuple(countries), "held_out": held}
-    values |= {"max_length": max_length, "temperatures": [temperature]}
+    own = {key: options.pop(key) for key in ("held_out", "names", "groups") if key in options}
+    values = {"vocabulary": VOCABULARY, "countries": tuple(countries), **own}
+    kinds = 2 if own.get("names") == "both" else 1
+    values |= {"max_length": max_length, "temperatures": [temperature] * kinds}
     return Predictor(logits, config(**values), **options)
 
 
@@ -65,18 +69,95 @@ def test_below_the_threshold_the_answer_is_unsure(model: Predictor) -> None:
     assert {country for country, _ in unsure.top} == {"Aland", "Other"}
 
 
-def test_unusable_names_are_refused_by_number_or_become_nan(model: Predictor) -> None:
-    with pytest.raises(Rejected, match="name 2: empty name"):
-        model.predict(["a", " "])
-    with pytest.raises(Rejected, match="name 2: empty name"):
-        model.probabilities(["a", " "])
-    table = model.probabilities(["a", " ", "a" * 10], unusable="nan")
-    assert np.isnan(table).all(axis=1).tolist() == [False, True, True]
-
-
 def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
     assert model.predict([]) == []
-    assert model.probabilities([]).shape == (0, 2)
+    assert model.predict_proba([]).shape == (0, 2)
+
+
+# What callers have for names.
+
+LISTS = (list, tuple, iter, np.array, pd.Series, pd.Index, pd.Categorical, pd.array)
+NO_NAMES = {
+    "missing name": [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT],
+    "not a text": [5, 5.5, b"a", ["a"], object(), pd.Timestamp(0), np.zeros(3)],
+    "empty name": ["", " ", "\u200b"],
+    "name longer than 9 characters": ["a" * 10],
+    "control character in name": ["a\0", "\ud800"],
+}
+NOTHING = (None, None, [], None, None, None, None, [])  # all fields but name and reason
+
+
+@pytest.mark.parametrize("container", LISTS)
+def test_names_come_in_any_container_of_one_dimension(model: Predictor, container: type) -> None:
+    names = ["aaa", "b"]
+    assert model.predict(container(names)) == model.predict(names)
+    assert (model.predict_proba(container(names)) == model.predict_proba(names)).all()
+    assert model.frame(container(names)).equals(model.frame(names))
+
+
+@pytest.mark.parametrize("names", ["Müller", b"abc"])
+def test_a_single_text_is_not_taken_for_its_letters(model: Predictor, names: object) -> None:
+    for ask in (model.predict, model.predict_proba, model.frame, model.shares):
+        with pytest.raises(TypeError, match=r"predict\(\[name\]\)"):
+            ask(names)
+
+
+def test_a_table_is_not_taken_for_its_columns(model: Predictor) -> None:
+    table = pd.DataFrame({"last": ["a"], "city": ["b"]})
+    for ask in (model.predict, model.predict_proba, model.shares):
+        with pytest.raises(TypeError, match=r"predict\(table\[column\]\), of last, city"):
+            ask(table)
+    with pytest.raises(TypeError, match=r"frame\(table, surname=column\), of last, city"):
+        model.frame(table)
+    with pytest.raises(TypeError, match="of last, city"):
+        model.predict({"last": "a", "city": "b"})
+    with pytest.raises(ValueError, match="one dimension"):
+        model.predict(np.array([["a", "b"]]))
+
+
+@pytest.mark.parametrize(("reason", "value"), [(r, v) for r, vs in NO_NAMES.items() for v in vs])
+def test_what_is_no_name_has_a_reason_and_costs_no_other_row(
+    model: Predictor, reason: str, value: object
+) -> None:
+    first, bad, last = model.predict(["aaa", value, "b"])
+    assert (first.country, last.country) == ("Aland", "Other")
+    assert bad.name is value and bad.reason == reason
+    assert bad._replace(name=None, reason=None) == (None, *NOTHING[:2], None, *NOTHING[2:])
+    table = model.predict_proba(["aaa", value, "b"])
+    assert np.isnan(table).all(axis=1).tolist() == [False, True, False]
+    for ask in (model.predict, model.predict_proba, model.frame):
+        with pytest.raises(Rejected, match=f"^name 2: {reason}"):
+            ask(["aaa", value, "b"], errors="raise")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        *(({"top": top}, ValueError) for top in (0, -1)),
+        *(({"top": top}, TypeError) for top in (1.5, "3", None)),
+        *(({"abstain": share}, ValueError) for share in (-0.1, 2, float("nan"))),
+        ({"abstain": "half"}, TypeError),
+        ({"errors": "ignore"}, ValueError),
+        ({"given": ["a", "b"]}, ValueError),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    model: Predictor, options: dict, error: type
+) -> None:
+    for ask in (model.predict, model.frame):
+        with pytest.raises(error):
+            ask(["a"], **options)
+
+
+def test_classes_are_named_as_scikit_learn_does(model: Predictor) -> None:
+    assert model.classes_.tolist() == list(model.countries)
+    best = model.classes_[model.predict_proba(["aaa", "b"]).argmax(axis=1)]
+    assert best.tolist() == ["Aland", "Other"]
+
+
+def test_only_what_can_be_read_again_is_pickled(model: Predictor) -> None:
+    with pytest.raises(TypeError, match=r"onoma\.load"):
+        pickle.dumps(model)
 
 
 def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
@@ -94,7 +175,7 @@ def test_batches_stay_small_however_long_the_names() -> None:
     model, seen = recording()
     names = ["a" * n + "b" * (900 - n) for n in range(10)]
     names += [f"{chr(0x4E00 + n)}a" for n in range(3000)]
-    model.probabilities(names)
+    model.predict_proba(names)
     assert sum(batch for batch, _ in seen) == 3010
     assert max(batch * length for batch, length in seen) <= BATCH_CODES
     one_too_long = predictor(max_length=9999)
@@ -109,49 +190,62 @@ def test_batches_are_computed_by_as_many_threads_as_asked_for() -> None:
         return counting_a(codes)
 
     names = ["aa", "abb"]  # of two lengths, hence in two batches
-    parallel = predictor(logits, threads=2).probabilities(names)
+    parallel = predictor(logits, threads=2).predict_proba(names)
     seen = []
     alone = predictor(lambda codes: seen.append(threading.current_thread()) or counting_a(codes))
-    np.testing.assert_array_equal(alone.probabilities(names), parallel)
+    np.testing.assert_array_equal(alone.predict_proba(names), parallel)
     assert seen == [threading.current_thread()] * 2
 
 
 def test_each_distinct_name_is_computed_once_and_answers_keep_their_order() -> None:
     model, seen = recording()
     names = ["aab", "b", "aab", "ab", "b"]
-    each = np.concatenate([model.probabilities([name]) for name in names])
+    each = np.concatenate([model.predict_proba([name]) for name in names])
     seen.clear()
-    np.testing.assert_array_equal(model.probabilities(names), each)
+    np.testing.assert_array_equal(model.predict_proba(names), each)
     assert sum(batch for batch, _ in seen) == 3
 
 
 def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
-    frame = model.frame(["aaa", "a"], top=2, abstain=0.6)
-    assert list(frame) == [
-        *("name", "country", "probability", "reason", "set"),
-        *("country_1", "probability_1", "country_2", "probability_2"),
-    ]
-    assert frame["country"].tolist() == ["Aland", UNSURE]
+    frame = model.frame(["aaa", "a", None], top=2, abstain=0.6)
+    fields = ["name", "country", "probability", "reason", "set"]
+    fields += ["group", "group_probability", "kind", "read_as"]
+    ranks = ["country_1", "probability_1", "country_2", "probability_2"]
+    assert list(frame) == list(model.frame([], top=2)) == [*fields, *ranks]
+    assert frame["country"].tolist()[:2] == ["Aland", UNSURE]
     assert model.frame(["a"])["country"].tolist() == ["Aland"]  # no threshold unless asked for
-    assert model.answers(["a"])[0].country == "Aland"
-    assert frame["country_2"].tolist() == ["Other", "Other"]
+    assert frame["country_2"].tolist()[:2] == ["Other", "Other"]
+    numbers = [name for name in frame if "probability" in name]
+    for table in (frame, model.frame([None]), model.frame([])):
+        assert {*table[numbers].dtypes} == {np.dtype(float)}
+    for name in ("country", "probability", "country_2", "probability_2"):
+        assert frame[name].isna().tolist() == [False, False, True]
+
+
+def test_frame_has_the_index_of_the_series(model: Predictor) -> None:
+    people = pd.DataFrame({"name": ["aaa", "b", None]}, index=[2, 0, 7])
+    people["country"] = model.frame(people["name"])["country"]
+    assert people["country"].tolist()[:2] == ["Aland", "Other"]
+    assert model.frame(people, surname="name").index.tolist() == [2, 0, 7]
 
 
 def test_three_countries_are_listed_unless_another_number_is_asked_for(model: Predictor) -> None:
     four_countries = predictor(four, "ABCD")
-    for (answer,) in (four_countries.predict(["a"]), four_countries.answers(["a"])):
-        assert [country for country, _ in answer.top] == ["D", "C", "B"]
+    (answer,) = four_countries.predict(["a"])
+    assert [country for country, _ in answer.top] == ["D", "C", "B"]
     assert list(four_countries.frame(["a"]))[-2:] == ["country_3", "probability_3"]
-    (none,) = four_countries.predict(["a"], top=0)
-    assert (none.country, none.top) == ("D", [])
     assert [country for country, _ in model.predict(["a"])[0].top] == ["Aland", "Other"]  # a tie
 
 
 def test_the_surname_of_a_full_name_is_found_if_asked_for(model: Predictor) -> None:
     whole, surname = (model.predict(["aa bbbb"], full_names=full)[0] for full in (False, True))
     assert (whole.country, surname.country) == ("Aland", "Other")
-    assert surname.name == "aa bbbb"
-    assert model.answers(["aa bbbb"])[0] == whole
+    assert (surname.name, surname.read_as, surname.kind) == ("aa bbbb", "Bbbb", "surname")
+    assert (whole.read_as, whole.kind) == (None, "surname")
+    (separate,) = model.predict(
+        ["bbbb"], given=["aa"]
+    )  # of which a model of surnames knows nothing
+    assert separate == surname
 
 
 def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
@@ -164,7 +258,7 @@ def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor
 
 def test_occlusion_of_a_single_character_compares_with_knowing_nothing(model: Predictor) -> None:
     (effect,) = model.occlusion("b").effects
-    assert effect == pytest.approx(model.probabilities(["b"]).max() - 1 / len(model.countries))
+    assert effect == pytest.approx(model.predict_proba(["b"]).max() - 1 / len(model.countries))
 
 
 @pytest.mark.parametrize(
@@ -207,8 +301,8 @@ def with_held_out_rows() -> Predictor:
 
 
 def test_a_set_has_the_countries_above_their_thresholds_the_most_probable_first() -> None:
-    first, unusable, second = with_held_out_rows().answers(["aaaa", "", "bbbb"])
-    assert isinstance(unusable, Rejected)
+    first, unusable, second = with_held_out_rows().predict(["aaaa", "", "bbbb"])
+    assert unusable.set == []
     assert first.set == second.set == ["D", "B"]  # 0.64 and 0.09; C has 0.24, below 0.9
 
 
@@ -247,7 +341,8 @@ def test_large_logits_do_not_overflow() -> None:
 def test_an_answer_in_json_has_objects_for_its_most_probable_countries(model: Predictor) -> None:
     (answer,) = model.predict(["aaa"], top=1)
     assert answer.to_json() == {
-        **{"name": "aaa", "country": "Aland", "reason": None, "set": []},
+        **{"name": "aaa", "country": "Aland", "reason": None, "set": [], "kind": "surname"},
+        **{"group": None, "group_probability": None, "read_as": None},
         "probability": answer.probability,
         "top": [{"country": "Aland", "probability": answer.probability}],
     }
@@ -261,3 +356,76 @@ def test_shares_are_those_of_the_names_and_say_which_model_answered() -> None:
     assert sum(row["share"] for row in shares["shares"]) == pytest.approx(1, abs=1e-4)
     with pytest.raises(UserError, match=r"index\.calibration above 0"):
         predictor().shares(["a"])
+
+
+# Full names.
+
+FULL = {"names": "both", "max_length": 30}
+
+
+@pytest.mark.parametrize(
+    ("name", "read_as", "kind"),
+    [
+        ("Cab Abba", None, "full name"),
+        ("Abba, Dr. Cab", "Cab Abba", "full name"),
+        ("ABBA Cab", "Cab Abba", "full name"),
+        ("C. Abba", "Abba", "surname"),
+        (" abba ", None, "surname"),
+        ("ABBA", None, "surname"),
+    ],
+)
+def test_what_was_asked_is_said(name: str, read_as: str | None, kind: str) -> None:
+    (answer,) = predictor(**FULL).predict([name])
+    assert (answer.name, answer.read_as, answer.kind) == (name, read_as, kind)
+    (alone,) = predictor(**FULL).predict([read_as or name])
+    assert answer.top == alone.top
+
+
+def test_given_names_come_in_a_column_of_their_own() -> None:
+    model = predictor(**FULL)
+    people = pd.DataFrame(
+        {"first": ["Cab", "", None, "Cab", 5], "last": ["Abba", "Abba", "Abba", None, "Abba"]},
+        index=[9, 8, 7, 6, 5],
+    )
+    table = model.frame(people, given="first", surname="last")
+    assert table.index.tolist() == [9, 8, 7, 6, 5]
+    assert table["kind"].tolist()[:3] == ["full name", "surname", "surname"]
+    assert table["name"].tolist()[0] == "Cab Abba"
+    assert table["reason"].tolist()[3:] == ["missing name", "not a text"]
+    wanted = model.predict_proba(["Cab Abba", "Abba", "Abba", None, None])
+    separate = model.predict_proba(people["last"], given=people["first"])
+    np.testing.assert_array_equal(separate, wanted)
+    with pytest.raises(ValueError, match="2 names, but 1 given names"):
+        model.predict(["a", "b"], given=["a"])
+
+
+def test_each_kind_of_name_has_its_own_temperature_and_thresholds() -> None:
+    rows = held_out(10, 2, thresholds=np.array([[0.5, 0.5], [0.0, 0.0]]))
+    values = {"vocabulary": VOCABULARY, "countries": ("A", "B"), "max_length": 30}
+    values |= {"names": "both", "temperatures": [0.5, 2.0], "held_out": rows}
+    model = Predictor(counting_a, config(**values))
+    surname, full = model.predict(["Caa", "Caa Bb"])
+    assert (surname.set, full.set) == (["A"], ["A", "B"])
+    assert surname.probability == pytest.approx(1 / (1 + np.exp(-2)))
+    assert full.probability == pytest.approx(1 / (1 + np.exp(-0.5)))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"), [("surnames", "not a surname"), ("full", "not a name")]
+)
+def test_what_is_no_name_is_called_as_the_model_calls_names(names: str, reason: str) -> None:
+    (answer,) = predictor(names=names).predict(["a1"])
+    assert (answer.country, answer.reason) == (UNSURE, reason)
+
+
+def test_an_answer_has_the_group_of_its_country() -> None:
+    grouped = predictor(four, "ABCD", groups={"West": ["A", "D"], "East": ["B", "C"]})
+    (answer,) = grouped.predict(["a"], abstain=1)
+    shares = dict(zip("ABCD", grouped.predict_proba(["a"])[0], strict=True))
+    assert (answer.reason, answer.group) == ("ambiguous", "West")
+    assert answer.group_probability == pytest.approx(shares["A"] + shares["D"])
+    for name in ("Ж", "a1", ""):  # an answer that says nothing about countries, none about groups
+        (unsure,) = grouped.predict([name])
+        assert (unsure.group, unsure.group_probability) == (None, None)
+    (ungrouped,) = predictor(four, "ABCD", groups={"East": ["B", "C"]}).predict(["a"])
+    assert (ungrouped.group, ungrouped.group_probability) == (None, None)

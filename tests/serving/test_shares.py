@@ -129,7 +129,8 @@ def people(*countries: int, unsure: int = 0, rows: HeldOut = SURE) -> Population
     """A population of names that belong to these countries for sure."""
     population = Population("ABCDE", rows, seed=1)
     table = np.eye(5, dtype=np.float32)[[*countries, *[0] * unsure]]
-    population.add(table, np.repeat([0, 1], [len(countries), unsure]).astype(np.uint8))
+    reasons = np.repeat([0, 1], [len(countries), unsure])
+    population.add(table, reasons, np.zeros(len(table), dtype=int))
     return population
 
 
@@ -151,17 +152,37 @@ def test_notes_say_which_shares_cannot_be_trusted() -> None:
 
 def test_names_that_fit_every_country_alike_tell_nothing() -> None:
     population = Population("ABCDE", SURE, seed=1)
-    population.add(np.full((200, 5), 0.2, dtype=np.float32), np.zeros(200, dtype=np.uint8))
+    population.add(np.full((200, 5), 0.2, dtype=np.float32), *np.zeros((2, 200), dtype=np.uint8))
     summary = population.summary(EVEN)
     assert summary["effective_names"] == 0
     assert summary["notes"][0] == "few names: they tell as much as 0 of known country"
 
 
-def test_with_a_prior_the_interval_is_that_of_the_mean() -> None:
+def test_with_a_prior_the_interval_is_that_of_the_mean_or_of_a_share() -> None:
     estimate = people(*[0, 1, 1, 1] * 25).estimate(EVEN)
-    half = 1.96 * np.sqrt(0.25 * 0.75 / 100)
-    assert estimate.lower == pytest.approx([0.25 - half, 0.75 - half, 0, 0, 0])
-    assert estimate.upper == pytest.approx([0.25 + half, 0.75 + half, 0, 0, 0])
+    half = 1.96 * np.sqrt(0.25 * 0.75 / 100)  # the others are Wilson's of 25, 75 and 0 of 100
+    assert estimate.lower == pytest.approx([0.25 - half, 0.6570, 0, 0, 0], abs=1e-4)
+    assert estimate.upper == pytest.approx([0.3430, 0.75 + half, 0.0370, 0.0370, 0.0370], abs=1e-4)
+    (one,) = {*people(0).estimate(EVEN).upper[1:].round(3)}
+    assert one == pytest.approx(0.793, abs=1e-3)  # one name does not rule out a country
+
+
+def test_intervals_come_from_held_out_rows_of_the_kind_that_is_asked() -> None:
+    sure, unsure = np.eye(2)[[0, 1] * 50], np.full((100, 2), 0.5)
+    rows = made.held_out(
+        probabilities=np.concatenate([sure, unsure]),
+        labels=np.arange(200) % 2,
+        prior=np.full(2, 0.5),
+        kinds=np.repeat([0, 1], 100),
+    )
+    widths = []
+    for kind in (0, 1):
+        population = Population("AB", rows, seed=1)
+        table = np.eye(2, dtype=np.float32)[[0, 0, 0, 1] * 100]
+        population.add(table, np.zeros(400, dtype=int), np.full(400, kind))
+        estimate = population.estimate()
+        widths.append(estimate.upper[0] - estimate.lower[0])
+    assert widths[1] > 2 * widths[0]
 
 
 def test_of_a_population_without_usable_names_nothing_is_known() -> None:
@@ -177,7 +198,7 @@ def test_the_sample_is_bounded_and_fair(monkeypatch: pytest.MonkeyPatch) -> None
     for start in range(0, 100_000, 10_000):
         column = np.arange(start, start + 10_000, dtype=np.float32) / 100_000
         table = np.stack([column, 1 - column], axis=1)
-        population.add(table, np.zeros(len(table), dtype=np.uint8))
+        population.add(table, *np.zeros((2, len(table)), dtype=np.uint8))
         assert len(population.sample) <= 1000
     assert population.total[0] / population.used == pytest.approx(0.5, abs=1e-4)
     assert population.sample[:, 0].mean() == pytest.approx(0.5, abs=0.05)
