@@ -13,6 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from stages.core.errors import UserError
+from stages.core.files import write_text
 from stages.core.text import SET_SEPARATOR, is_label
 from stages.corpus import full_names
 from stages.corpus.normalize import NOT_A_LABEL
@@ -196,6 +197,8 @@ def test_errors_name_the_target(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             write(tmp_path / name)
         assert str(caught.value) == f"{tmp_path / name}: cannot be written: {reason}"
+    with pytest.raises(IsADirectoryError, match=r"Is a directory: '.*/folder\.csv'$"):
+        write_text(tmp_path / "folder.csv", "x")
 
 
 # Signals.
