@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
@@ -133,7 +133,7 @@ def test_the_same_rows_give_the_same_bytes(build) -> None:
     assert build(train, train, index__validation=0.3)["bytes"] == build(train, train)["bytes"]
 
 
-@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.2, 0.0), (0.0, 0.2), (0.2, 0.2)])
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.2, 0.2)])
 def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     train, test = toy_rows(100, 1), toy_rows(30, 2)
     shares = {"index__validation": shares[0], "index__calibration": shares[1]}
@@ -141,6 +141,7 @@ def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     assert build(train, test, chunk=7, **shares)["bytes"] == whole["bytes"]
 
 
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5))
 def test_a_share_of_the_rows_is_held_out_and_the_same_ones_in_any_company(
     names: list[str], share: float

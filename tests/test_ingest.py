@@ -61,13 +61,13 @@ def results(project: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(project: Path) -> None:
     found = []
-    for processes in (1, 2, 3):
+    for processes in (1, 2):
         set_params(project, ingest__processes=processes)
         ingest.main()
         index.main()
         found.append(results(project))
     assert len(found[0]["data/clean/rejected.csv"].splitlines()) > ROWS // 2000
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_shards_and_blocks_give_the_rows_of_one_file(
@@ -86,10 +86,12 @@ def test_shards_and_blocks_give_the_rows_of_one_file(
     assert rows_and_counts() == in_shards
 
 
-def test_duplicates_and_overlap_are_those_that_pandas_counts(project: Path) -> None:
+def test_duplicates_and_overlap_are_those_that_pandas_counts_in_plain_text(project: Path) -> None:
     (project / "data/clean/.keys.old").mkdir(parents=True)  # as a killed run leaves it
     ingest.main()
     train, test = (pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test"))
+    table = pq.read_table("data/clean/train.parquet")
+    assert [str(field.type) for field in table.schema] == ["string", "string"]
     found = json.loads(Path("metrics/ingest.json").read_text())
     assert found["train"]["duplicates"] == train.duplicated().sum()
     assert found["test"]["duplicates"] == test.duplicated().sum()
@@ -102,12 +104,6 @@ def test_duplicates_and_overlap_are_those_that_pandas_counts(project: Path) -> N
         "test.parquet",
         "train.parquet",
     }
-
-
-def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path) -> None:
-    ingest.main()
-    table = pq.read_table("data/clean/train.parquet")
-    assert [str(field.type) for field in table.schema] == ["string", "string"]
 
 
 def test_what_was_refused_and_why_is_said(
@@ -154,24 +150,6 @@ def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Pa
     assert not results(project)
 
 
-@pytest.mark.slow
-def test_what_a_folder_of_fifty_shards_holds_is_what_one_file_holds(
-    project: Path, big: Path
-) -> None:
-    lines = b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())).splitlines(
-        True
-    )
-    (project / "shards").mkdir()
-    for n in range(50):
-        shard = gzip.compress(b"".join(lines[n * 1200 : (n + 1) * 1200]))
-        (project / f"shards/{n:02}.csv.gz").write_bytes(shard)
-    ingest.main()
-    whole = pq.read_table("data/clean/train.parquet")
-    set_params(project, ingest__train=project / "shards")
-    ingest.main()
-    assert pq.read_table("data/clean/train.parquet") == whole
-
-
 def test_reading_stops_as_soon_as_too_many_rows_are_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,9 +173,7 @@ def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
         for n in range(100_000)
     )
     (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 85)  # inflates to 690 MB
-    set_params(
-        project, ingest__train=project / "large.csv.gz", ingest__test=project / "large.csv.gz"
-    )
+    set_params(project, ingest__train=project / "large.csv.gz")
     program = (
         "import resource, sys; from stages import index, ingest; from stages.core import errors\n"
         f"resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))\n"

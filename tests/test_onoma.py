@@ -1,11 +1,8 @@
 """The public API, in a checkout and from a wheel."""
 
 import importlib.metadata
-import importlib.util
 import pickle
 import pydoc
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from packaging.requirements import Requirement
 import onoma
 from stages.serving import bundle, torch_bundle
 from tests.commands.conftest import onnx_folder  # noqa: F401
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT
 from tests.serving import made
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -81,45 +78,6 @@ def test_help_says_what_people_call() -> None:
         "given",
     ):
         assert word in text
-
-
-@pytest.mark.slow
-def test_a_wheel_answers_without_torch_and_the_pipeline(
-    onnx_folder: Path,  # noqa: F811
-    tmp_path: Path,
-) -> None:
-    source = tmp_path / "source"  # a build writes into the folder that it builds
-    subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
-    for file in ("pyproject.toml", "onoma.py", "README.md", "LICENSE"):
-        (source / file).write_bytes((ROOT / file).read_bytes())
-    pip = (sys.executable, "-m", "pip", "--quiet")
-    site = tmp_path / "site"
-    for command in (
-        (*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)),
-        (*pip, "install", "--no-deps", "--target", str(site)),
-    ):
-        wheels = map(str, tmp_path.glob("*.whl"))
-        done = run(tmp_path, *command, *(wheels if "install" in command else ()))
-        assert done.returncode == 0, done.stderr
-    for package in ("anyascii", "numpy", "numpy.libs", "onnxruntime"):
-        (site / package).symlink_to(package_folder(package))
-    program = (
-        f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        f"import onoma; print(onoma.load({str(onnx_folder)!r}).predict({NAMES!r}))\n"
-        "assert onoma.__version__ != 'unknown' and onoma.__file__.startswith(sys.path[0])\n"
-    )
-    # -I -S: no other packages than those linked above.
-    done = run(tmp_path, sys.executable, "-I", "-S", "-c", program)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(onoma.predict(NAMES, onnx_folder))
-
-
-def package_folder(name: str) -> Path:
-    if name == "numpy.libs":
-        return package_folder("numpy").parent / name
-    found = importlib.util.find_spec(name)
-    assert found and found.origin
-    return Path(found.origin).parent
 
 
 def test_the_lowest_versions_are_the_lower_bounds_and_the_pins_satisfy_the_ranges() -> None:

@@ -17,7 +17,8 @@ WORKFLOWS = {
 JOBS = [job for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
 COMMANDS = [step["run"] for job in JOBS for step in job["steps"] if "run" in step]
 TARGETS = [command for command in COMMANDS if command.startswith("make ")]
-REPORTS = [command for command in COMMANDS if command not in TARGETS]
+RELEASE = next(command for command in COMMANDS if "gh release create" in command)
+REPORTS = [command for command in COMMANDS if command not in (*TARGETS, RELEASE)]
 REPORT = "# A report\n"
 
 
@@ -80,3 +81,26 @@ def test_reports_are_in_the_summary_and_in_one_comment_or_issue(tmp_path: Path) 
         notes, _ = run_step(tmp_path / f"issue{number}", issue, number)
         assert notes.startswith(words)
         assert notes.endswith(REPORT)
+
+
+def test_a_release_is_the_wheel_of_a_verified_pipeline_and_the_card(tmp_path: Path) -> None:
+    steps = WORKFLOWS["release"]["jobs"]["release"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands == ["make verify", "make repro", "make wheel", RELEASE]
+    gh = tmp_path / "gh"
+    gh.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n', encoding="utf-8")
+    gh.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_REF_NAME": "v1.2.3",
+    }
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", RELEASE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wheel = "dist/onoma-1.2.3-py3-none-any.whl"
+    expected = ["release", "create", "v1.2.3", wheel, "docs/model-card.md", "--verify-tag"]
+    assert done.stdout.splitlines() == [*expected, "--title", "onoma 1.2.3", "--generate-notes"]

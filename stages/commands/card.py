@@ -23,14 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the card."""
     import pandas as pd  # of the extra; --help needs none
-    from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
     from stages.core.params import Params
+    from stages.corpus.people import people_files
+    from stages.serving.config import Config
 
     params = Params.load(Path("params.yaml"))
     settings = {**params.model.model_dump(), **params.train.model_dump()}
     environment = Environment(
-        loader=PackageLoader("stages.commands"),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -50,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
         text = environment.get_template("card.md").render(
             {**metrics, "countries": countries},
             params=params,
+            people=list(people_files(params.evaluate.people)),
+            groups=Config.groups_of(list(metrics["countries"]), params.corpus.groups),
             settings={key: value for key, value in settings.items() if key not in MACHINE},
             weakest=sorted(countries, key=lambda item: item[1]["f1"])[:3],
             confusions=confusions.head(CONFUSIONS).to_dict("records"),

@@ -76,7 +76,7 @@ def _command(arguments: list[str]) -> int | None:
     for name, about in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         if arguments[:1] == [name]:
-            module = import_module(f"stages.commands.{name}")
+            module = import_module(f"{__package__}.{name}")
             module.add_arguments(command)
             run = module.run
     args = parser.parse_args(arguments)

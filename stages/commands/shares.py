@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.core.errors import UserError, brief
-from stages.core.files import write_json, write_text
+from stages.core.files import write_csv, write_json
 from stages.core.text import visible
 from stages.serving.bundle import load
 from stages.serving.held_out import Floats
@@ -38,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Estimate, print and write; the exit status is 1 if a row cannot be read."""
+    import pandas as pd  # of the extra; --help needs none
+
     from stages.corpus.rows import Format
     from stages.corpus.tables import Table
     from stages.serving.populations import read_populations
@@ -58,14 +59,14 @@ def run(args: argparse.Namespace) -> int:
         else:
             write_json(args.json.resolve(), {**about, **results[""]})
     if args.csv:
-        text = io.StringIO()
-        keys = ("country", "share", "lower", "upper", "plain")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*([args.by] if args.by else []), *keys])
-        for group, result in results.items():
-            for row in result["shares"]:
-                writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
-        write_text(args.csv.resolve(), text.getvalue())
+        by = [args.by] if args.by else []
+        rows = [
+            [*([group] if by else []), *row.values()]
+            for group in results
+            for row in results[group]["shares"]
+        ]
+        columns = [*by, "country", "share", "lower", "upper", "plain"]
+        write_csv(args.csv.resolve(), pd.DataFrame(rows, columns=columns))
     return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 

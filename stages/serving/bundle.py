@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.serving import onnx_bundle
 from stages.serving.predictor import Predictor
 
-PACKAGED = Path(__file__).parents[2] / "model"  # beside the packages of a wheel that has one
+PACKAGED = Path(__file__).parents[1] / "pretrained"  # in a wheel, see setup.py
 DEFAULT = PACKAGED if PACKAGED.is_dir() else Path("data/onnx")
 
 

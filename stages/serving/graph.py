@@ -1,5 +1,8 @@
 """The classifier as an ONNX graph, written node by node from its weights.
 
+The n-gram table, nearly all of the weights, is stored in int8 with one scale for each bucket: a
+quarter of the bytes, and no slower.
+
 For speed: 256 names of 9 characters on one thread take this graph 34,000 names/s, that of
 ``torch.onnx.export(dynamo=True)`` 9,000, since it steps through the characters in a Loop instead
 of ONNX's own recurrent operators.
@@ -89,15 +92,30 @@ def build(params: ModelParams, weights: Weights) -> ModelProto:
     return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
 
 
+def quantised(table: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+    """(buckets, countries) weights as integers from -127 to 127, and each bucket's scale."""
+    scales = (np.abs(table).max(axis=1) / 127).astype(np.float16)
+    divisors = np.where(scales > 0, scales, 1).astype(np.float32)[:, None]
+    return np.clip(np.rint(table / divisors), -127, 127).astype(np.int8), scales
+
+
 def _wide_logits(graph: Graph, params: ModelParams, table: NDArray[Any]) -> str:
     """`Classifier.wide_logits` of names of one length."""
-    buckets = graph.constant(params.wide_buckets)
+    count = graph.constant(params.wide_buckets)
     rows = [
-        graph.node("Mod", _hash_ngrams(graph, order), buckets)
+        graph.node("Mod", _hash_ngrams(graph, order), count)
         for order in range(1, params.wide_ngrams + 1)
     ]
-    weights = graph.node("Gather", graph.constant(table), graph.node("Concat", *rows, axis=1))
-    total = graph.node("ReduceSum", weights, graph.constant([1]), keepdims=0)
+    buckets = graph.node("Concat", *rows, axis=1)
+    weights, scales = (
+        graph.node(
+            "Cast", graph.node("Gather", graph.constant(part), buckets), to=TensorProto.FLOAT
+        )
+        for part in quantised(table)
+    )
+    axis = graph.constant([1])  # (batch, 1, n-grams) times (batch, n-grams, countries)
+    total = graph.node("MatMul", graph.node("Unsqueeze", scales, axis), weights)
+    total = graph.node("Squeeze", total, axis)
     length = graph.node("Shape", INPUT, start=1, end=2)
     root = graph.node("Sqrt", graph.node("Cast", length, to=TensorProto.FLOAT))
     return graph.node("Div", total, root)

@@ -16,13 +16,13 @@ import pytest
 from tests.conftest import git, make_project, run, set_params, wait_until, write_corpus
 from tests.forkserver import ForkServer, Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
 LONG = {"train__epochs": 2000, "train__checkpoint_minutes": 0.01}
 
 
 @pytest.fixture(scope="module")
-def built(made_once: Callable[..., Path]) -> Path:
+def built(made_once: Callable[..., Path], forked_stages: None) -> Path:
     """A toy project after `dvc repro`, committed: what a fault must not hurt."""
 
     def make(folder: Path) -> None:
@@ -51,11 +51,9 @@ def one_line(done: Stage | subprocess.CompletedProcess[str]) -> str:
 
 def start(folder: Path, *command: str) -> subprocess.Popen[str]:
     """Start a command in a process group of its own."""
-    programs = str(Path(sys.executable).parent)
     return subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "PATH": programs + os.pathsep + os.environ["PATH"]},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

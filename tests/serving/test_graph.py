@@ -7,10 +7,14 @@ import torch
 
 from stages.core.params import ModelParams
 from stages.model.classifier import Classifier
+from stages.serving.graph import quantised
 from tests.serving.made import classifier, config, graph, tiny_params
 
 
 def agree(model: Classifier, params: ModelParams, codes: torch.Tensor) -> None:
+    if model.wide:  # as the graph rounds them, so that nothing else may differ
+        whole, scales = quantised(model.wide.weight.detach().numpy())
+        model.wide.weight.data = torch.from_numpy(whole * np.float32(scales[:, None]))
     session = onnxruntime.InferenceSession(graph(model, params))
     with torch.no_grad():
         expected = model(codes).numpy()
@@ -41,6 +45,13 @@ def test_largest_codes_hash_as_in_torch() -> None:
     big = 1_114_000  # as many codes as there are characters
     model.characters = torch.nn.Embedding(big, params.embedding)
     agree(model, params, torch.randint(big - 1000, big, (8, 9)))
+
+
+def test_the_table_is_rounded_by_half_a_step_of_its_bucket_at_most() -> None:
+    table = np.array([[1.27, -0.504, 0.0], [0.0] * 3, [-3e-4, 0.0, 1e-4], [3e-9, 0.0, 0.0]], "f")
+    whole, scales = quantised(table)
+    assert whole.tolist() == [[127, -50, 0], [0, 0, 0], [-126, 0, 42], [0, 0, 0]]
+    assert (np.abs(whole * np.float32(scales[:, None]) - table) <= 0.501 * 1.27 / 127).all()
 
 
 def test_same_weights_give_the_same_bytes() -> None:

@@ -1,0 +1,114 @@
+"""The wheel: a package `onoma` with a model in it, which answers without torch, DVC and network."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import onoma
+from tests.commands.conftest import onnx_folder  # noqa: F401
+from tests.conftest import ROOT, git, run
+
+NAMES = ["Müller", "Abe"]
+PARTS = ("pyproject.toml", "setup.py", "onoma.py", "stages", "README.md", "LICENSE")
+PACKAGES = ("anyascii", "numpy", "numpy.libs", "onnxruntime")  # all that answers need
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(
+    onnx_folder: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder of packages with the installed wheel, and nothing else but what answers need."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, site = folder / "source", folder / "site"  # a build writes into the folder it builds
+    for name in PARTS:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        source.mkdir(exist_ok=True)
+        copy(ROOT / name, source / name)
+    shutil.copytree(onnx_folder, source / "data/onnx")
+    build = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source))
+    pip = (sys.executable, "-m", "pip", "--quiet")
+    done = run(folder, *pip, *build)
+    assert done.returncode == 0, done.stderr
+    wheel = next(folder.glob("*.whl"))
+    done = run(folder, *pip, "install", "--no-deps", "--target", str(site), str(wheel))
+    assert done.returncode == 0, done.stderr
+    for package in PACKAGES:
+        (site / package).symlink_to(package_folder(package))
+    return site
+
+
+def package_folder(name: str) -> Path:
+    if name == "numpy.libs":
+        return package_folder("numpy").parent / name
+    spec = importlib.util.find_spec(name)
+    assert spec and spec.origin
+    return Path(spec.origin).parent
+
+
+def bare(site: Path, program: str) -> str:
+    """The output of a program that finds the packages of ``site`` only, in an empty folder."""
+    program = f"import sys; sys.path.insert(0, {str(site)!r})\n{program}"
+    done = run(site.parent / "source/data", sys.executable, "-I", "-S", "-c", program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_one_package_called_onoma(site: Path) -> None:
+    own = {path.name for path in site.iterdir()} - {*PACKAGES, "bin"}
+    assert {name for name in own if not name.endswith(".dist-info")} == {"onoma"}
+    for file in ("py.typed", "serving/page.html", "commands/templates/card.md"):
+        assert (site / "onoma" / file).is_file(), file
+    for module in site.glob("onoma/**/*.py"):
+        lines = module.read_text("utf-8").splitlines()
+        assert not [
+            line for line in lines if line.strip().startswith(("from stages", "import stages"))
+        ]
+
+
+def test_it_answers_by_its_own_model(site: Path, onnx_folder: Path) -> None:  # noqa: F811
+    program = (
+        f"import onoma; print(onoma.load().predict({NAMES!r}))\n"
+        "assert onoma.__version__ != 'unknown' and onoma.__file__.startswith(sys.path[0])\n"
+        "assert not {'torch', 'dvc', 'pydantic'} & set(sys.modules)"
+    )
+    assert bare(site, program).strip() == str(onoma.load(onnx_folder).predict(NAMES))
+
+
+def test_its_program_and_its_module_answer(site: Path) -> None:
+    entry = next(site.glob("onoma-*.dist-info/entry_points.txt")).read_text("utf-8")
+    assert entry.split() == ["[console_scripts]", "onoma", "=", "onoma.commands.cli:main"]
+    for call in (
+        "from onoma.commands.cli import main; main(sys.argv[1:])",
+        "import runpy; runpy.run_module('onoma', run_name='__main__')",
+    ):
+        ask = "sys.argv[1:] = ['predict', '--json', 'Abe']"
+        answer = bare(site, f"{ask}\ntry:\n {call}\nexcept SystemExit: pass").splitlines()[1]
+        assert json.loads(answer)["name"] == "Abe"
+
+
+def test_make_refuses_a_model_that_the_committed_lock_does_not_describe(
+    built: Path, tmp_path: Path
+) -> None:
+    project = Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
+
+    def refusal() -> str:
+        done = run(project, "make", "--no-print-directory", "wheel")
+        assert done.returncode == 2
+        return done.stdout
+
+    lock = (project / "dvc.lock").read_text("utf-8")
+    (project / "dvc.lock").write_text(lock + "# changed\n", "utf-8")
+    assert "run make repro and commit" in refusal()
+    git(project, "checkout", "dvc.lock")
+    config = project / "data/onnx/config.json"
+    text = config.read_text("utf-8")
+    config.unlink()  # a link into DVC's cache, perhaps
+    config.write_text(text + " ", "utf-8")
+    assert "run make repro and commit" in refusal()
