@@ -232,3 +232,17 @@ def test_a_signal_waits_until_a_task_is_started_and_ends_the_wait_for_its_result
             list(Tasks(lambda function, item: waiting, 2).map(int, range(9), few=0))
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_result_that_comes_as_the_wait_for_signals_ends_is_not_lost() -> None:
+    answers = iter([TimeoutError(), 7])
+
+    def result(timeout: float) -> int:
+        answer = next(answers)
+        if isinstance(answer, TimeoutError):
+            future.done = lambda: True
+            raise answer
+        return answer
+
+    future = SimpleNamespace(result=result, done=lambda: False)
+    assert list(Tasks(lambda function, item: future, 2).map(int, [1], few=0)) == [7]
