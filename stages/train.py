@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch.distributed as dist
 from dvclive import Live
 
@@ -84,6 +85,7 @@ def train(params: Params, runtime: Runtime) -> None:
         temperatures=[1.0] * kinds,
         names=params.corpus.names,
         groups=params.corpus.groups_of(index["countries"]),
+        training_names=np.bincount(names.labels, minlength=len(index["countries"])).tolist(),
         population=params.corpus.description,
         provenance={**where, "arithmetic": params.train.arithmetic},
     )
