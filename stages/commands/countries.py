@@ -40,5 +40,6 @@ def run(args: argparse.Namespace) -> None:
     for country, *numbers, group in zip(*columns, strict=True):
         right = [text.rjust(width) for text, width in zip(numbers, widths[1:], strict=False)]
         print("  ".join([country.ljust(widths[0]), *right, group]).rstrip())
-    print(f"Names: {visible(model.population)}. A label says whose lists have a name, not where a")
-    print("person is from. F1 and how often the country is in the set: on the held-out names.")
+    print(f"Training names: {visible(model.population)}.")
+    print("F1, and how often the country is in the set: of the held-out names, which are few.")
+    print("A label says whose lists have a name, not where a person is from.")
