@@ -15,7 +15,7 @@ UNDONE := params.yaml dvc.lock metrics
 # Options of `make bench`.
 BENCH ?= --train data/raw/names_train.csv.gz --test data/raw/names_test.csv.gz
 
-.PHONY: repro verify bench undo retrain metrics-diff experiments test test-fast test-versions check notebook wheel fuzz mutants clean
+.PHONY: repro verify bench undo retrain metrics-diff experiments test test-fast test-versions check notebook wheel fuzz clean
 
 # DVC removes a stage's outputs before the stage can refuse a typo in params.yaml: check it first.
 repro: .venv/installed
@@ -103,10 +103,6 @@ wheel: .venv/installed
 # A long search for inputs that break the readers; tests/fuzz runs a short one.
 fuzz: .venv/installed-dev
 	python -m tests.fuzz 200000
-
-# Do the tests notice small faults in the modules that decide? 30 for each, 30 minutes at most.
-mutants: .venv/installed-dev
-	timeout 1800 python -m tests.benchmarks.mutants
 
 clean:
 	rm -rf .venv .checkpoints build dist dvc_plots

@@ -54,7 +54,7 @@ def main() -> None:
         "codes": len(weights["characters.weight"]),
         "countries": len(config.countries),
         "max_length": config.max_length,
-        "temperature": config.temperatures[0],
+        **dict(zip(("temperature", "temperature_full"), config.temperatures, strict=False)),
     }
     write_metrics(METRICS, metrics)
     summary = (

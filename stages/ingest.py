@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
-from stages.core.params import IngestParams, Params
+from stages.core.params import Params
 from stages.core.progress import progress
 from stages.corpus.keys import append_keys, count_keys, start_keys
-from stages.corpus.reading import format_of, read
+from stages.corpus.reading import Countries, format_of, read
 from stages.corpus.rows import remedy
 from stages.corpus.tasks import Tasks, start_tasks
 
@@ -35,14 +35,14 @@ PARQUET = {
 
 def main() -> None:
     """Run the stage."""
-    params = Params.load(Path("params.yaml")).ingest
+    params = Params.load(Path("params.yaml"))
     CLEAN.mkdir(parents=True, exist_ok=True)
     for left in CLEAN.glob(".keys.*"):  # of a run that was killed
         shutil.rmtree(left)
     with (
         atomic_path(CLEAN / "rejected.csv") as rejected,
         rejected.open("w", encoding="utf-8", newline="") as reject_file,
-        start_tasks(params.processes, params.cluster, CLEAN) as tasks,
+        start_tasks(params.ingest.processes, params.ingest.cluster, CLEAN) as tasks,
         tempfile.TemporaryDirectory(dir=CLEAN, prefix=".keys.") as scratch,
     ):
         keys = {split: Path(scratch, f"{split}.parquet") for split in ("train", "test")}
@@ -59,7 +59,7 @@ def main() -> None:
 
 def ingest(
     split: str,
-    params: IngestParams,
+    params: Params,
     tasks: Tasks,
     reject_file: TextIO,
     keys: Path,
@@ -69,42 +69,41 @@ def ingest(
     """Write one split and its keys; return its row counts and its countries.
 
     Raises:
-        UserError: no row is left, or more than ``ingest.max_rejected`` were refused so far.
+        UserError: no row is left, too many are refused, or the countries are not those meant.
     """
-    source = params.train if split == "train" else params.test
-    counts = {"read": 0, "kept": 0, "rejected": 0}
-    countries: set[str] = set()
-    first, reasons = "", Counter[str]()
+    limits, full = params.ingest, params.corpus.names != "surnames"
+    source = limits.train if split == "train" else limits.test
+    countries, reasons, kept, first = Countries(), Counter[str](), 0, ""
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
         start_keys(keys) as key_writer,
         progress(f"ingest {split}", unit="rows") as bar,
     ):
-        for rows, rejects, chunk_keys in read(source, params, known_countries, tasks):
+        for chunk in read(source, limits, known_countries, tasks, full):
+            rows, rejects, chunk_keys, _ = chunk
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
             rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
-            countries.update(rows["country"].cat.categories)
+            countries.add(chunk)
             append_keys(chunk_keys, key_writer)
-            counts["kept"] += len(rows)
+            kept += len(rows)
             reasons.update(rejects["reason"])
-            counts["rejected"] = reasons.total()
             bar.update(len(rows) + len(rejects))
             if len(rejects) and not first:
                 file, line, reason = rejects.iloc[0]
-                first = f"{file}, line {line}: {reason}{remedy(reason, format_of(params))}"
-            if first and rejected + counts["rejected"] > params.max_rejected:
-                many = f"more than {params.max_rejected} rows are refused (ingest.max_rejected)"
+                first = f"{file}, line {line}: {reason}{remedy(reason, format_of(limits))}"
+            if first and rejected + reasons.total() > limits.max_rejected:
+                many = f"more than {limits.max_rejected} rows are refused (ingest.max_rejected)"
                 raise UserError(f"{source}: {many}, the first in {first}")
-        if not counts["kept"]:
-            why = first and f": {first}"
-            raise UserError(f"{source}: holds no usable row of name,country{why}")
-    if reasons:
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
-        where = f"({CLEAN}/rejected.csv); the first in {first}"
-        print(f"ingest: refused {reasons.total()} {split} rows: {why} {where}")
-    counts["read"] = counts["kept"] + counts["rejected"]
-    return counts, frozenset(countries)
+        if not kept:
+            raise UserError(f"{source}: holds no usable row of name,country{first and ': '}{first}")
+        if split == "train":
+            countries.check()
+    refused = reasons.total()
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
+    where = f": {why} ({CLEAN}/rejected.csv); the first in {first}" if refused else ""
+    print(f"ingest: refused {refused} {split} rows{where}")
+    return {"read": kept + refused, "kept": kept, "rejected": refused}, frozenset(countries.rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ training resumes from its last checkpoint when it is run again.
 import json
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,8 @@ from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
 from stages.serving.config import Config
-from stages.serving.held_out import Floats
-from stages.serving.measure import measure, rows_of_kinds
+from stages.serving.measure import calibrated
 from stages.serving.torch_bundle import save
-from stages.training.calibration import fit_temperature
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
 from stages.training.distributed import Runtime, launch, process_group
 from stages.training.inference import all_logits
@@ -40,8 +37,7 @@ def main() -> None:
     """Run the stage, in ``train.processes`` processes."""
     params = Params.load(Path("params.yaml"))
     if params.train.processes > 1 and not dist.is_torchelastic_launched():
-        launch("stages.train", params.train)
-        return
+        return launch("stages.train", params.train)
     with process_group(params.train) as runtime:
         train(params, runtime)
 
@@ -50,8 +46,8 @@ def train(params: Params, runtime: Runtime) -> None:
     """Train; rank 0 writes the results."""
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     splits = {path.parent.name: Names.load(path.parent) for path in INDEX.glob("*/labels.npy")}
-    where = runtime.provenance()
-    facts = (runtime.device.type, where["precision"], runtime.world_size, where["torch"])
+    machine = runtime.provenance()
+    facts = (runtime.device.type, machine["precision"], runtime.world_size, machine["torch"])
     data = [path for path in INDEX.rglob("*") if path.is_file()]
     run = fingerprint([params.model_dump_json(), *map(str, facts)], [*loaded_code(), *data])
     if runtime.any(run != runtime.broadcast(run)):
@@ -63,9 +59,8 @@ def train(params: Params, runtime: Runtime) -> None:
     model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(runtime.device)
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
-    print(
-        f"train: {weights:,} weights, {len(names):,} names, {runtime.device}, {where['precision']}"
-    )
+    computing = f"{runtime.device}, {machine['precision']}"
+    print(f"train: {weights:,} weights, {len(names):,} names, {computing}")
     checkpoints = Checkpoints(CHECKPOINTS, run)
     trainer = Trainer(model, params.train, names, runtime)
     evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
@@ -75,38 +70,26 @@ def train(params: Params, runtime: Runtime) -> None:
     if runtime.rank > 0:
         return
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
-    kinds = 2 if params.corpus.names == "both" else 1
     config = Config(
         model=params.model.model_dump(),
         vocabulary=vocabulary,
         countries=tuple(index["countries"]),
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
-        temperatures=[1.0] * kinds,
+        temperatures=[1.0] * (2 if params.corpus.names == "both" else 1),
         names=params.corpus.names,
-        groups=params.corpus.groups_of(index["countries"]),
+        groups=Config.groups_of(index["countries"], params.corpus.groups),
         training_names=np.bincount(names.labels, minlength=len(index["countries"])).tolist(),
         population=params.corpus.description,
-        provenance={**where, "arithmetic": params.train.arithmetic},
+        provenance={**machine, "arithmetic": params.train.arithmetic},
     )
     if rows := splits.get("calibration"):
         logits = all_logits(model, rows, size)
-        config = calibrate(config, names, rows, logits, params.train.logit_adjustment)
-        temperatures = ", ".join(f"{number:.3f}" for number in config.temperatures)
+        config = calibrated(config, names, rows, logits, params.train.logit_adjustment)
+        temperatures = " and ".join(f"{number:.3f}" for number in config.temperatures)
         print(f"train: temperature {temperatures}, from {len(rows)} held-out rows")
     save(MODEL, config, model)
     checkpoints.remove()
-
-
-def calibrate(
-    config: Config, train: Names, rows: Names, logits: Floats, adjustment: float
-) -> Config:
-    """Fit what depends on held-out rows, for each kind of name apart."""
-    kinds = config.kinds(config.vocabulary.decode(rows.codes, rows.offsets))
-    parts = rows_of_kinds(kinds, len(config.temperatures))
-    temperatures = [fit_temperature(logits[part], rows.labels[part]) for part in parts]
-    held_out = measure(config.vocabulary, train, rows, logits, kinds, temperatures, adjustment)
-    return replace(config, temperatures=temperatures, held_out=held_out)
 
 
 def log(live: Live | None, metrics: Metrics) -> None:

@@ -72,14 +72,14 @@ def set_params(folder: Path, **values: object) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+# Commands are this interpreter's programs.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a command as a person would in ``folder``, with this interpreter's programs first."""
-    programs = str(Path(sys.executable).parent)
-    environment = {
-        **os.environ,
-        "PATH": programs + os.pathsep + os.environ["PATH"],
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    """Run a command as a person would in ``folder``."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     arguments: dict = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
     return subprocess.run(list(command), cwd=folder, **(arguments | options))
 
@@ -119,7 +119,9 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
             shutil.copy2(ROOT / file, clone / file)
     write_corpus(clone / "data/raw/names_train.csv.gz", toy_rows(train, 1))
     write_corpus(clone / "data/raw/names_test.csv.gz", toy_rows(test, 2))
-    write_corpus(clone / "data/raw/names_people.csv.gz", toy_rows(30, 3))
+    for name, seed in (("people", 3), ("persons", 4)):
+        rows = [("surname", "country"), *toy_rows(30, seed)]
+        write_corpus(clone / f"data/raw/people/names_{name}.csv.gz", rows)
     set_params(clone, **(TINY | params))
     git(clone, "init", "--quiet", "--initial-branch=main")
     git(clone, "add", "--all")
@@ -155,14 +157,17 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def built(made_once: Callable[..., Path]) -> Path:
-    """A committed toy project after `make repro`, whose output is in .git/make.log."""
+    """A committed toy project after `make repro`, whose output is in .git/make.log.
+
+    Its stages are processes; `forked_stages` must give the same bytes.
+    """
 
     def make(folder: Path) -> None:
         make_project(folder)
         (folder / ".venv").mkdir()
         for mark in ("installed", "installed-dev"):  # by the one who runs the tests
             (folder / ".venv" / mark).touch()
-        done = run(folder, "make", "--no-print-directory", "repro")
+        done = run(folder, "make", "--no-print-directory", "repro", env=ENVIRONMENT)
         assert done.returncode == 0, done.stdout + done.stderr
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message=results")
@@ -183,3 +188,11 @@ def fork_server() -> Iterator[ForkServer]:
     server = ForkServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def forked_stages(fork_server: ForkServer) -> Iterator[None]:
+    """Has the commands `python -m stages.STAGE`, `onoma` and `dvc` of a module's tests forked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{fork_server.programs}{os.pathsep}{os.environ['PATH']}")
+        yield

@@ -1,20 +1,24 @@
 """Runs stages as processes of their own, without the seconds that each would import for.
 
-A server process imports what comes from elsewhere (torch, pandas, DVCLive ...) once and forks a
-child for each stage; the child imports the project's own modules from the folder that it works in,
-as `python -m stages.train` does there.
+A server process imports what comes from elsewhere (torch, pandas, DVC ...) once and forks a child
+for each stage; the child imports the project's own modules from the folder that it works in, as
+`python -m stages.train` does there. The server's folder `programs` holds `python`, `onoma` and
+`dvc`, which have it fork; for other work they are the usual programs. With that folder first in
+PATH, `dvc repro` and its stages are forked.
 """
 
+import gc
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from stages.core.arithmetic import AVX2
 
 LIBRARIES = (  # not onnxruntime: it starts threads, and a forked child aborts at its end
     "torch._dynamo",
@@ -29,44 +33,122 @@ LIBRARIES = (  # not onnxruntime: it starts threads, and a forked child aborts a
     "sklearn.feature_extraction.text",
     "sklearn.svm",
     "joblib",
-    "pydantic",
+    "pydantic.main",
+    "pydantic.types",
+    "pyarrow.pandas_compat",
+    "dvc.cli.parser",
+    "dvc.repo",
+    "dvc.repo.reproduce",
+    "dvc_data.index",
+    "gto.api",
     "ruamel.yaml",
     "anyascii",
     "fsspec",
     "tqdm",
 )
 
+# A program: sends its environment, folder, arguments and streams, then every signal, and ends as
+# the child does. The server's arithmetic is one; a project of another needs processes.
+PROGRAM = """#!{real} -IS
+import json, os, signal, socket, sys
+arguments = sys.argv[1:]
+name = os.path.basename(sys.argv[0])
+if name != "python":
+    arguments = ["-m", {{"onoma": "stages.commands.cli", "dvc": "dvc"}}[name], *arguments]
+ours = arguments[:1] == ["-m"] and (arguments[1] == "dvc" or arguments[1].startswith("stages."))
+try:
+    other_arithmetic = "arithmetic: native" in open("params.yaml", encoding="utf-8").read()
+except OSError:
+    other_arithmetic = False
+if other_arithmetic or not ours:
+    os.execv("{real}", ["{real}", *arguments])
+server = socket.socket(socket.AF_UNIX)
+server.connect("{address}")
+environment = {{**os.environ, **{pins}}}  # torch and MKL read it late
+request = json.dumps([None, environment, os.getcwd(), *arguments[1:]]).encode()
+socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: server.send(bytes([number])))
+server.sendall(request)
+status = int(server.makefile().read().split()[1])
+if status < 0:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+os._exit(status)
+"""
 
-def serve() -> None:
-    """Fork a child for each request on standard input; answer with its id, or a child's status."""
+
+def serve(address: str) -> None:
+    """Fork a child, and one that watches it, for each connection, until standard input ends."""
     for library in LIBRARIES:
         __import__(library)
-    for line in sys.stdin:
-        request = json.loads(line)
-        if "pid" in request:
-            ended, status = os.waitpid(request["pid"], os.WNOHANG)
-            print(os.waitstatus_to_exitcode(status) if ended else "running", flush=True)
-        elif pid := os.fork():
-            print(pid, flush=True)
-        else:
-            return work(**request)
+    gc.freeze()  # children copy no page to collect what is here
+    requests = socket.socket(socket.AF_UNIX)
+    requests.bind(address)
+    requests.listen(64)
+    print("ready", flush=True)
+    watchers: set[int] = set()
+    while sys.stdin not in select.select([sys.stdin, requests], [], [])[0]:
+        watchers -= {pid for pid in watchers if os.waitpid(pid, os.WNOHANG)[0]}
+        connection, _ = requests.accept()
+        length, streams, *_ = socket.recv_fds(connection, 4, 3)
+        text = connection.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
+        if not (watcher := os.fork()):
+            return watch(connection, streams, *json.loads(text))
+        watchers.add(watcher)
+        connection.close()
+        for descriptor in streams:
+            os.close(descriptor)
+    os._exit(0)
 
 
-def work(
-    folder: str, module: str, arguments: list[str], file_limit: int | None, output: str
+def watch(
+    connection: socket.socket, streams: list[int], file_limit: int | None, *work: object
 ) -> None:
-    """Be ``python -m module`` in ``folder``, with standard output and error in files."""
+    """Fork a child: say its id and how it ends, send it signals, kill it if nobody listens."""
     import resource
+
+    if not (pid := os.fork()):
+        connection.close()
+        os.setsid()
+        if file_limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+        return be(streams, *work)
+    for descriptor in (0, 1, *streams):
+        os.close(descriptor)
+    ended = os.pidfd_open(pid)
+    with suppress(OSError):
+        connection.sendall(b"%d\n" % pid)
+        while ended not in select.select([connection, ended], [], [])[0]:
+            numbers = connection.recv(8)
+            if not numbers:
+                break
+            for number in numbers:
+                os.kill(pid, number)
+    signal.pidfd_send_signal(ended, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(OSError):
+        connection.sendall(b"%d\n" % status)
+    os._exit(0)
+
+
+def be(
+    streams: list[int], environment: dict[str, str], folder: str, module: str, *arguments: str
+) -> None:
+    """Be ``python -m module`` in ``folder``."""
     import runpy
 
-    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
     os.chdir(folder)
-    for number, name in ((0, os.devnull), (1, f"{output}.out"), (2, f"{output}.err")):
-        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-    if file_limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    sys.path.insert(0, folder)
+    # Programs that it starts are those of the server.
+    sys.executable = str(Path(sys.argv[1]).parent / "programs/python")
+    sys.path[0] = folder
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -74,8 +156,10 @@ def work(
 class Stage:
     """A stage at work, or at its end."""
 
-    def __init__(self, server: "ForkServer", pid: int, output: str) -> None:
-        self.pid, self._server, self._output = pid, server, output
+    def __init__(self, connection: socket.socket, output: str) -> None:
+        self._connection, self._output = connection, output
+        self._answers = connection.makefile()
+        self.pid = int(self._answers.readline())
         self.returncode: int | None = None
 
     @property
@@ -88,53 +172,50 @@ class Stage:
         """What it has printed to standard error so far."""
         return Path(f"{self._output}.err").read_text(encoding="utf-8")
 
-    def poll(self) -> int | None:
+    def poll(self, seconds: float = 0) -> int | None:
         """Its exit status, as `subprocess.Popen` gives it; None while it works."""
-        if self.returncode is None:
-            answer = self._server.ask(pid=self.pid)
-            self.returncode = None if answer == "running" else int(answer)
+        if self.returncode is None and select.select([self._connection], [], [], seconds)[0]:
+            self.returncode = int(self._answers.readline())
         return self.returncode
 
     def wait(self, timeout: float = 120) -> "Stage":
         """Wait for its end."""
-        limit = time.monotonic() + timeout
-        while self.poll() is None:
-            assert time.monotonic() < limit, f"the stage still works: {self.stdout}{self.stderr}"
-            time.sleep(0.002)
+        ended = self.poll(timeout) is not None
+        assert ended, f"the stage still works: {self.stdout}{self.stderr}"
         return self
 
     def send_signal(self, number: int) -> None:
         """Send a signal unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ends just now
+                os.kill(self.pid, number)
 
 
 class ForkServer:
     """Starts stages; its arithmetic is that of the shipped ``train.arithmetic``, avx2."""
 
     def __init__(self) -> None:
-        environment = {
-            **os.environ,
-            **AVX2,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        from stages.core.arithmetic import AVX2
+
+        settings = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self._environment = {**os.environ, **AVX2, **settings}
         self._outputs = TemporaryDirectory(prefix="onoma-stages-")
         self._started: list[Stage] = []
+        self._address = str(Path(self._outputs.name) / "socket")
+        self.programs = Path(self._outputs.name) / "programs"
+        self.programs.mkdir()
+        for name in ("python", "onoma", "dvc"):
+            program = self.programs / name
+            text = PROGRAM.format(real=sys.executable, address=self._address, pins=AVX2)
+            program.write_text(text, encoding="utf-8")
+            program.chmod(0o755)
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env=environment,
+            [sys.executable, __file__, self._address],
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
         )
-
-    def ask(self, **request: object) -> str:
-        """Send a request; return the answer."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline().strip()
+        assert self._process.stdout and self._process.stdout.readline() == b"ready\n"
 
     def start(
         self, folder: Path, stage: str, *arguments: str, file_limit: int | None = None
@@ -148,16 +229,17 @@ class ForkServer:
             file_limit: bytes that no file may grow beyond, as on a full disk.
         """
         output = str(Path(self._outputs.name) / str(len(self._started)))
-        pid = self.ask(
-            folder=str(folder),
-            module=f"stages.{stage}",
-            arguments=arguments,
-            file_limit=file_limit,
-            output=output,
-        )
-        for end in ("out", "err"):
-            Path(f"{output}.{end}").touch()
-        self._started.append(Stage(self, int(pid), output))
+        names = (os.devnull, f"{output}.out", f"{output}.err")
+        streams = [os.open(name, os.O_RDWR | os.O_CREAT, 0o600) for name in names]
+        work: Sequence[object] = (file_limit, self._environment, str(folder), f"stages.{stage}")
+        request = json.dumps([*work, *arguments]).encode()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._address)
+        socket.send_fds(connection, [len(request).to_bytes(4, "big")], streams)
+        connection.sendall(request)
+        for descriptor in streams:
+            os.close(descriptor)
+        self._started.append(Stage(connection, output))
         return self._started[-1]
 
     def run(
@@ -177,4 +259,4 @@ class ForkServer:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

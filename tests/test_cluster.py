@@ -13,7 +13,8 @@ from stages import index, ingest
 from stages.corpus import tables
 from tests.benchmarks import big_corpus
 from tests.clusters import kill_workers, two_workers
-from tests.conftest import ROOT, run, set_params
+from tests.conftest import ROOT, set_params
+from tests.forkserver import ForkServer
 
 ROWS = 40_000
 
@@ -45,36 +46,22 @@ def results(project: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with two_workers() as cluster:
-        yield cluster
-
-
 @pytest.mark.slow
-def test_a_cluster_changes_no_byte(project: Path, cluster: LocalCluster) -> None:
-    ingest.main()
-    index.main()
-    here = results(project)
-    set_params(project, ingest__cluster=cluster.scheduler_address)
-    ingest.main()
-    index.main()
-    assert results(project) == here
-
-
-@pytest.mark.slow
-def test_workers_of_a_cluster_that_are_killed_change_no_byte(
-    project: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+def test_a_cluster_changes_no_byte_also_if_its_workers_are_killed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest.main()
     index.main()
     here = results(project)
-    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-    killed = kill_workers(cluster, monkeypatch, ingest, index)
-    ingest.main()
-    assert len(killed) == 4  # two while train is read, two for test
-    index.main()
-    assert len(killed) == len({*killed}) == 6
+    with two_workers() as cluster:
+        killed = kill_workers(cluster, monkeypatch, ingest, index)
+        set_params(project, ingest__cluster=cluster.scheduler_address)
+        ingest.main()
+        assert len(killed) == 4  # two while train is read, two for test
+        set_params(project, ingest__cluster="null")
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        index.main()
+        assert len(killed) == len({*killed}) == 6
     assert results(project) == here
 
 
@@ -114,41 +101,31 @@ def start_worker() -> Iterator[Callable[[str, str], None]]:
         process.wait()
 
 
-def refusals(project: Path, address: str) -> list[str]:
-    """What each stage prints with that cluster; it must fail in one line and write nothing."""
-    set_params(project, ingest__cluster=address)
-    before, said = results(project), []
-    for stage in ("ingest", "index"):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = run(project, sys.executable, "-m", f"stages.{stage}", env=environment)
-        assert done.returncode == 1
-        assert done.stderr.startswith("onoma: ") and done.stderr.count("\n") == 1, done.stderr
-        said.append(done.stderr)
-    assert results(project) == before
-    return said
-
-
 @pytest.mark.slow
-def test_a_scheduler_that_is_not_there_is_named(project: Path) -> None:
-    ingest.main()
-    for line in refusals(project, "tcp://127.0.0.1:1"):
-        assert line.startswith("onoma: tcp://127.0.0.1:1: no Dask scheduler: ")
-
-
-@pytest.mark.slow
-def test_workers_that_do_not_fit_are_named(
-    project: Path, start_worker: Callable[[str, str], None]
+def test_a_cluster_that_does_not_fit_is_named_and_nothing_is_written(
+    project: Path, start_worker: Callable[[str, str], None], fork_server: ForkServer
 ) -> None:
+    def refusals(address: str) -> list[str]:
+        set_params(project, ingest__cluster=address)
+        before, lines = results(project), []
+        for stage in ("ingest", "index"):
+            done = fork_server.run(project, stage)
+            assert done.returncode == 1
+            assert done.stderr.startswith("onoma: ") and done.stderr.count("\n") == 1, done.stderr
+            lines.append(done.stderr)
+        assert results(project) == before
+        return lines
+
     ingest.main()
+    for line in refusals("tcp://127.0.0.1:1"):
+        assert line.startswith("onoma: tcp://127.0.0.1:1: no Dask scheduler: ")
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty:
-        for line in refusals(project, empty.scheduler_address):
+        for line in refusals(empty.scheduler_address):
             assert "the Dask scheduler has no workers; start some" in line
         start_worker(empty.scheduler_address, NO_PACKAGE)
-        for line in refusals(project, empty.scheduler_address):
+        for line in refusals(empty.scheduler_address):
             assert "cannot load onoma; install it there: " in line
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty:
         start_worker(empty.scheduler_address, NO_STORAGE)
-        for stage, line in zip(
-            ("clean", "index"), refusals(project, empty.scheduler_address), strict=True
-        ):
-            assert f"cannot see {project}/data/{stage}; use storage that workers share" in line
+        for part, line in zip(("clean", "index"), refusals(empty.scheduler_address), strict=True):
+            assert f"cannot see {project}/data/{part}; use storage that workers share" in line

@@ -48,7 +48,7 @@ ALL = {" ".join(words): words for page in PAGES for words in commands(page)}
 
 
 def onoma(words: list[str]) -> None:
-    assert words[0] in COMMANDS
+    assert words[0] in {*COMMANDS, "--version"}
     if len(words) > 1:  # else it is a mention, without what the command requires
         parser = argparse.ArgumentParser(exit_on_error=False)
         import_module(f"stages.commands.{words[0]}").add_arguments(parser)

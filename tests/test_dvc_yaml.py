@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 def local_imports(path: Path) -> set[str]:
@@ -40,16 +41,7 @@ def read_params(path: Path) -> set[str]:
         return {one_block[1]}
     found = set()
     for block, key in re.findall(r"\bparams\.(\w+)(?:\.(\w+))?", text):
-        if block in {
-            "corpus",
-            "model",
-            "train",
-            "ingest",
-            "index",
-            "evaluate",
-            "baseline",
-            "hello",
-        }:
+        if block in PARAMS:
             found.add(f"{block}.{key}" if key else block)
     return found
 
@@ -69,19 +61,13 @@ def test_another_page_or_graph_trains_no_new_model() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_every_param_that_a_stage_reads_is_declared(name: str) -> None:
-    declared = STAGES[name].get("params", [])
-    for param in read_params(ROOT / f"stages/{name}.py"):
-        assert param in declared or param.split(".")[0] in declared, param
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_no_param_is_declared_that_the_stage_does_not_read(name: str) -> None:
+def test_the_params_of_a_stage_are_those_that_it_reads(name: str) -> None:
     read = read_params(ROOT / f"stages/{name}.py")
-    for param in STAGES[name].get("params", []):
-        if param == "train.arithmetic":  # stages/__init__.py reads it
-            continue
-        assert any(known == param or known.startswith(f"{param}.") for known in read), param
+    # stages/__init__.py reads this one.
+    declared = {*STAGES[name].get("params", [])} - {"train.arithmetic"}
+    assert all({param, param.split(".")[0]} & declared for param in read), (read, declared)
+    for param in declared:
+        assert any(key == param or key.startswith(f"{param}.") for key in read), param
 
 
 def test_the_stages_that_compute_depend_on_the_arithmetic() -> None:
@@ -89,26 +75,19 @@ def test_the_stages_that_compute_depend_on_the_arithmetic() -> None:
         assert {"train", "train.arithmetic"} & set(STAGES[name]["params"]), name
 
 
-def test_a_stage_reads_params_yaml_and_no_other_file_of_parameters() -> None:
-    for stage in STAGES.values():
-        assert all(isinstance(entry, str) for entry in stage.get("params", []))
-
-
 @pytest.mark.parametrize("name", STAGES)
-def test_every_stage_is_described_and_run_as_a_module(name: str) -> None:
+def test_every_stage_is_described_and_run_as_a_module_and_reads_params_yaml(name: str) -> None:
     assert STAGES[name]["desc"]
     assert STAGES[name]["cmd"] == f"python -m stages.{name}"
+    assert all(isinstance(entry, str) for entry in STAGES[name].get("params", []))
 
 
-def test_nothing_switches_the_run_cache_off() -> None:
+def test_nothing_switches_the_run_cache_off_and_no_plot_is_drawn_twice() -> None:
     for stage in STAGES.values():
         assert "always_changed" not in stage
+        assert "plots" not in stage, "the files of plots are drawn by the plots of dvc.yaml"
         for out in stage.get("outs", []):
             if isinstance(out, dict):  # small and committed: declared here, not under plots
                 ((path, options),) = out.items()
                 assert path.startswith("metrics/"), f"{path}: persist or cache: false"
                 assert options == {"cache": False}, path
-
-
-def test_the_files_of_plots_are_under_no_stage_s_plots_where_they_would_be_drawn_twice() -> None:
-    assert not any("plots" in stage for stage in STAGES.values())

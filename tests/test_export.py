@@ -42,8 +42,8 @@ def test_exported_model_answers_as_torch_and_metrics_say_so(project: Path) -> No
     assert metrics["accuracy_loss"] == 0.0
     assert metrics["bytes"] == Path("data/onnx/model.onnx").stat().st_size
     np.testing.assert_allclose(
-        load("data/onnx").probabilities(NAMES),
-        load("data/model").probabilities(NAMES),
+        load("data/onnx").predict_proba(NAMES),
+        load("data/model").predict_proba(NAMES),
         atol=metrics["probability_difference_below"],
     )
 

@@ -44,6 +44,7 @@ def test_it_has_19_cells_and_small_outputs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_stages")
 def test_every_cell_runs(make_clone: Callable[..., Path]) -> None:
     clone = make_clone(model__wide_ngrams=1)
     (clone / "docs").mkdir()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
@@ -77,23 +77,20 @@ def test_seen_marks_the_test_names_that_stand_in_train(build) -> None:
     assert found["test"].seen.tolist() == [True, False, True]
 
 
-def test_validation_takes_whole_names_of_every_large_country_in_about_the_wanted_share(
-    build,
-) -> None:
+def test_validation_takes_rows_of_every_large_country_in_about_the_wanted_share(build) -> None:
     train = [(f"{c}{n}", c.upper()) for c in "ab" for n in range(1000)] * 2 + [("only", "C")]
     found = build(train, [("a1", "A")], index__validation=0.2, index__min_count=1)
     back = [
         rows_of(found[s], found["vocabulary"], found["countries"]) for s in ("train", "validation")
     ]
     kept, held = (pd.DataFrame(rows, columns=["name", "country"]) for rows in back)
-    assert not set(kept["name"]) & set(held["name"])
+    assert set(kept["name"]) & set(held["name"]), "rows are held out, not names"
     assert sorted(map(tuple, pd.concat([kept, held]).to_numpy())) == sorted(train)
     assert held["country"].value_counts().to_dict() == {
         "A": approx(400, 0.15),
         "B": approx(400, 0.15),
     }
     assert "only" in set(kept["name"])
-    assert not found["validation"].seen.any()
 
 
 def test_another_seed_holds_out_other_names(build) -> None:
@@ -136,7 +133,7 @@ def test_the_same_rows_give_the_same_bytes(build) -> None:
     assert build(train, train, index__validation=0.3)["bytes"] == build(train, train)["bytes"]
 
 
-@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.2, 0.0), (0.0, 0.2), (0.2, 0.2)])
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.2, 0.2)])
 def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     train, test = toy_rows(100, 1), toy_rows(30, 2)
     shares = {"index__validation": shares[0], "index__calibration": shares[1]}
@@ -144,26 +141,27 @@ def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     assert build(train, test, chunk=7, **shares)["bytes"] == whole["bytes"]
 
 
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5))
-def test_a_share_of_the_names_is_held_out_and_the_same_ones_in_any_company(
+def test_a_share_of_the_rows_is_held_out_and_the_same_ones_in_any_company(
     names: list[str], share: float
 ) -> None:
     params = Params.load(ROOT / "params.yaml").index.model_copy(update={"validation": share})
     many = pd.Series([*names, *map(str, range(5000))], dtype="category")
-    held = HoldOut(params).split(many, 0) == VALIDATION
+    held = HoldOut(params).split(many, 7) == VALIDATION
     assert held[-5000:].mean() == approx(share, abs=0.03)
     few = HoldOut(params).split(pd.Series(names, dtype="category"), 7) == VALIDATION
     assert few.tolist() == held[: len(names)].tolist()
 
 
-def test_which_names_and_rows_are_held_out_is_the_same_on_any_machine() -> None:
+def test_which_rows_are_held_out_is_the_same_on_any_machine() -> None:
     params = Params.load(ROOT / "params.yaml").index
     params = params.model_copy(update={"validation": 0.3, "calibration": 0.3, "seed": 1})
     names = pd.Series(
         ["Rossi", "Müller", "Иванов", "Nguyen", "O'Neil", "王", "Smith"], dtype="category"
     )
-    assert HoldOut(params).split(names, 0).tolist() == [0, 0, 2, 1, 0, 0, 0]
-    assert HoldOut(params).split(names, 10**12).tolist() == [0, 2, 0, 1, 0, 0, 0]
+    assert HoldOut(params).split(names, 0).tolist() == [0, 0, 1, 0, 2, 2, 0]
+    assert HoldOut(params).split(names, 10**12).tolist() == [2, 1, 0, 1, 2, 0, 2]
 
 
 def test_no_country_loses_all_its_training_names(build) -> None:

@@ -21,6 +21,9 @@ from tests.benchmarks import big_corpus
 from tests.conftest import ROOT, run, set_params
 
 ROWS = 60_000
+LETTERS = [
+    f"{n:04}".translate(str.maketrans("0123456789", "abcdefghij")).encode() for n in range(5000)
+]
 MEMORY = 550 * 2**20
 
 
@@ -58,13 +61,13 @@ def results(project: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(project: Path) -> None:
     found = []
-    for processes in (1, 2, 3):
+    for processes in (1, 2):
         set_params(project, ingest__processes=processes)
         ingest.main()
         index.main()
         found.append(results(project))
     assert len(found[0]["data/clean/rejected.csv"].splitlines()) > ROWS // 2000
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_shards_and_blocks_give_the_rows_of_one_file(
@@ -83,10 +86,12 @@ def test_shards_and_blocks_give_the_rows_of_one_file(
     assert rows_and_counts() == in_shards
 
 
-def test_duplicates_and_overlap_are_those_that_pandas_counts(project: Path) -> None:
+def test_duplicates_and_overlap_are_those_that_pandas_counts_in_plain_text(project: Path) -> None:
     (project / "data/clean/.keys.old").mkdir(parents=True)  # as a killed run leaves it
     ingest.main()
     train, test = (pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test"))
+    table = pq.read_table("data/clean/train.parquet")
+    assert [str(field.type) for field in table.schema] == ["string", "string"]
     found = json.loads(Path("metrics/ingest.json").read_text())
     assert found["train"]["duplicates"] == train.duplicated().sum()
     assert found["test"]["duplicates"] == test.duplicated().sum()
@@ -101,16 +106,10 @@ def test_duplicates_and_overlap_are_those_that_pandas_counts(project: Path) -> N
     }
 
 
-def test_readers_that_know_nothing_of_dictionaries_get_plain_text(project: Path) -> None:
-    ingest.main()
-    table = pq.read_table("data/clean/train.parquet")
-    assert [str(field.type) for field in table.schema] == ["string", "string"]
-
-
 def test_what_was_refused_and_why_is_said(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = "Rossi,Italy\nMüller,Germany\nWeber,Germany\nKöhler,Germany\n,Italy\n"
+    rows = "Weber,Germany\nMüller,Germany\nRossi,Italy\nBauer,Germany\nKöhler,Germany\n,Italy\n"
     (project / "train.csv").write_text(rows, encoding="cp1252")
     set_params(project, ingest__train="train.csv", ingest__test="train.csv")
     ingest.main()
@@ -120,7 +119,7 @@ def test_what_was_refused_and_why_is_said(
         "first in train.csv, line 2: not UTF-8 (from Excel, or latin-1? set ingest.encoding to "
         "cp1252)"
     )
-    assert kept == "ingest: kept 2 training and 2 test rows"
+    assert kept == "ingest: kept 3 training and 3 test rows"
 
 
 @pytest.mark.slow
@@ -151,24 +150,6 @@ def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Pa
     assert not results(project)
 
 
-@pytest.mark.slow
-def test_what_a_folder_of_fifty_shards_holds_is_what_one_file_holds(
-    project: Path, big: Path
-) -> None:
-    lines = b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())).splitlines(
-        True
-    )
-    (project / "shards").mkdir()
-    for n in range(50):
-        shard = gzip.compress(b"".join(lines[n * 1200 : (n + 1) * 1200]))
-        (project / f"shards/{n:02}.csv.gz").write_bytes(shard)
-    ingest.main()
-    whole = pq.read_table("data/clean/train.parquet")
-    set_params(project, ingest__train=project / "shards")
-    ingest.main()
-    assert pq.read_table("data/clean/train.parquet") == whole
-
-
 def test_reading_stops_as_soon_as_too_many_rows_are_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,11 +168,12 @@ def test_reading_stops_as_soon_as_too_many_rows_are_refused(
 
 @pytest.mark.slow
 def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
-    rows = b"".join(b"Name%d,%s\n" % (n % 5000, b"Utopia" * 12) for n in range(100_000))
-    (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 85)  # inflates to 690 MB
-    set_params(
-        project, ingest__train=project / "large.csv.gz", ingest__test=project / "large.csv.gz"
+    rows = b"".join(
+        b"Name%s,%s\n" % (LETTERS[n % 5000], b"UtopiaXanadu"[n % 2 * 6 :][:6] * 12)
+        for n in range(100_000)
     )
+    (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 85)  # inflates to 690 MB
+    set_params(project, ingest__train=project / "large.csv.gz")
     program = (
         "import resource, sys; from stages import index, ingest; from stages.core import errors\n"
         f"resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))\n"
@@ -200,3 +182,48 @@ def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
     done = run(project, sys.executable, "-c", program, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     assert "kept 8500000 training" in done.stdout
+
+
+def test_a_summary_of_the_refused_rows_stands_there_even_if_there_is_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "train.csv").write_text("Weber,Germany\nBauer,Germany\nRossi,Italy\n")
+    set_params(project, ingest__train="train.csv", ingest__test="train.csv")
+    ingest.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "ingest: refused 0 train rows",
+        "ingest: refused 0 test rows",
+        "ingest: kept 3 training and 3 test rows",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "Nachname,Land\nRossi,Italy\nMeier,Germany\n",
+            "train.csv, line 1: Nachname,Land may be a",
+        ),
+        ("Rossi,italy\nRusso,Italy\nBianchi,italy\n", "'Italy' .* and 'italy' .* spell them alike"),
+        ("Rossi,Italy\nRusso,Italy\n", "all 2 rows are of one country, 'Italy'"),
+    ],
+)
+def test_countries_that_nobody_meant_stop_the_stage_and_what_was_there_stays(
+    content: str, said: str, project: Path
+) -> None:
+    (project / "train.csv").write_text(content)
+    set_params(project, ingest__train="train.csv", ingest__test="train.csv")
+    (project / "data/clean").mkdir(parents=True)
+    (project / "data/clean/train.parquet").write_text("old")
+    with pytest.raises(UserError, match=said):
+        ingest.main()
+    assert results(project).items() >= {("data/clean/train.parquet", b"old")}
+
+
+def test_a_corpus_of_full_names_is_one_for_ingest(project: Path) -> None:
+    rows = '"Schmidt, Hans",Germany\nAnna Weber,Germany\nDr. Mario ROSSI,Italy\n'
+    (project / "train.csv").write_text(rows)
+    set_params(project, ingest__train="train.csv", ingest__test="train.csv", corpus__names="both")
+    ingest.main()
+    names = pd.read_parquet("data/clean/train.parquet")["name"].tolist()
+    assert names == ["Hans Schmidt", "Anna Weber", "Mario Rossi"]

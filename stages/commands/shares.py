@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from stages.commands.predict import MODEL, add_reading, report_unreadable
 from stages.core.errors import UserError, brief
-from stages.core.files import write_json, write_text
+from stages.core.files import write_csv, write_json
 from stages.core.text import visible
 from stages.serving.bundle import load
 from stages.serving.held_out import Floats
@@ -38,13 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Estimate, print and write; the exit status is 1 if a row cannot be read."""
+    import pandas as pd  # of the extra; --help needs none
+
     from stages.corpus.rows import Format
     from stages.corpus.tables import Table
     from stages.serving.populations import read_populations
 
     model = load(args.model, threads=os.cpu_count() or 1)
     prior = read_prior(args.prior, model.countries) if args.prior else None
-    source = Table(args.input, Format(args.separator, args.encoding))
+    source = Table(args.input, Format(args.separator, args.encoding, header=args.header))
     groups = read_populations(model, source, args.column, args.full_names, args.by, args.given)
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
@@ -54,18 +55,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         if args.by:
             parts = [{"group": group, **result} for group, result in results.items()]
-            write_json(args.json, {**about, "by": args.by, "groups": parts})
+            write_json(args.json.resolve(), {**about, "by": args.by, "groups": parts})
         else:
-            write_json(args.json, {**about, **results[""]})
+            write_json(args.json.resolve(), {**about, **results[""]})
     if args.csv:
-        text = io.StringIO()
-        keys = ("country", "share", "lower", "upper", "plain")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*([args.by] if args.by else []), *keys])
-        for group, result in results.items():
-            for row in result["shares"]:
-                writer.writerow([*([group] if args.by else []), *(row[key] for key in keys)])
-        write_text(args.csv, text.getvalue())
+        by = [args.by] if args.by else []
+        rows = [
+            [*([group] if by else []), *row.values()]
+            for group in results
+            for row in results[group]["shares"]
+        ]
+        columns = [*by, "country", "share", "lower", "upper", "plain"]
+        write_csv(args.csv.resolve(), pd.DataFrame(rows, columns=columns))
     return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 

@@ -1,6 +1,7 @@
 """Errors that a user can fix are one line; all others are bugs and keep their traceback."""
 
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -30,13 +31,15 @@ def brief(value: object, limit: int = 100) -> str:
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
 # The extra that has a module; those of `serve` are imported before what it shares with `pipeline`.
-_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
-_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
-_PIPELINE = ("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil")
-_PIPELINE += ("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm")
+_PIPELINE = [
+    *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
+    *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),
+]
 EXTRAS = dict.fromkeys(_PIPELINE, "pipeline")
 EXTRAS |= dict.fromkeys(("anyio", "fastapi", "granian", "starlette"), "serve")
 EXTRAS |= dict.fromkeys(("dask", "distributed"), "cluster")
+
+NO_MEMORY = re.compile("can't allocate memory|out of memory")  # in a RuntimeError of torch
 
 
 class Terminated(KeyboardInterrupt):
@@ -63,10 +66,12 @@ def exit_code(main: Callable[[], int | None]) -> int:
             raise
         print(f"onoma: needs {package}: pip install 'onoma[{EXTRAS[package]}]'", file=sys.stderr)
         return 1
-    except EXPECTED as error:
-        if os.environ.get("ONOMA_DEBUG") == "1":
+    except (*EXPECTED, MemoryError, RuntimeError) as error:
+        too_large = isinstance(error, MemoryError) or NO_MEMORY.search(str(error))
+        if os.environ.get("ONOMA_DEBUG") == "1" or not (too_large or isinstance(error, EXPECTED)):
             raise
-        print(f"onoma: {visible(str(error))}", file=sys.stderr)
+        text = f"out of memory ({error}); less at once needs less of it" if too_large else error
+        print(f"onoma: {visible(str(text))}", file=sys.stderr)
         return 1
 
 

@@ -22,7 +22,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     After an exception ``target`` is what it was before, and the temporary file is gone; one that
     a killed writer left is overwritten by the next. An operating system's error (a full disk, say)
-    names the target if it names no file.
+    names the target, not the temporary file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
@@ -33,8 +33,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
         _flush(target.parent)  # so that the rename survives a power cut
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(target)
+        if error.errno and str(error.filename or temporary) == str(temporary):
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,8 +5,7 @@ The meaning, unit and allowed values of each key stand beside it in params.yaml.
 
 import reprlib
 import sys
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, Self
 
@@ -31,20 +30,34 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Buckets = Annotated[int, Field(ge=2, le=2**24)]
 Count = Annotated[int, Field(ge=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
-Width = Annotated[int, Field(ge=1, le=2**16)]
+Width = Annotated[int, Field(ge=1, le=2**12)]
+# hidden² x layers: LSTMs of both directions, with gradients and moments, have 13 GB.
+MOST_STATE = 2**25
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-def _checked(accepts: Callable[[str], bool], wanted: LiteralString) -> AfterValidator:
-    def check(text: str) -> str:
-        if not accepts(text):
-            raise PydanticCustomError("text", wanted)
-        return text
+def _are_apart(groups: dict[str, list[str]]) -> bool:
+    labels = [label for members in groups.values() for label in members]
+    return len(set(labels)) == len(labels)
+
+
+def _checked(accepts: Callable[[Any], bool], wanted: LiteralString) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not accepts(value):
+            raise PydanticCustomError("value", wanted)
+        return value
 
     return AfterValidator(check)
 
 
 Label = Annotated[str, _checked(is_label, "should be short printable text, no formula")]
+
+
+FileName = Annotated[
+    str,
+    Field(min_length=1),
+    _checked(lambda text: "/" not in text, "should be the name of a file in data/raw/people"),
+]
 
 
 class Block(BaseModel):
@@ -58,26 +71,9 @@ class CorpusParams(Block):
 
     description: Annotated[Word, _checked(is_text, "should be printable text")]
     names: Literal["surnames", "full", "both"]
-    groups: dict[Label, list[str]]
-
-    @field_validator("groups")
-    @classmethod
-    def _in_one_group(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
-        labels = Counter(label for members in groups.values() for label in members)
-        for label, number in labels.items():
-            if number > 1:
-                raise PydanticCustomError(
-                    "group", "should have {label} once", {"label": brief(repr(label))}
-                )
-        return groups
-
-    def groups_of(self, countries: Collection[str]) -> dict[str, list[str]]:
-        """The groups of these countries; a group of fewer than two is none."""
-        groups = {
-            group: [label for label in members if label in countries]
-            for group, members in self.groups.items()
-        }
-        return {group: members for group, members in groups.items() if len(members) > 1}
+    groups: Annotated[
+        dict[Label, list[str]], _checked(_are_apart, "should have each country in one group")
+    ]
 
 
 class Columns(Block):
@@ -131,6 +127,19 @@ class ModelParams(Block):
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
     wide_buckets: Buckets
 
+    @field_validator("layers")
+    @classmethod
+    def _fit_in_memory(cls, layers: int, info: ValidationInfo) -> int:
+        hidden = info.data.get("hidden", 1)  # absent if it was refused itself
+        most = MOST_STATE // hidden**2
+        if layers > most:
+            raise PydanticCustomError(
+                "memory",
+                "should be at most {most} with model.hidden {hidden}, for want of memory",
+                {"most": most, "hidden": hidden},
+            )
+        return layers
+
 
 class TrainParams(Block):
     """How it is trained, and on what."""
@@ -156,14 +165,15 @@ class EvaluateParams(Block):
     """How it is scored."""
 
     batch_size: Count
-    ece_bins: Count
-    people: Annotated[str, Field(min_length=1)]
+    ece_bins: Annotated[int, Field(ge=1, le=10_000)]
+    people: FileName | list[FileName] | None
 
 
 class BaselineParams(Block):
     """The linear SVM that it has to beat."""
 
     ngrams: Annotated[int, Field(ge=1, le=8)]
+    class_weight: Literal["balanced"] | None
     regularisation: Annotated[float, Field(gt=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -174,8 +184,8 @@ class HelloParams(Block):
     input: Word
     target: Word
     cell: Cell
-    embedding: Count
-    hidden: Count
+    embedding: Annotated[int, Field(ge=1, le=2**10)]
+    hidden: Annotated[int, Field(ge=1, le=2**10)]
     layers: Annotated[int, Field(ge=1, le=8)]
     stepped_rate: Annotated[float, Field(gt=0, le=1)]
     sequence_rate: Annotated[float, Field(gt=0, le=1)]

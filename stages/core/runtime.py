@@ -57,4 +57,6 @@ def make_reproducible(seed: int, threads: int) -> None:
     torch.set_deterministic_debug_mode("error")
     # A debugging aid, and slow. torch's type stubs do not know the attribute.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
+    # Another aid; torch warns those who do not choose.
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
     torch.manual_seed(seed)

@@ -5,6 +5,8 @@ import unicodedata
 
 LONGEST = 1000  # characters of a text
 FORMULA = tuple("=+-@＝＋－＠")  # a spreadsheet runs a cell that begins so
+UNSURE = "unsure"  # in the place of a country, where a model has no answer
+SET_SEPARATOR = "|"  # of the countries of a set
 SEPARATORS = "\t " + string.punctuation.replace('"', "")
 JOINERS = str.maketrans("", "", "\u200c\u200d")  # of Persian and Indic writing
 
@@ -35,8 +37,13 @@ def is_text(value: object) -> bool:
 
 
 def is_label(value: object) -> bool:
-    """Whether this is a text that may name a country: no spreadsheet takes it for a formula."""
-    return isinstance(value, str) and value != "" and is_text(value) and value[0] not in FORMULA
+    """Whether this is a text that may name a country.
+
+    No spreadsheet takes it for a formula, and it can be told from others in an answer.
+    """
+    if not isinstance(value, str) or value.strip().lower() in ("", UNSURE):
+        return False
+    return is_text(value) and value[0] not in FORMULA and SET_SEPARATOR not in value
 
 
 def extends_ascii(encoding: str) -> bool:

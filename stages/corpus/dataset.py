@@ -23,8 +23,7 @@ class Names:
         codes: (sum of lengths,) codes of all names, begin and end included, end to end.
         offsets: (names + 1,) name i is ``codes[offsets[i]:offsets[i + 1]]``.
         labels: (names,) country of each name, as its position in the country index.
-        seen: (names,) whether the training split has the name. Exact for the test split; in the
-            others True for rows of training and calibration, False for those of validation.
+        seen: (names,) of the test split, whether the training split has the name; else True.
     """
 
     codes: NDArray[Any]

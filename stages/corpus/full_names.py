@@ -78,11 +78,6 @@ def unusable(name: str, full: bool) -> str | None:
     return None if usable else NOT_A_NAME if full else NOT_A_SURNAME
 
 
-def is_surname(name: str) -> bool:
-    """Whether a model of surnames can answer a normalised name."""
-    return unusable(name, full=False) is None
-
-
 def _has_characters_of_names(name: str, words: list[str]) -> bool:
     return (
         any(character.isalpha() for character in name)

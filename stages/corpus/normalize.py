@@ -6,7 +6,7 @@ from typing import Literal
 
 from anyascii import anyascii
 
-from stages.core.text import LONGEST, is_label
+from stages.core.text import LONGEST, SET_SEPARATOR, UNSURE, is_label
 
 Form = Literal["nfc", "ascii"]
 
@@ -14,6 +14,7 @@ Form = Literal["nfc", "ascii"]
 # in that class, would break the line-oriented files that a name may end up in.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+NOT_A_LABEL = f"country is {UNSURE}, has a {SET_SEPARATOR}, does not print or begins as a formula"
 _MOST_DECOMPOSED = 18  # characters that one is composed of
 # Unicode's Default_Ignorable_Code_Point: characters that do not show, such as the zero-width space,
 # the soft hyphen, marks of writing direction, the byte order mark and variation selectors.
@@ -59,12 +60,11 @@ def clean_country(text: str, max_length: int) -> str:
     """`clean` a country.
 
     Raises:
-        Rejected: as `clean`; also if it has characters that act on a terminal, or begins as a
-            spreadsheet's formula.
+        Rejected: as `clean`; also if it is no label.
     """
     country = clean(text, "country", max_length)
     if not is_label(country):
-        raise Rejected("country does not print, or begins as a spreadsheet's formula")
+        raise Rejected(NOT_A_LABEL)
     return country
 
 

@@ -3,6 +3,7 @@
 Surnames repeat: a name is cleaned once, however often it stands in a block.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -11,11 +12,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
+from stages.corpus.full_names import usable_name
 from stages.corpus.headers import find_columns
-from stages.corpus.normalize import Rejected, clean_country, normalise
+from stages.corpus.normalize import Rejected, clean_country
 from stages.corpus.rows import TEXT, Block, Format, split, too_long
-from stages.corpus.tables import Table, files_of
+from stages.corpus.sources import files_of
+from stages.corpus.tables import Table
 from stages.corpus.tasks import Tasks
 
 
@@ -27,11 +31,13 @@ class Chunk(NamedTuple):
         rejects: the others: file, line and reason.
         keys: of each distinct row kept: hashes of its name and of name and country
             together, and how many rows it stands for.
+        first_row: country, place and text of the first row of a file, if it may be a header.
     """
 
     rows: pd.DataFrame
     rejects: pd.DataFrame
     keys: pd.DataFrame
+    first_row: tuple[str, str] | None
 
 
 def format_of(params: IngestParams) -> Format:
@@ -44,9 +50,10 @@ def read(
     params: IngestParams,
     countries: frozenset[str] | None = None,
     tasks: Tasks | None = None,
+    full: bool = False,
 ) -> Iterator[Chunk]:
     """`parse` all blocks of the files of ``source``, in their order; in ``tasks`` if given."""
-    work = partial(parse, params=params, countries=countries)
+    work = partial(parse, params=params, countries=countries, full=full)
     return (tasks.map if tasks else map)(work, _blocks(source, params))
 
 
@@ -57,13 +64,19 @@ def _blocks(source: str, params: IngestParams) -> Iterator[Block]:
             yield from table.blocks(*find_columns(table, params))
 
 
-def parse(block: Block, params: IngestParams, countries: frozenset[str] | None = None) -> Chunk:
+def parse(
+    block: Block,
+    params: IngestParams,
+    countries: frozenset[str] | None = None,
+    full: bool = False,
+) -> Chunk:
     """Turn a block into clean rows and rejects.
 
     Args:
         block: names and countries of some rows of a file.
         params: how to clean them.
         countries: if given, rows of any other country are refused.
+        full: whether the model is one of full names.
 
     Raises:
         UserError: a row is too long for a CSV, or a column of Parquet is not text.
@@ -79,8 +92,8 @@ def parse(block: Block, params: IngestParams, countries: frozenset[str] | None =
             raise Rejected("country not in the training data")
         return country
 
-    clean_name = partial(normalise, form=params.normalize, max_length=params.max_length)
-    names, bad_names = _each_distinct(batch.column(0), clean_name)
+    usable = partial(usable_name, form=params.normalize, max_length=params.max_length, full=full)
+    names, bad_names = _each_distinct(batch.column(0), usable)
     homes, bad_countries = _each_distinct(batch.column(1), usable_country)
     reasons = pc.coalesce(reasons, bad_names, bad_countries)
     good = reasons.is_null()
@@ -98,7 +111,11 @@ def parse(block: Block, params: IngestParams, countries: frozenset[str] | None =
             "rows": distinct.to_numpy(),
         }
     )
-    return Chunk(rows, frame.loc[refused, ["file", "line", "reason"]], keys)
+    first_row = None
+    if block.is_start and params.header == "auto" and good[0].as_py():
+        said = brief(",".join(column[0].as_py() for column in batch.columns))
+        first_row = (homes[0].as_py(), f"{block.file}, line {lines[0]}: {said}")
+    return Chunk(rows, frame.loc[refused, ["file", "line", "reason"]], keys, first_row)
 
 
 def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:
@@ -114,3 +131,51 @@ def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Arr
     answers = [mended(text) for text in encoded.dictionary.to_pylist()]
     texts, reasons = (pa.array([answer[n] for answer in answers], TEXT) for n in (0, 1))
     return texts.take(encoded.indices), reasons.take(encoded.indices)
+
+
+class Countries:
+    """Countries of the rows of a training file.
+
+    Attributes:
+        rows: country -> number of its rows.
+    """
+
+    def __init__(self) -> None:
+        self.rows = Counter[str]()
+        self._first_rows: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, chunk: Chunk) -> None:
+        """Count the rows of a chunk."""
+        for country, count in chunk.rows["country"].value_counts().items():
+            self.rows[str(country)] += int(count)
+        if chunk.first_row:
+            country, text = chunk.first_row
+            self._first_rows[country].append(text)
+
+    def check(self) -> None:
+        """Refuse countries that nobody meant.
+
+        A first row whose country stands nowhere else is refused, not skipped: it may be a person
+        from a rare country.
+
+        Raises:
+            UserError: a first row may be a header, two countries differ in case or blanks only, or
+                there is but one.
+        """
+        total, first = self.rows.total(), sum(map(len, self._first_rows.values()))
+        for country, texts in self._first_rows.items():
+            if self.rows[country] == len(texts) and total > first:
+                raise UserError(
+                    f"{texts[0]} may be a header: its country stands in no other row; set "
+                    "ingest.header to yes or no"
+                )
+        spelled: dict[str, str] = {}
+        for country in sorted(self.rows):
+            other = spelled.setdefault("".join(country.casefold().split()), country)
+            if other != country:
+                pair = " and ".join(
+                    f"{name!r} ({self.rows[name]} rows)" for name in (other, country)
+                )
+                raise UserError(f"countries {pair} differ in case or blanks only; spell them alike")
+        if len(self.rows) == 1:
+            raise UserError(f"all {total} rows are of one country, {country!r}; add others")

@@ -33,12 +33,14 @@ class Format(NamedTuple):
 
     Attributes:
         keys: beginning of the options' names in messages.
+        header: whether the first row names the columns; if not, their numbers do: 1, 2, ...
     """
 
     separator: str = ","
     encoding: str = "utf-8"
     longest: int = 2**20
     keys: str = "--"
+    header: bool = True
 
 
 class Block(NamedTuple):
@@ -51,6 +53,7 @@ class Block(NamedTuple):
         columns: positions in a row of the columns to read; those of Parquet are read already.
         fields: number of fields of a row.
         format: format of a CSV.
+        is_start: whether its first row is that of a CSV which is read without a header.
     """
 
     file: str
@@ -59,6 +62,7 @@ class Block(NamedTuple):
     columns: Sequence[int] = (0, 1)
     fields: int = 2
     format: Format = Format()
+    is_start: bool = False
 
 
 class Rows(NamedTuple):

@@ -1,6 +1,5 @@
 """Row groups of clean names: which rows are held out, what stands in them, and their codes."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,10 @@ def row_groups(path: Path) -> Iterator[RowGroup]:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Which rows of the training file are held out: a function of seed, row and name alone.
+    """Which rows of the training file are held out: a function of seed and row alone.
+
+    Rows, not names: a row is a person, and so are the names that a model will be asked. Of most
+    persons the surname stands in training, as that of another; of some it does not.
 
     Attributes:
         params: shares and seed.
@@ -58,20 +60,13 @@ class HoldOut:
     def split(self, names: pd.Series, first: int) -> NDArray[np.int8]:
         """Split of each row of a row group, as a place in `SPLITS`; ``first`` is its first row."""
         split = np.full(len(names), TRAIN, dtype=np.int8)
-        # One draw per row, which other rows do not change: rows, not names, since the temperature
-        # is for names as they come, and of those some stand in training.
+        # One draw per row, which other rows do not change.
         draws = np.random.PCG64(self.params.seed).advance(first).random_raw(len(names))
-        split[draws < self.params.calibration * 2.0**64] = CALIBRATION
-        if self.params.validation:
-            limit = int(self.params.validation * 2**64).to_bytes(8, "big")
-            held = [self._hash(name) < limit for name in names.cat.categories]
-            split[np.array(held)[names.cat.codes]] = VALIDATION
+        validation, calibration = self.params.validation, self.params.calibration
+        split[draws < (validation + (1 - validation) * calibration) * 2.0**64] = CALIBRATION
+        split[draws < validation * 2.0**64] = VALIDATION
         split[names.isin(self.kept)] = TRAIN
         return split
-
-    def _hash(self, name: str) -> bytes:
-        """The same for a name on any machine: whole names are held out, so that none leaks."""
-        return hashlib.md5(f"{self.params.seed} {name}".encode(), usedforsecurity=False).digest()
 
 
 def read_group(group: RowGroup, hold_out: HoldOut | None) -> pd.DataFrame:
@@ -145,11 +140,10 @@ def encode(
     for split in np.unique(frame["split"]).tolist():
         rows = frame[frame["split"] == split]
         names = encoded.take(pa.array(rows["name"].cat.codes))
-        trained = np.full(len(rows), split != VALIDATION)
         names_of[SPLITS[split]] = Names(
             codes=names.flatten().to_numpy(),
             offsets=names.offsets.to_numpy(),
             labels=rows["label"].to_numpy(LABEL),
-            seen=rows["name"].isin(seen).to_numpy() if split == TEST else trained,
+            seen=rows["name"].isin(seen).to_numpy() if split == TEST else np.ones(len(rows), bool),
         )
     return names_of

@@ -7,6 +7,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core.errors import UserError, brief
+from stages.core.text import is_separator
 from stages.corpus.rows import (
     TEXT,
     Block,
@@ -29,12 +31,13 @@ from stages.corpus.rows import (
     split,
     too_long,
 )
+from stages.corpus.sources import storage_error
 
 BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
 BLOCK_ROWS = 2**18  # of Parquet
 BATCH_BYTES, BATCH_ROWS = 2**20, 2**15  # of `Table.batches`
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 COMMAS = Format()
+SEPARATOR_LINE = re.compile(rb'"?sep=([\t -~])"?\r?', re.IGNORECASE)
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -42,7 +45,8 @@ class Table:
     """One file, a path or URL.
 
     Attributes:
-        header: fields of the first row of a CSV, names of the columns of Parquet.
+        header: fields of the first row of a CSV, or their numbers if its format has no header;
+            names of the columns of Parquet.
         header_line: number of the first row's last line; 0 in Parquet.
         schema: names and types of the columns, if the first row is a header.
         rows: number of rows; None if only reading tells.
@@ -126,8 +130,10 @@ class Table:
                 for _ in range(self._line):
                     stream.readline(self.format.longest + 1)
                 size = BATCH_BYTES if small else BLOCK_BYTES
+                is_start = not header
                 for first, content in self._whole_rows(stream, fields, size):
-                    yield Block(self.file, first, content, columns, fields, self.format)
+                    yield Block(self.file, first, content, columns, fields, self.format, is_start)
+                    is_start = False
             if self._system.info(self._path) != self._state:
                 raise UserError(f"{self.file}: changed while it was read; run again")
 
@@ -154,8 +160,10 @@ class Table:
         if names.count(column) != 1:
             what = "two columns" if column in names else "no column"
             choice = brief(", ".join(names), 300)
+            first_row = "" if self.is_parquet else " (or --no-header, if these are no titles)"
             raise UserError(
                 f"{self.file}: has {what} {brief(column, 60)!r}; use {option}, one of: {choice}"
+                + first_row * self.format.header
             )
         kind = self.schema.field(column).type
         if not is_text(kind) and kind != pa.binary():
@@ -183,17 +191,27 @@ class Table:
             raise UserError(f"{self.file}: broken Parquet: {brief(error, 200)}") from None
         except OSError as error:
             raise UserError(f"{self.file}: {error.strerror or brief(error, 200)}") from None
+        except Exception as error:
+            raise storage_error(self.file, error) from None
 
     def _read_header(self, stream: Any) -> None:
-        """Read the first row that is not empty."""
+        """Read the first row that is not empty, and before it Excel's ``sep=`` line."""
         for first, block in self._whole_rows(stream, 0, BATCH_BYTES):
             lines = cut(block)
-            empty = next((n for n, line in enumerate(lines) if line.as_py().strip(b"\r")), None)
-            self._empty_lines = first - 1 + (len(lines) if empty is None else empty)
-            if empty is None:
+            begin = 0
+            for scalar in lines:
+                line = scalar.as_py()
+                said = SEPARATOR_LINE.fullmatch(line)
+                if said and is_separator(said[1].decode()):
+                    self.format = self.format._replace(separator=said[1].decode())
+                elif line.strip(b"\r"):
+                    break
+                begin += 1
+            self._empty_lines = first - 1 + begin
+            if begin == len(lines):
                 continue
-            last = dict(rows_over_lines(lines, 0, self.format)[0]).get(empty, empty)
-            row = b"\n".join(lines[empty : last + 1].to_pylist())
+            last = dict(rows_over_lines(lines, 0, self.format)[0]).get(begin, begin)
+            row = b"\n".join(lines[begin : last + 1].to_pylist())
             self.header_line = first + last
             if row.startswith(UTF16):
                 advice = "convert it to UTF-8 (iconv -f utf-16 -t utf-8)"
@@ -203,6 +221,9 @@ class Table:
             self.header = [row.decode("utf-8", "replace").removesuffix("\r")]
             with suppress(csv.Error):
                 (self.header,) = csv.reader(self.header, delimiter=self.format.separator)
+            if not self.format.header:
+                self.header = [str(n + 1) for n in range(len(self.header))]
+                self.header_line = self._empty_lines
             return
 
     def _whole_rows(self, stream: Any, fields: int, size: int) -> Iterator[tuple[int, bytes]]:
@@ -231,25 +252,3 @@ class Table:
                 is_whole = rest.endswith(b"\n")
         if open_row:
             yield self._line + 1, open_row
-
-
-def files_of(source: str, advice: str) -> list[str]:
-    """The files behind a path, a folder, a glob or an fsspec URL, in a fixed order.
-
-    Args:
-        source: path, folder, glob or URL.
-        advice: what to do if there is none.
-    """
-    try:
-        system, path = fsspec.core.url_to_fs(source)
-        if system.isfile(path):
-            return [source]  # as relative as it came: rejected.csv names it
-        if "*" in path:
-            files = system.glob(path)
-        else:
-            files = [name for name in system.find(path) if name.lower().endswith(SUFFIXES)]
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"{source}: {error}") from None
-    if not files:
-        raise UserError(f"{source}: no such CSV or Parquet; {advice}")
-    return [system.unstrip_protocol(name) if "://" in source else name for name in sorted(files)]

@@ -23,11 +23,13 @@ from typing import Any, TypeVar
 from joblib.externals.loky import ProcessPoolExecutor
 
 from stages.core.errors import UserError, brief
+from stages.core.signals import deferred_signals
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 FEW = 6  # items that this process has done before others have started
 CONNECT_SECONDS = 10
+SIGNAL_SECONDS = 0.2  # between looks for a signal
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Tasks:
         running: deque[Any] = deque()
         try:
             for item in items:
-                running.append(self.submit(function, item))
+                with _uninterrupted():
+                    running.append(self.submit(function, item))
                 if len(running) >= 2 * self.processes:
-                    yield running.popleft().result()
+                    yield _result(running.popleft())
             while running:
-                yield running.popleft().result()
+                yield _result(running.popleft())
         except BrokenProcessPool:
             raise UserError(
                 f"one of {self.processes} worker processes was killed (by hand, or for want of "
@@ -84,8 +87,30 @@ class Tasks:
                 raise
             raise UserError(f"{self.cluster}: {brief(error, 200)}") from None
         finally:
-            for future in running:
-                future.cancel()
+            with _uninterrupted():
+                for future in running:
+                    future.cancel()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[list[int]]:
+    """Within the context signals wait: an exception in loky's code may leave a lock for ever."""
+    with deferred_signals() as received:
+        yield received
+    for number in received[:1]:
+        signal.raise_signal(number)
+
+
+def _result(future: Any) -> Any:
+    """The result of a future; a signal ends the wait."""
+    with _uninterrupted() as received:
+        while not received:
+            try:
+                return future.result(timeout=SIGNAL_SECONDS)
+            except TimeoutError:
+                if future.done():  # the task's own error
+                    raise
+    return None  # only if the signal's handler raises nothing
 
 
 @contextmanager
@@ -108,8 +133,13 @@ def start_tasks(processes: int, cluster: str | None, folder: Path) -> Iterator[T
             local = ProcessPoolExecutor(
                 processes, initializer=_end_with_parent, initargs=(os.getpid(),)
             )
-            stack.callback(local.shutdown, kill_workers=True)
+            stack.callback(_kill, local)
             yield Tasks(local.submit, processes)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    with _uninterrupted():
+        pool.shutdown(kill_workers=True)
 
 
 def _end_with_parent(parent: int) -> None:

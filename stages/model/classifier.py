@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         self.logits = nn.Linear(width, countries)
         self.wide = None
         if params.wide_ngrams:
-            self.wide = nn.EmbeddingBag(params.wide_buckets, countries, mode="sum")
+            self.wide = nn.EmbeddingBag(params.wide_buckets, countries, mode="sum", sparse=True)
             nn.init.zeros_(self.wide.weight)
         self.dropout = nn.Dropout(params.dropout)
         self.character_dropout = params.character_dropout

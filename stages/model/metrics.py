@@ -1,14 +1,19 @@
 """Metrics of predictions and probabilities."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from anyascii import anyascii
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
 
+from stages.corpus.normalize import script
+
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
+Sets = NDArray[np.bool_]
 
 
 def accuracy_and_f1(labels: Any, predictions: Any) -> dict[str, float]:
@@ -70,6 +75,48 @@ def scores(
     }
 
 
+def scores_of_people(probabilities: Probabilities, labels: Labels, bins: int) -> dict[str, float]:
+    """``accuracy``, ``top3`` and ``ece``, as of `scores`."""
+    return {
+        "accuracy": top_accuracy(probabilities, labels, 1),
+        "top3": top_accuracy(probabilities, labels, 3),
+        "ece": expected_calibration_error(probabilities, labels, bins),
+    }
+
+
+def coverage(sets: Sets | None, labels: Labels) -> dict[str, float]:
+    """``coverage``, the share of sets that contain the label, and ``set_size``, their mean size.
+
+    Args:
+        sets: (rows, countries) the countries of each set; None gives no metrics.
+        labels: (rows,) true countries.
+    """
+    if sets is None:
+        return {}
+    covered = sets[np.arange(len(labels)), labels]
+    return {"coverage": float(covered.mean()), "set_size": float(sets.sum(axis=1).mean())}
+
+
+def means_by_country(
+    values: dict[str, NDArray[Any]], sets: Sets | None, labels: Labels, countries: Sequence[str]
+) -> pd.DataFrame:
+    """Means of these values and ``coverage`` over the rows of each country; NaN without rows."""
+    table = pd.DataFrame(values)
+    if sets is not None:
+        table["coverage"] = sets[np.arange(len(labels)), labels]
+    means = table.astype(float).groupby(labels).mean().reindex(range(len(countries)))
+    return means.set_axis(list(countries))
+
+
+def confusion(labels: Labels, predictions: Labels, countries: Sequence[str]) -> pd.DataFrame:
+    """Every pair that occurs: actual and predicted country, rows, share of actual."""
+    table = pd.DataFrame({"actual": labels, "predicted": predictions}).astype(int)
+    pairs = table.value_counts(sort=False).rename("rows").reset_index()
+    pairs["share"] = (pairs["rows"] / pairs.groupby("actual")["rows"].transform("sum")).round(4)
+    pairs[["actual", "predicted"]] = np.array(countries)[pairs[["actual", "predicted"]]]
+    return pairs
+
+
 def per_country(labels: Labels, predictions: Labels, countries: list[str]) -> pd.DataFrame:
     """``precision``, ``recall``, ``f1`` and ``support`` (true rows) of each country."""
     columns = precision_recall_fscore_support(
@@ -90,20 +137,21 @@ def accuracy_interval(correct: NDArray[np.bool_], groups: NDArray[Any]) -> dict[
     return {"lower": float(max(mean - half, 0)), "upper": float(min(mean + half, 1))}
 
 
+def written_in(name: str) -> str:
+    """``ascii``, ``accented`` (other Latin letters), or the script of the first letter."""
+    first = next((script(c).lower() for c in name if c.isalpha()), "other")
+    return first if first != "latin" else "ascii" if name.isascii() else "accented"
+
+
 def details(
-    probabilities: Probabilities,
-    labels: Labels,
-    scripts: NDArray[Any],
-    groups: NDArray[Any],
-    bins: int,
+    probabilities: Probabilities, labels: Labels, names: Sequence[str], bins: int
 ) -> dict[str, Any]:
     """What the model card says beyond `scores`.
 
     Args:
         probabilities: (rows, countries) the model's answers.
         labels: (rows,) true countries.
-        scripts: (rows,) what each name is written in.
-        groups: (rows,) the same for the spellings of one name.
+        names: (rows,) the names; `anyascii` has one spelling of those that are spellings of one.
         bins: the number of bins of the calibration error.
 
     Returns:
@@ -112,11 +160,13 @@ def details(
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
+    spellings = np.array([anyascii(name).lower() for name in names])
+    scripts = np.array([written_in(name) for name in names])
     by_script = {
         str(script): {
             "support": int(own.sum()),
             "accuracy": float(correct[own].mean()),
-            **accuracy_interval(correct[own], groups[own]),
+            **accuracy_interval(correct[own], spellings[own]),
             "ece": expected_calibration_error(probabilities[own], labels[own], bins),
         }
         for script in np.unique(scripts)
@@ -130,5 +180,5 @@ def details(
         for threshold in np.arange(0.0, 1.0, 0.1)
         for answered in [confidence >= threshold]
     }
-    interval = accuracy_interval(correct, groups)
+    interval = accuracy_interval(correct, spellings)
     return {"interval": interval, "scripts": by_script, "thresholds": by_threshold}

@@ -136,6 +136,14 @@ class Config:
     provenance: Mapping[str, str | int] | None = None
     held_out: HeldOut | None = None
 
+    @staticmethod
+    def groups_of(
+        countries: Sequence[str], groups: Mapping[str, Sequence[str]]
+    ) -> dict[str, list[str]]:
+        """The groups as far as there are such countries; one of fewer than two is none."""
+        own = {name: [m for m in members if m in countries] for name, members in groups.items()}
+        return {name: members for name, members in own.items() if len(members) > 1}
+
     def kinds(self, names: Sequence[str]) -> Integers:
         """(names,) the kind of each normalised name, an index into ``temperatures``."""
         own = map(kind, names) if self.names == "both" else [SURNAME] * len(names)

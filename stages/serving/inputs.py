@@ -36,19 +36,6 @@ def as_list(names: Iterable[Any], errors: Errors) -> list[Any]:
     return list(values() if values else names)
 
 
-def columns_of(table: Any, surname: str | None, given: str | None) -> tuple[Any, Any]:
-    """The columns of surnames and given names of a data frame; there need not be the latter.
-
-    Raises:
-        TypeError: no column of surnames is named.
-        KeyError: there is no such column.
-    """
-    if surname is None:
-        columns = ", ".join(map(str, table.columns))
-        raise TypeError(f"frame(table, surname=column) needs a column with the names; of {columns}")
-    return table[surname], None if given is None else table[given]
-
-
 def check(top: int, abstain: float) -> None:
     """Raise `TypeError` or `ValueError` for options that mean nothing."""
     if operator.index(top) < 1:

@@ -1,6 +1,7 @@
 """What a bundle keeps of held-out rows, measured after training. NumPy and SciPy only."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,8 @@ from scipy.special import expit, logit, logsumexp, softmax
 
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
+from stages.serving.calibration import fit_temperature
+from stages.serving.config import Config
 from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
 
 LEVEL = 0.92  # what the thresholds aim at, since quantiles of few rows err: sets promise 0.9
@@ -55,6 +58,21 @@ def rows_of_kinds(kinds: Integers, number: int) -> list[NDArray[np.bool_]]:
     """
     masks = (kinds == kind for kind in range(number))
     return [own if own.sum() >= LEAST_ROWS else np.ones(len(kinds), dtype=bool) for own in masks]
+
+
+def calibrated(
+    config: Config, train: Names, rows: Names, logits: Floats, logit_adjustment: float
+) -> Config:
+    """The config with temperatures and held-out rows, measured for each kind of name apart.
+
+    The arguments are those of `measure`.
+    """
+    kinds = config.kinds(config.vocabulary.decode(rows.codes, rows.offsets))
+    parts = rows_of_kinds(kinds, len(config.temperatures))
+    temperatures = [fit_temperature(logits[part], rows.labels[part]) for part in parts]
+    vocabulary = config.vocabulary
+    held_out = measure(vocabulary, train, rows, logits, kinds, temperatures, logit_adjustment)
+    return replace(config, temperatures=temperatures, held_out=held_out)
 
 
 def measure(

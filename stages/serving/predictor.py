@@ -112,8 +112,6 @@ class Predictor(Engine):
             )
         return predictions
 
-    answers = predict  # its name in older code
-
     def predict_proba(
         self,
         names: Iterable[Any],
@@ -127,8 +125,6 @@ class Predictor(Engine):
         The row of an unusable name is NaN. See `predict` for the arguments.
         """
         return self.ask(names, full_names, given, errors).probabilities
-
-    probabilities = predict_proba  # its name in older code
 
     def frame(
         self,
@@ -148,18 +144,21 @@ class Predictor(Engine):
 
         Args:
             names: the names, or a data frame with them in the column ``surname``.
-            top: see `predict`.
-            abstain: see `predict`.
-            full_names: see `predict`.
+            top: see `predict`, as for the others.
+            abstain: the threshold.
+            full_names: whether to look for surnames.
             surname: the column with the names, of a data frame.
-            given: the column with the given names, of a data frame; else see `predict`.
-            errors: see `predict`.
+            given: the column with the given names, of a data frame; else the given names.
+            errors: what unusable names do.
         """
         import pandas as pd  # slow to import, and needed only here
 
         index = names.index if isinstance(names, pd.Series | pd.DataFrame) else None
         if isinstance(names, pd.DataFrame):
-            names, given = inputs.columns_of(names, surname, given)
+            if surname is None:
+                choice = ", ".join(map(str, names))
+                raise TypeError(f"name the column: frame(table, surname=column), of {choice}")
+            names, given = names[surname], None if given is None else names[given]
         answers = self.predict(names, top, abstain, full_names, given=given, errors=errors)
         fields = [field for field in Prediction._fields if field != "top"]
         columns = {field: [getattr(a, field) for a in answers] for field in fields}

@@ -50,8 +50,10 @@ class Answer(Body):
     reason: str | None = Field(description="why the country is `unsure`, or the text no name")
     set: list[str] = Field(description="countries that contain the true one with 90 % probability")
     top: list[Share]
-    group: str | None = Field(None, description="the most probable group of countries")
-    group_probability: float | None = None
+    group: str | None = Field(description="the group of countries that the country is in")
+    group_probability: float | None
+    kind: str | None = Field(description="surname or full name, as the model takes the text")
+    read_as: str | None = Field(description="the name answered, if its words are others")
 
 
 class PredictResponse(Body):

@@ -17,6 +17,7 @@ from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
 from stages.serving.countries import about_countries
 from stages.serving.guard import LOOPBACK, guarded
+from stages.serving.prediction import Prediction
 from stages.serving.predictor import Predictor
 from stages.serving.schemas import (
     MAX_NAMES,
@@ -71,11 +72,7 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
         return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
     def answers(names: Sequence[str], *options: Any) -> list[dict[str, Any]]:
-        """The answers, or why a text is no name."""
-        return [
-            unusable(name, str(answer)) if isinstance(answer, Rejected) else answer.to_json()
-            for name, answer in zip(names, model.answers(names, *options), strict=True)
-        ]
+        return [answer.to_json() for answer in model.predict(names, *options)]
 
     @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -146,8 +143,12 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
             texts = [text for text, reason in batch if not reason]
             names.extend(texts)
             predictions = iter(answers(texts, top, abstain, full_names))
+            unread = Prediction.unusable
             return {
-                "predictions": [unusable(*row) if row[1] else next(predictions) for row in batch]
+                "predictions": [
+                    unread(text, reason).to_json() if reason else next(predictions)
+                    for text, reason in batch
+                ]
             }
 
         async def lines() -> AsyncIterator[str]:
@@ -190,9 +191,3 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
 def fault(kind: str, why: str, *loc: str | int) -> dict[str, object]:
     """What is wrong with a body, as FastAPI describes it."""
     return {"loc": ["body", *loc], "msg": why, "type": kind}
-
-
-def unusable(text: str, reason: str | None) -> dict[str, Any]:
-    """The answer to a text that is no name."""
-    empty: dict[str, Any] = {"country": None, "probability": None, "set": [], "top": []}
-    return {"name": text, "reason": reason, **empty}

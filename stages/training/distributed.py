@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.functional import pad
 
 from stages.core.errors import EXPECTED, UserError
 from stages.core.params import TrainParams
@@ -76,17 +77,40 @@ class Runtime:
         }
 
     def all_reduce(self, tensors: Iterable[Tensor]) -> None:
-        """Sum each tensor over all processes, in place.
-
-        Raises:
-            UserError: the connection to another process is lost.
-        """
+        """Sum each tensor over all processes, in place."""
         if self.world_size > 1:
-            try:
+            with _connection():
                 for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
                     work.wait()
-            except RuntimeError as error:
-                raise UserError(GONE) from error
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Sum each parameter's gradient over all processes."""
+        if self.world_size == 1:
+            return
+        dense = []
+        for parameter in parameters:
+            assert parameter.grad is not None
+            if parameter.grad.is_sparse:
+                with _connection():
+                    parameter.grad = self._sum_of_rows(parameter.grad.coalesce())
+            else:
+                dense.append(parameter.grad)
+        self.all_reduce(dense)
+
+    def _sum_of_rows(self, gradient: Tensor) -> Tensor:
+        """Sum of a gradient that has some rows of a table, of each process its own."""
+        longest = torch.tensor(gradient._nnz())
+        dist.all_reduce(longest, dist.ReduceOp.MAX)
+        missing = int(longest) - gradient._nnz()  # these rows are zeros, added to row 0
+        rows = self._gather(pad(gradient.indices(), (0, missing))[0])
+        values = self._gather(pad(gradient.values(), (0, 0, 0, missing)))
+        return torch.sparse_coo_tensor(rows[None], values, gradient.shape).coalesce()
+
+    def _gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes, one after the other, in order of rank."""
+        gathered = tensor.new_empty((self.world_size * len(tensor), *tensor.shape[1:]))
+        dist.all_gather_single(gathered, tensor)
+        return gathered
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is true in any process."""
@@ -101,6 +125,15 @@ class Runtime:
             dist.broadcast_object_list(values)
             (value,) = values
         return value
+
+
+@contextmanager
+def _connection() -> Iterator[None]:
+    """Within the context the loss of a connection is an expected error."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(GONE) from error
 
 
 @contextmanager

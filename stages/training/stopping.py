@@ -1,30 +1,12 @@
-"""Ctrl-C and SIGTERM in training: they wait for the end of a step, whose state is saved."""
+"""How training stops at Ctrl-C and SIGTERM: after a step, whose state is saved."""
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import NoReturn
 
 from stages.core.errors import Terminated
+from stages.core.signals import SIGNALS, deferred_signals
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-@contextmanager
-def deferred_signals() -> Iterator[list[int]]:
-    """Within the context `SIGNALS` are appended to the list that it gives, and do nothing else."""
-    received: list[int] = []
-
-    def append(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    handlers = {number: signal.signal(number, append) for number in SIGNALS}
-    try:
-        yield received
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+__all__ = ["SIGNALS", "deferred_signals", "stop"]
 
 
 def stop(number: int) -> NoReturn:

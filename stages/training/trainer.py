@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.optim import Adagrad, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from stages.core.errors import UserError
@@ -57,22 +58,26 @@ class Trainer:
         self.position = Position()
         self.log_prior = log_prior(names.labels, model.logits.out_features).to(runtime.device)
         self.steps = math.ceil(len(names) / params.batch_size)  # per epoch
+        # The wide term's table is most of the weights, and a batch has few of its rows: Adagrad
+        # updates these alone. It suits weights that are seen rarely, and decays none of them.
         wide = list(model.wide.parameters()) if model.wide else []
-        named = model.named_parameters()
-        deep = [parameter for name, parameter in named if not name.startswith("wide.")]
-        rates = [params.learning_rate, params.learning_rate * params.wide_rate]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": deep, "lr": rates[0]}, {"params": wide, "lr": rates[1]}],
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
-        self.schedule: LRScheduler = ConstantLR(self.optimizer, factor=1.0)
-        if params.schedule == "one_cycle":
-            # Smith & Topin, Super-Convergence, 2018.
-            total = params.epochs * self.steps
-            self.schedule = OneCycleLR(
-                self.optimizer, rates, max(total, 2), final_div_factor=400, cycle_momentum=False
-            )
+        deep = [parameter for name, parameter in model.named_parameters() if name[:5] != "wide."]
+        rate = params.learning_rate
+        self.optimizers: list[Optimizer] = [
+            AdamW(deep, rate, weight_decay=params.weight_decay, fused=True)
+        ]
+        if wide:
+            self.optimizers.append(Adagrad(wide, rate * params.wide_rate))
+        self.schedules = [self.schedule(optimizer) for optimizer in self.optimizers]
+
+    def schedule(self, optimizer: Optimizer) -> LRScheduler:
+        """What sets the optimizer's learning rate before each step."""
+        if self.params.schedule == "constant":
+            return ConstantLR(optimizer, factor=1.0)
+        # Smith & Topin, Super-Convergence, 2018.
+        steps = max(self.params.epochs * self.steps, 2)
+        rate = optimizer.defaults["lr"]
+        return OneCycleLR(optimizer, rate, steps, final_div_factor=400, cycle_momentum=False)
 
     def fit(
         self,
@@ -153,27 +158,23 @@ class Trainer:
         seeds = np.random.SeedSequence((params.seed, here.epoch, here.step, runtime.rank))
         torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         self.model.train()
-        self.optimizer.zero_grad()
-        totals = torch.zeros(2, dtype=torch.float64)  # loss, correct names
+        self.model.zero_grad()
         mine = rows[runtime.rank :: runtime.world_size]
-        if len(mine):
-            batch = collate(self.names, mine, runtime.device)
-            with runtime.autocast():
-                logits = self.model(batch.codes, batch.lengths)
-            adjusted = logits.float() + params.logit_adjustment * self.log_prior
-            loss = cross_entropy(adjusted, batch.labels, label_smoothing=params.label_smoothing)
-            (loss * len(mine) / len(rows)).backward()  # type: ignore[no-untyped-call]
-            correct = (logits.argmax(1) == batch.labels).sum()
-            totals += torch.stack([loss.detach() * len(mine), correct]).cpu()
-        if runtime.world_size > 1:
-            for parameter in self.model.parameters():
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            runtime.all_reduce([totals, *gradients])
+        # Without a name of its own a process computes one that does not count.
+        batch = collate(self.names, mine if len(mine) else rows[:1], runtime.device)
+        with runtime.autocast():
+            logits = self.model(batch.codes, batch.lengths)
+        adjusted = logits.float() + params.logit_adjustment * self.log_prior
+        loss = cross_entropy(adjusted, batch.labels, label_smoothing=params.label_smoothing)
+        (loss * len(mine) / len(rows)).backward()  # type: ignore[no-untyped-call]
+        correct = (logits.argmax(1) == batch.labels)[: len(mine)].sum()
+        totals = torch.stack([loss.detach() * len(mine), correct]).to("cpu", torch.float64)
+        runtime.sum_gradients(self.model.parameters())
+        runtime.all_reduce([totals])
         self.require_finite([totals[0].item()], f"in epoch {here.epoch}, batch {here.step + 1}")
-        self.optimizer.step()
-        self.schedule.step()
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         here.loss += totals[0].item()
         here.correct += int(totals[1])
         here.names += len(rows)
@@ -205,16 +206,18 @@ class Trainer:
         """Everything that decides how the training goes on."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
             "position": vars(self.position),
         }
 
     def load_state(self, state: State) -> None:
         """Continue from ``state``, of this process or an earlier one."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         self.position = Position(**state["position"])
 
 

@@ -90,7 +90,7 @@ def shown(figure: float) -> str:
 
 def python(folder: Path, module: str) -> str:
     """Run a module of this project there; return what it prints."""
-    return run_or_exit(folder, sys.executable, "-m", module)
+    return run_or_exit(folder, "python", "-m", module)
 
 
 def run_or_exit(folder: Path, *command: str) -> str:

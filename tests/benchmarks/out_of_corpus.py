@@ -4,7 +4,7 @@
 
 Run in a checkout with data/clean and data/onnx. Names in other scripts and of Yoruba and Sinhala
 origin are Faker's (extra ``corpus``); lists of other far countries are below. The well-known
-people (data/raw/names_people.csv.gz) are of countries of the corpus.
+people (data/raw/people/names_people.csv.gz) are of countries of the corpus.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
     options.add_argument("--model", type=Path, default=Path("data/onnx"))
     model = load(options.parse_args().model)
     test = pd.read_parquet("data/clean/test.parquet")["name"].tolist()
-    people = pd.read_csv("data/raw/names_people.csv.gz", header=None, keep_default_na=False)[0]
+    people = pd.read_csv("data/raw/people/names_people.csv.gz", keep_default_na=False)["surname"]
     choose = random.Random(1)
     gibberish = [
         "".join(choose.choices(string.ascii_lowercase, k=choose.randint(4, 10)))

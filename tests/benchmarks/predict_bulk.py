@@ -115,7 +115,7 @@ def svm(source: Path) -> float:
 
     params = Params.load(Path("params.yaml")).baseline
     train = pd.read_parquet("data/clean/train.parquet")
-    model = linear_svm(params.ngrams, params.regularisation, params.seed)
+    model = linear_svm(**params.model_dump())
     model.fit(train["name"], train["country"])
     start = time.perf_counter()
     people = pd.read_csv(source, keep_default_na=False)

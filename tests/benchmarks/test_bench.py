@@ -23,6 +23,7 @@ def test_mcnemar_counts_only_the_rows_where_one_is_right() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_stages")
 def test_contestants_are_measured_on_the_same_files_and_told_in_a_table(tmp_path: Path) -> None:
     train = write_corpus(tmp_path / "train.csv.gz", toy_rows(300, 1))
     test = write_corpus(tmp_path / "test.csv.gz", toy_rows(100, 2))

@@ -488,3 +488,56 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert error == "onoma: terminated\n"
     assert predict_all("out", "--processes", 1) == predict_all("whole", "--processes", 1) == 0
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+# Files that are not what they seem.
+
+
+def test_a_dash_as_output_is_a_csv_on_standard_output(
+    predict, people: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert predict("--input", people, "--output", "o.csv", "--column", "surname") == 0
+    capsys.readouterr()
+    assert predict("--input", people, "--output", "-", "--column", "surname") == 0
+    out, err = capsys.readouterr()
+    assert out == Path("o.csv").read_text()
+    assert "9 rows, 7 names computed" in err
+    assert {path.name for path in tmp_path.iterdir()} == {"people.csv", "o.csv"}
+    with pytest.raises(SystemExit, match="2"):
+        predict("--input", tmp_path, "--output", "-")
+
+
+def test_a_link_as_output_stays_a_link(predict, people: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there/real.csv")
+    assert predict("--input", people, "--output", tmp_path / "link.csv", "--column", "surname") == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(read(tmp_path / "there/real.csv")) == len(NAMES)
+
+
+def test_a_tsv_of_a_glob_is_read(predict, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.tsv").write_text("name\tnote\nAbe\tx\n")
+    arguments = ["--input", f"{tmp_path}/in/*.tsv", "--output", tmp_path / "out"]
+    assert predict(*arguments, "--processes", 1) == 0
+    assert pd.read_csv(tmp_path / "out/a.tsv", sep="\t").loc[0, ["name", "note"]].tolist() == [
+        "Abe",
+        "x",
+    ]
+
+
+def test_without_header_no_person_is_lost(predict, tmp_path: Path, capsys) -> None:
+    (tmp_path / "in.csv").write_text("Abe,1\nBea,2\n")
+    arguments = ["--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv"]
+    assert predict(*arguments) == 1
+    assert "one of: Abe, 1 (or --no-header" in capsys.readouterr().err
+    assert predict(*arguments, "--no-header", "--column", 1) == 0
+    assert read(tmp_path / "out.csv")[["1", "2"]].to_numpy().tolist() == [["Abe", 1], ["Bea", 2]]
+
+
+def test_an_unusable_name_in_a_file_has_a_reason(predict, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("name,n\nAbe,1\n1234,2\n,3\n")
+    assert predict("--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv") == 0
+    reasons = read(tmp_path / "out.csv")["reason"].tolist()
+    assert reasons[1:] == ["not a surname", "empty name"]

@@ -1,6 +1,7 @@
 """The model card says what the metrics say, and the committed one is up to date."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,49 @@ def test_the_card_says_what_the_metrics_say_and_hubs_read_it(project: Path) -> N
     (result,) = metadata["model-index"][0]["results"]
     values = {metric["name"]: metric["value"] for metric in result["metrics"]}
     assert {key: scores[key] for key in values} == values
+
+
+def test_the_card_says_how_people_fare_what_the_model_reads_and_which_countries_are_groups(
+    project: Path,
+) -> None:
+    people = {
+        "evaluate": {
+            **{"people_accuracy": 0.71, "people_top3": 0.88, "people_unseen_accuracy": 0.65},
+            **{"people_ece": 0.02, "people_coverage": 0.93, "people_set_size": 3.1},
+            **{"people_group_accuracy": 0.8234, "people_full_accuracy": 0.79},
+            "people_full_top3": 0.9,
+        },
+        "baseline": {"people_accuracy": 0.7, "people_top3": 0.86},
+        "countries": {
+            name: {
+                **{"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 400},
+                **{"coverage": 0.92, "confidence": 0.88, **more},
+            }
+            for name, more in (("Freedonia", {"people_recall": 0.4}), ("Sylvania", {}))
+        },
+    }
+    for part, values in people.items():
+        path = project / f"metrics/{part}.json"
+        metrics = {} if part == "countries" else json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(metrics | values), encoding="utf-8")
+    groups = "{Marx: [Sylvania, Freedonia, Osterlich], Empty: [Elsewhere]}"
+    params = (project / "params.yaml").read_text(encoding="utf-8")
+    params = re.sub(r"  groups:\n(?:    .*\n)+", f"  groups: {groups}\n", params)
+    params = params.replace("  names: surnames", "  names: both")
+    (project / "params.yaml").write_text(params, encoding="utf-8")
+    text = card(project)
+    for line in (
+        "| Freedonia | 400 | 0.900 | 0.900 | 0.900 | 0.920 | 0.880 | 0.400 |  |",
+        "| Sylvania | 400 | 0.900 | 0.900 | 0.900 | 0.920 | 0.880 |  |  |",
+        "| people | surname | 0.710 | 0.700 | 0.880 | 0.860 | 0.650 | 0.020 | 0.930 | 3.100 |",
+        "| people | full name | 0.790 |  | 0.900 |  |  |  |  |  |",
+        "Of the people, 82.3 % by surname get a country of the right group.",
+        "- Marx: Sylvania, Freedonia",
+    ):
+        assert line in text.splitlines(), line
+    assert "Empty" not in text
+    assert "A classifier of surnames and full names into" in text
+    assert "A label is a country or language community of the training rows: " in text
 
 
 def list_by_support(countries: dict[str, dict[str, float]]) -> list[str]:

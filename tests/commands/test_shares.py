@@ -96,7 +96,7 @@ def test_plain_is_the_mean_of_the_probabilities(
     usable = [name for name in set(NAMES) if not model.predict([name])[0].reason]
     pd.DataFrame({"name": usable}).to_csv(tmp_path / "in.csv", index=False)
     estimate(tmp_path / "in.csv", "--json", tmp_path / "out.json")
-    wanted = dict(zip(COUNTRIES, model.probabilities(usable).mean(axis=0), strict=True))
+    wanted = dict(zip(COUNTRIES, model.predict_proba(usable).mean(axis=0), strict=True))
     for row in json.loads((tmp_path / "out.json").read_text())["shares"]:
         assert row["plain"] == pytest.approx(wanted[row["country"]], abs=1e-5)
 

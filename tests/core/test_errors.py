@@ -22,6 +22,21 @@ def test_an_expected_error_is_one_line_and_status_1(error, capsys) -> None:
     assert capsys.readouterr().err == "onoma: x: no\n"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 8. TiB for an array"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried to allocate 8 TiB"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, capsys) -> None:
+    assert exit_code(failing(error)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"onoma: out of memory ({error})") and said.count("\n") == 1
+
+
 def test_debug_shows_the_traceback(monkeypatch) -> None:
     monkeypatch.setenv("ONOMA_DEBUG", "1")
     with pytest.raises(UserError):
@@ -31,6 +46,8 @@ def test_debug_shows_the_traceback(monkeypatch) -> None:
 def test_a_bug_is_raised() -> None:
     with pytest.raises(KeyError):
         exit_code(failing(KeyError("x")))
+    with pytest.raises(RuntimeError):
+        exit_code(failing(RuntimeError("x")))
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,22 @@ def folder(tmp_path: Path) -> Path:
         ("model__dropout", "1.0", "model.dropout: input should be less than 1"),
         ("ingest__normalize", "latin", "ingest.normalize: input should be 'nfc' or 'ascii'"),
         ("corpus__description", '"a\u202eb"', "corpus.description: should be printable text"),
+        ("evaluate__ece_bins", "1000000000000", "evaluate.ece_bins: input should be less than or"),
+        ("hello__hidden", "100000", "hello.hidden: input should be less than or equal to 1024"),
+        ("hello__embedding", "100000", "hello.embedding: input should be less than or equal to"),
+        ("model__hidden", "65536", "model.hidden: input should be less than or equal to 4096"),
+        (
+            "model__layers",
+            "8",
+            "model.layers: should be at most 3 with model.hidden 3000, for want",
+        ),
         ("index__validation", "0.9", "index.validation: input should be less than or equal"),
     ],
 )
 def test_an_impossible_value_is_one_line_that_names_the_key(
     folder: Path, key: str, value: str, words: str
 ) -> None:
-    set_params(folder, **{key: value})
+    set_params(folder, **{"model__hidden": "3000", key: value})
     with pytest.raises(UserError) as error:
         Params.load(folder / "params.yaml")
     assert f"params.yaml: {words}" in str(error.value)

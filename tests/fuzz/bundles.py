@@ -88,7 +88,7 @@ def answer(weights: str, **files: bytes) -> str:
         (folder / name).write_bytes(files.get(name.split(".")[0], contents[name]))
 
     def work() -> None:
-        for prediction in load(folder).answers(["a", "Abc Cab", "佐"]):
+        for prediction in load(folder).predict(["a", "Abc Cab", "佐"]):
             assert "nan" not in repr(prediction)
 
     torch.set_num_threads(1)

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from stages.core.params import IngestParams, Params
 from stages.corpus.reading import read
-from stages.corpus.tables import Table
-from tests.fuzz import bundles
+from tests.fuzz import bundles, names
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
 
 # The CSV reader.
@@ -32,31 +31,11 @@ def read_csv(inputs: tuple[bytes, ...]) -> str:
     path.write_bytes(content)
 
     def work() -> None:
-        for rows, rejects, _ in read(str(path), INGEST):
+        for rows, rejects, *_ in read(str(path), INGEST):
             assert not rows.isna().any(axis=None) and not rejects.isna().any(axis=None)
             assert (rejects["line"] >= 1).all()
             for name in rows["name"].unique():
                 assert name and name == name.strip() and not set(name) & set("\n\r\0")
-
-    return outcome(work)
-
-
-def read_rows(inputs: tuple[bytes, ...]) -> str:
-    """`onoma predict` reads each row, or says why not."""
-    (content,) = inputs
-    path = SCRATCH / "rows.csv"
-    path.write_bytes(b"name,country\n" + content)
-
-    def work() -> None:
-        rows = 0
-        for batch, problems in (source := Table(path)).batches():
-            assert len(batch) == len(problems)
-            rows += len(batch)
-            for text, problem in zip(batch[0].to_pylist(), problems.to_pylist(), strict=True):
-                assert text is not None and (problem is None or problem.isprintable())
-        if not set(content) & set(b'"\r'):
-            assert rows == sum(map(bool, content.split(b"\n")))
-        assert source.unreadable <= rows
 
     return outcome(work)
 
@@ -95,11 +74,6 @@ TARGETS = {
         ),
         read_csv,
     ),
-    "rows": Target(
-        (ROWS[1],),
-        alone(st.one_of(st.binary(max_size=60), zipped, mutated(ROWS, CSV_TOKENS))),
-        read_rows,
-    ),
     "params": Target(
         (json.dumps(PARAMS).encode(),),
         alone(
@@ -115,4 +89,5 @@ TARGETS = {
         read_params,
     ),
     **bundles.TARGETS,
+    **names.TARGETS,
 }

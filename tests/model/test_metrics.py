@@ -7,8 +7,10 @@ from hypothesis.extra import numpy as hnp
 from stages.model.metrics import (
     accuracy_interval,
     calibration,
+    coverage,
     details,
     expected_calibration_error,
+    means_by_country,
     per_country,
     scores,
     top_accuracy,
@@ -74,13 +76,13 @@ def test_the_interval_of_accuracy_counts_a_group_as_one_draw() -> None:
 
 def test_details_of_a_case_done_by_hand() -> None:
     table = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
-    labels, scripts, groups = np.array([1, 0, 1, 0]), np.array([*"AAAB"]), np.array([0, 0, 1, 2])
-    found = details(table, labels, scripts, groups, bins=10)
-    # Accuracy less its share of the rows of each group: -1/2, 1/4, 1/4; in script A: -1/3, 1/3.
+    labels = np.array([1, 0, 1, 0])  # the first two names are spellings of one
+    found = details(table, labels, ["Weber", "weber", "Kahn", "Ио"], bins=10)
+    # Accuracy less its share of the rows of each group: -1/2, 1/4, 1/4; in ASCII: -1/3, 1/3.
     half = 1.96 * np.sqrt(3 / 8) / 4
     assert found["interval"] == pytest.approx({"lower": 0.75 - half, "upper": 1})
     half = 1.96 * np.sqrt(2 / 9) / 3
-    assert found["scripts"]["A"] == pytest.approx(
+    assert found["scripts"]["ascii"] == pytest.approx(
         {
             "support": 3,
             "accuracy": 2 / 3,
@@ -89,7 +91,7 @@ def test_details_of_a_case_done_by_hand() -> None:
             "ece": (0.8 + 0.4 + 0.3) / 3,
         }
     )
-    assert found["scripts"]["B"] == {
+    assert found["scripts"]["cyrillic"] == {
         **{"support": 1, "accuracy": 1.0, "lower": 1.0, "upper": 1.0},
         "ece": 0.5,
     }
@@ -103,3 +105,13 @@ def test_a_confidence_of_one_is_in_the_last_bin() -> None:
     table = np.array([[1.0, 0.0], [0.95, 0.05], [0.85, 0.15]])
     found = expected_calibration_error(table, np.array([1, 0, 0]), bins=10)
     assert found == pytest.approx((1 - 0.05 + 0.15) / 3)
+
+
+def test_coverage_and_size_of_sets() -> None:
+    sets = np.array([[True, False, True], [False, True, False], [True, True, True]])
+    labels = np.array([0, 0, 2])
+    assert coverage(sets, labels) == {"coverage": pytest.approx(2 / 3), "set_size": 2.0}
+    assert coverage(None, labels) == {}
+    table = means_by_country({"recall": labels == 0}, sets, labels, ["A", "B", "C"])
+    assert table.loc["A"].to_dict() == {"recall": 1.0, "coverage": 0.5}
+    assert table.loc["B"].isna().all()

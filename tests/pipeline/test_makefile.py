@@ -1,5 +1,6 @@
-"""What `make` shows at the end of a run, and how to go back, in a toy project."""
+"""What `make` and DVC show of a run and between two, and how to go back, in a toy project."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 
 from tests.conftest import git, run, set_params
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
 
 def make(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -18,13 +19,14 @@ def make(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def longer(built: Path, made_once: Callable[..., Path]) -> Path:
-    """The same after an experiment with one more epoch, not committed."""
+def longer(built: Path, made_once: Callable[..., Path], forked_stages: None) -> Path:
+    """The same after an experiment with one more epoch, not committed; .git/exp.log says how."""
 
     def make(folder: Path) -> None:
         shutil.copytree(built, folder, symlinks=True)
         done = run(folder, "dvc", "exp", "run", "-S", "train.epochs=3")
         assert done.returncode == 0, done.stderr
+        (folder / ".git/exp.log").write_text(done.stdout, encoding="utf-8")
 
     return made_once("longer", make)
 
@@ -43,6 +45,19 @@ def test_a_run_ends_with_a_narrow_table_where_the_plots_are_and_what_to_try(
     for words in ("evaluate.json  accuracy", "baseline.json  accuracy"):
         assert words in table
     assert [line.split(":")[0] for line in lines[-3:]] == ["Plots", "Ask it", "Change it"]
+
+
+def test_a_train_key_reruns_train_and_what_follows_and_nothing_before(longer: Path) -> None:
+    printed = (longer / ".git/exp.log").read_text("utf-8")
+    for stage in ("train", "evaluate", "export"):
+        assert f"Running stage '{stage}'" in printed
+    for stage in ("ingest", "index", "baseline"):
+        assert f"Stage '{stage}' didn't change, skipping" in printed
+    difference = json.loads(run(longer, "dvc", "metrics", "diff", "HEAD", "--json").stdout)
+    # What did not change is not listed, and on so few rows an accuracy may not.
+    assert difference["metrics/evaluate.json"]["nll"].keys() >= {"old", "new", "diff"}
+    assert difference["metrics/epochs.json"]["train_loss.02"].keys() >= {"old", "new", "diff"}
+    assert "new" in difference["metrics/epochs.json"]["test_accuracy.03"]
 
 
 def test_metrics_of_a_changed_epoch_count_fit_40_lines_and_the_rest_comes_on_request(
@@ -71,6 +86,18 @@ def test_the_page_of_plots_has_each_once_and_tables_without_a_network(longer: Pa
     plots = re.findall(r'<div id = "(\w+)"', page)
     assert plots == ["accuracy", "loss", "confusion", "countries", "hello"]
     assert "window.vegaEmbed ??=" in page
+
+
+def test_the_plots_compare_two_revisions(longer: Path) -> None:
+    done = run(longer, "dvc", "plots", "diff", "HEAD", "workspace", "--json")
+    assert done.returncode == 0, done.stderr
+    plots = json.loads(done.stdout)
+    assert not plots.get("errors"), plots["errors"]
+    for name in ("accuracy", "loss", "confusion", "countries"):
+        (plot,) = plots["data"][name]
+        assert plot["revisions"] == ["HEAD", "workspace"]
+        values = plot["content"]["data"]["values"]
+        assert {value["rev"] for value in values} >= {"HEAD", "workspace"}, name
 
 
 def test_undo_brings_back_the_committed_params_and_results(project: Path) -> None:

@@ -24,13 +24,13 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT, TINY, git, run, set_params, toy_rows, wait_until, write_corpus
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
 Rows = list[tuple[str, str]]
 TRAIN = "data/raw/names_train.csv.gz"
 FIRST_EDITION = "5125242"
 NOT_ITS_CODE = (":!data", ":!metrics", ":!dvc.lock", ":!tests", ":!docs")
-RETRAIN = (sys.executable, "-m", "stages.commands.cli", "retrain")
+RETRAIN = ("onoma", "retrain")
 SSH_SERVER = """
 import asyncio, sys, asyncssh
 async def main(port, key, authorized):
@@ -79,7 +79,7 @@ def champions(repository: Path) -> list[str]:
 
 
 def dvc(folder: Path, *arguments: str) -> None:
-    done = run(folder, sys.executable, "-m", "dvc", *arguments)
+    done = run(folder, "dvc", *arguments)
     assert done.returncode == 0, done.stderr
 
 
@@ -190,7 +190,7 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
         hook.chmod(0o755)
         assert_stopped_by_sigterm(project)
         choose = random.Random(4)
-        for _ in range(4):
+        for _ in range(3):
             process = subprocess.Popen([*RETRAIN, "--push"], cwd=project, stdout=-3, stderr=-3)
             time.sleep(choose.uniform(0.1, seconds))
             process.kill()

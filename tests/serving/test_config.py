@@ -66,6 +66,18 @@ def test_a_model_without_held_out_rows_keeps_none_of_an_earlier_one(folder: Path
         (("temperatures",), [1e-300], "temperatures must be one number from 0.01 to 100.0"),
         (("temperatures",), [1e300], "temperatures must be one number from 0.01 to 100.0"),
         (("temperatures",), [float("nan")], "temperatures must be one number from 0.01 to 100.0"),
+        (("temperatures",), [1.0, 1.0], "temperatures must be one number"),
+        (("temperatures",), 1.0, "temperatures must be one number"),
+        (("names",), "both", "temperatures must be one number from 0.01 to 100.0, or two"),
+        (("names",), "given", "names must be surnames, full or both"),
+        (("groups",), {"North": ["Austria"]}, "groups must be lists of different countries"),
+        (("groups",), {"=1": ["Austria", "日本"]}, "groups must be lists of different countries"),
+        (("groups",), {"N": ["Austria", "Chad"]}, "groups must have no countries that the model"),
+        (
+            ("groups",),
+            {"N": ["Austria", "日本"], "S": ["日本", "Кирилия"]},
+            "each in one list, by printable texts",
+        ),
         (("countries",), [], "countries must be 1 to 65535 different"),
         (("countries",), ["Chad", "Chad"], "countries must be 1 to 65535 different"),
         *((("countries",), ["Chad", odd], "countries must be 1 to 65535 different") for odd in ODD),
@@ -125,6 +137,21 @@ def test_what_is_no_file_of_the_right_size_is_not_read(name: str, kind: str, fol
         case _:
             path.symlink_to("/dev/zero")
     assert refusal(folder).startswith(f"model/{name}: {says}")
+
+
+@pytest.mark.parametrize(
+    ("reads", "kinds"), [("surnames", [0, 0, 0]), ("full", [0, 0, 0]), ("both", [0, 1, 0])]
+)
+def test_surnames_and_full_names_are_kinds_apart_for_a_model_of_both(
+    reads: str, kinds: list[int]
+) -> None:
+    names = ["Azizou", "Karim Azizou", "van der Berg"]
+    assert config(names=reads).kinds(names).tolist() == kinds
+
+
+def test_a_group_has_at_least_two_countries_of_the_model() -> None:
+    groups = {"North": ["Norway", "Sweden", "Chad"], "South": ["Chad", "Mali"], "None": []}
+    assert Config.groups_of(["Norway", "Sweden", "Mali"], groups) == {"North": ["Norway", "Sweden"]}
 
 
 # The arrays of held-out rows.

@@ -1,5 +1,7 @@
 """Prediction sets cover, and a bundle keeps what was measured on its held-out rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,10 @@ from scipy.special import logit, softmax
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving import measure as module
+from stages.serving.calibration import fit_temperature
 from stages.serving.held_out import prediction_sets
-from stages.serving.measure import measure, set_thresholds
-from tests.serving.made import PRIOR, population
+from stages.serving.measure import calibrated, measure, set_thresholds
+from tests.serving.made import PRIOR, config, population
 
 COVERAGE = 0.9  # the promise
 
@@ -92,3 +95,33 @@ def test_a_model_is_measured_on_its_training_names_and_held_out_rows(
         vocabulary, train, rows, logits, kinds, temperatures=[2.0], logit_adjustment=0.0
     )
     assert whole.prior == pytest.approx([0.8, 0.2])
+
+
+def names_of(texts: list[str], labels: np.ndarray) -> tuple[Vocabulary, Names]:
+    vocabulary = Vocabulary("keep", ("LATIN", "SPACE"), tuple(" AKabdehinrvz"))
+    codes, offsets = vocabulary.encode(texts)
+    return vocabulary, Names(codes, offsets, labels, np.ones(len(texts), dtype=bool))
+
+
+@pytest.mark.parametrize("full", [300, 20])
+def test_surnames_and_full_names_are_calibrated_apart_if_there_are_enough_of_each(
+    full: int,
+) -> None:
+    probabilities, labels = population(PRIOR, 300 + full, 1)
+    is_full = np.arange(len(labels)) >= 300
+    logits = np.log(probabilities) * np.where(is_full, 4.0, 0.5)[:, None]
+    vocabulary, rows = names_of([*["Kahn"] * 300, *["Ida Kahn"] * full], labels)
+    plain = config(
+        vocabulary=vocabulary, countries=("A", "B", "C", "D"), names="both", temperatures=[1.0, 1.0]
+    )
+    found = calibrated(plain, rows, rows, logits, 0.0)
+    whole = fit_temperature(logits, labels)
+    own = [
+        fit_temperature(logits[~is_full], labels[~is_full]),
+        fit_temperature(logits[is_full], labels[is_full]) if full == 300 else whole,
+    ]
+    assert found.temperatures == own
+    assert found.held_out.kinds.tolist() == is_full.tolist()
+    assert found.held_out.thresholds.shape == (2, 4)
+    one = calibrated(replace(plain, names="surnames", temperatures=[1.0]), rows, rows, logits, 0.0)
+    assert one.temperatures == [whole] and not one.held_out.kinds.any()

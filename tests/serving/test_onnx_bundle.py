@@ -34,15 +34,15 @@ def refusal(folder: Path) -> str:
 
 
 def test_loaded_model_answers_names_of_any_script(folder: Path) -> None:
-    table = onnx_bundle.load(folder).probabilities(["Abe", "佐藤", "Иванов", "e"])
+    table = onnx_bundle.load(folder).predict_proba(["Abe", "佐藤", "Иванов", "e"])
     assert table.shape == (4, 3)
     np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_temperature_flattens_the_probabilities(folder: Path) -> None:
-    sharp = onnx_bundle.load(folder).probabilities(["abc"]).max()
+    sharp = onnx_bundle.load(folder).predict_proba(["abc"]).max()
     replace(CONFIG, temperatures=[100.0]).write(folder)
-    assert onnx_bundle.load(folder).probabilities(["abc"]).max() < sharp
+    assert onnx_bundle.load(folder).predict_proba(["abc"]).max() < sharp
 
 
 def test_either_kind_of_bundle_is_loaded_by_one_function(folder: Path, tmp_path: Path) -> None:

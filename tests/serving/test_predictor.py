@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
@@ -109,7 +107,7 @@ def test_a_table_is_not_taken_for_its_columns(model: Predictor) -> None:
     for ask in (model.predict, model.predict_proba, model.shares):
         with pytest.raises(TypeError, match=r"predict\(table\[column\]\), of last, city"):
             ask(table)
-    with pytest.raises(TypeError, match=r"frame\(table, surname=column\).* of last, city"):
+    with pytest.raises(TypeError, match=r"frame\(table, surname=column\), of last, city"):
         model.frame(table)
     with pytest.raises(TypeError, match="of last, city"):
         model.predict({"last": "a", "city": "b"})
@@ -130,20 +128,6 @@ def test_what_is_no_name_has_a_reason_and_costs_no_other_row(
     for ask in (model.predict, model.predict_proba, model.frame):
         with pytest.raises(Rejected, match=f"^name 2: {reason}"):
             ask(["aaa", value, "b"], errors="raise")
-
-
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=3)
-anything = st.text(max_size=12) | scalars | st.lists(st.text(max_size=2), max_size=2)
-
-
-@given(st.lists(anything, max_size=5), st.sampled_from([list, tuple, iter, pd.Series]))
-def test_no_list_of_objects_fails(values: list[object], container: type) -> None:
-    model = predictor()
-    names = container(values, dtype=object) if container is pd.Series else container(values)
-    table = model.frame(names)
-    assert len(table) == len(values)
-    assert (table["country"].isna() == table["probability"].isna()).all()
-    assert table.loc[table["country"].isna(), "reason"].notna().all()
 
 
 @pytest.mark.parametrize(

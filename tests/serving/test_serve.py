@@ -224,15 +224,15 @@ def test_few_names_do_not_wait_for_many_and_too_many_are_refused(
     onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, started, finish = load(onnx_folder), threading.Event(), threading.Event()
-    answers = model.answers
+    predict = model.predict
 
-    def slow_answers(names: list[str], *options: Any) -> Any:
+    def slow_predict(names: list[str], *options: Any) -> Any:
         if len(names) > web.MANY:
             started.set()
             assert finish.wait(30)
-        return answers(names, *options)
+        return predict(names, *options)
 
-    monkeypatch.setattr(model, "answers", slow_answers)
+    monkeypatch.setattr(model, "predict", slow_predict)
     monkeypatch.setattr(web, "MAX_QUEUE", 1)
     many = {"names": ["Abe"] * (web.MANY + 1)}
     with (

@@ -41,7 +41,7 @@ def test_a_bundle_answers_as_the_model_that_was_saved(folder: Path) -> None:
     model, _ = load_model(folder, CPU)
     codes = torch.tensor([[0, 4, 5, 1]])
     assert torch.equal(model(codes), classifier(CONFIG)(codes))
-    assert np.allclose(load(folder).probabilities(["ab", "Łódź"]).sum(axis=1), 1)
+    assert np.allclose(load(folder).predict_proba(["ab", "Łódź"]).sum(axis=1), 1)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from stages.core.errors import Terminated, UserError
 from stages.core.params import Params
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import UNICODE, Vocabulary, codepoints
-from stages.model.classifier import Classifier
+from stages.model.classifier import Classifier, hash_ngrams
 from stages.training.checkpoint import Checkpoints
 from stages.training.distributed import Runtime
 from stages.training.inference import all_logits
@@ -62,7 +62,7 @@ def stop_in_step(trainer: Trainer, step: int, number: int) -> None:
         if next(steps) == step:
             os.kill(os.getpid(), number)
 
-    trainer.optimizer.register_step_pre_hook(send_signal)
+    trainer.optimizers[-1].register_step_pre_hook(send_signal)
 
 
 def test_fit_learns_what_the_labels_say() -> None:
@@ -138,3 +138,17 @@ def test_the_order_of_names_depends_on_seed_and_epoch(names) -> None:
 def test_an_infinite_loss_names_epoch_and_batch(names) -> None:
     with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch \d; lower train"):
         trainer(names, learning_rate=1e30, schedule="constant").fit({}, lambda _: None)
+
+
+def test_a_step_changes_only_the_rows_of_its_n_grams(names) -> None:
+    small = trainer(names, {"wide_buckets": 4096, "character_dropout": 0.0})
+    table = small.model.wide.weight
+    small.train_step(np.array([0]))
+    changed = set(table.detach().abs().sum(1).nonzero().flatten().tolist())
+    codes = torch.from_numpy(names.codes[: names.offsets[1]].astype(np.int64))[None]
+    rows = {
+        int(bucket) % 4096
+        for order in range(1, 5)
+        for bucket in hash_ngrams(codes, order).flatten()
+    }
+    assert changed == rows

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from stages.training.calibration import fit_temperature
+from stages.serving.calibration import fit_temperature
 
 
 def test_the_temperature_with_which_labels_were_drawn_is_found() -> None:

@@ -1,0 +1,211 @@
+"""How many people have a name: counted in name2nat, or estimated from public statistics.
+
+name2nat's wheel holds the full names of a million people of English Wikipedia with their
+nationalities. Here they are divided into given name and surname, some are held out to score models,
+and the others are counted. No full name leaves this module.
+"""
+
+import hashlib
+import io
+import math
+import pickle
+import re
+import tomllib
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from name_spelling import HERE, SOURCES, clean, fold
+
+HELD_OUT = 15  # one person in so many, by a hash of the full name
+PERSONS = 100  # at most that many of a country are scored
+FAMILY_NAME_FIRST = {"Chinese", "Korean", "Taiwanese", "Vietnamese"}  # in English Wikipedia
+FREQUENT: dict[str, list[dict[str, Any]]] = tomllib.loads(
+    (HERE / "frequent.toml").read_text(encoding="utf-8")
+)
+
+PARTICLES = {
+    *("abu", "al", "ben", "bin", "d", "da", "das", "de", "del", "della", "den", "der", "des", "di"),
+    *(
+        "do",
+        "dos",
+        "du",
+        "e",
+        "el",
+        "ibn",
+        "la",
+        "le",
+        "lo",
+        "mac",
+        "mc",
+        "st",
+        "ten",
+        "ter",
+        "van",
+    ),
+    *("vander", "von", "y", "zu"),
+}
+_SUFFIXES = {"jr", "jr.", "sr", "sr.", "ii", "iii", "iv"}
+_LETTERS = re.compile(r"[^\W\d_]+(?:[ '’\-][^\W\d_]+)*")
+
+
+class Person(NamedTuple):
+    """Someone of name2nat."""
+
+    given: str
+    surname: str
+    nationality: str
+    full: str
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """A reader of dicts, lists and strings that refuses every global, so that it runs no code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse a class or function.
+
+        Raises:
+            UnpicklingError: always.
+        """
+        raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
+
+
+def load(wheel: Path) -> dict[str, list[str]]:
+    """Read the nationalities by full name out of the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        pickled = archive.read("name2nat/name2nats.pkl")
+    table: dict[str, list[str]] = PlainUnpickler(io.BytesIO(pickled)).load()
+    return table
+
+
+def divide(full: str, nationality: str) -> tuple[str, str] | None:
+    """Part a title of Wikipedia into given names and surname; None if it has no surname."""
+    words = re.sub(r"\s*\(.*?\)", "", full).split(",")[0].split()
+    words = [word for word in words if word.lower() not in _SUFFIXES]
+    if len(words) < 2:
+        return None
+    if nationality in FAMILY_NAME_FIRST:
+        return " ".join(words[1:]), words[0]
+    start = len(words) - 1
+    while start > 1 and words[start - 1].lower() in PARTICLES:
+        start -= 1
+    return " ".join(words[:start]), " ".join(words[start:])
+
+
+def persons(table: dict[str, list[str]]) -> Iterator[Person]:
+    """Yield the people of one or two nationalities who have a usable surname, once for each."""
+    for full, nationalities in table.items():
+        if len(nationalities) > 2:
+            continue
+        for nationality in nationalities:
+            given, surname = divide(full, nationality) or ("", "")
+            proper = surname[:1].isupper() or surname.split(" ")[0].lower() in PARTICLES
+            if len(surname) > 1 and proper and _LETTERS.fullmatch(surname):
+                surname = clean(surname, particles=True)
+                if len(surname) > 1:
+                    yield Person(given, surname, nationality, full)
+
+
+def label_of(nationality: str) -> str:
+    """Return the country that a nationality belongs to; ~ marks those of none."""
+    return _LABELS.get(nationality, f"~{nationality}")
+
+
+_LABELS = {n: label for label, all_ in SOURCES["nationalities"].items() for n in all_.split()}
+
+
+def is_held_out(full: str) -> bool:
+    """Say whether a person is scored and therefore not counted."""
+    return _hash(full) % HELD_OUT == 0
+
+
+def _hash(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16)
+
+
+def held_out(people: Iterable[Person]) -> list[Person]:
+    """Return the people to score: of one country each, at most `PERSONS` of it."""
+    by_name: dict[str, dict[str, Person]] = defaultdict(dict)
+    for person in people:
+        if is_held_out(person.full):
+            by_name[person.full][label_of(person.nationality)] = person
+    sizes: Counter[str] = Counter()
+    chosen = []
+    for full in sorted(by_name, key=_hash):
+        for label, person in by_name[full].items():
+            if label[0] != "~" and sizes[label] < PERSONS:
+                sizes[label] += 1
+                chosen.append(person)
+    return chosen
+
+
+@dataclass
+class Counts:
+    """People by name: ``people[fold][country]``, and how each name is usually written."""
+
+    people: dict[str, dict[str, float]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(float))
+    )
+    spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def sizes(self) -> dict[str, float]:
+        """Return the people of each country."""
+        sizes: dict[str, float] = defaultdict(float)
+        for by_label in self.people.values():
+            for country, people in by_label.items():
+                sizes[country] += people
+        return sizes
+
+    def owners(self, share: float, least: int = 300) -> dict[str, dict[str, float]]:
+        """Return each name's countries and people, where its rate is near its highest anywhere.
+
+        Args:
+            share: of the highest rate that a country's rate must have.
+            least: people of a country whose rates count.
+        """
+        sizes = self.sizes()
+        owners = {}
+        for key, by_label in self.people.items():
+            rates = {c: k / sizes[c] for c, k in by_label.items() if k > 0 and sizes[c] >= least}
+            floor = share * max(rates.values(), default=0)
+            owners[key] = {c: by_label[c] for c, r in rates.items() if c[0] != "~" and r >= floor}
+        return owners
+
+
+def count(people: Iterable[Person], scored: Iterable[tuple[str, str]]) -> Counts:
+    """Count the people who are not held out, without those of people.toml.
+
+    Args:
+        people: of name2nat.
+        scored: surname and country of the people of people.toml.
+    """
+    counts = Counts()
+    for person in people:
+        if not is_held_out(person.full):
+            counts.people[fold(person.surname)][label_of(person.nationality)] += 1
+            counts.spellings[fold(person.surname)][person.surname] += 1
+    for surname, country in set(scored):
+        if counts.people[fold(surname)][country] > 0:
+            counts.people[fold(surname)][country] -= 1
+    return counts
+
+
+def estimate(counts: Counts, country: str, ranked: Iterable[str]) -> None:
+    """Add 10,000 people of a country that name2nat lacks: those of frequent.toml, then by rank.
+
+    Args:
+        counts: of people, added to.
+        country: one of frequent.toml.
+        ranked: more of its surnames, the most frequent first.
+    """
+    more = list(ranked)
+    for entry in FREQUENT[country]:
+        first, last, names = entry["first"], entry["last"], entry["names"].split(", ")
+        power = math.log(first / last) / math.log(len(names))
+        names += [name for name in dict.fromkeys(more) if name not in names]
+        for rank, name in enumerate(names, 1):
+            counts.people[fold(name)][country] += first / rank**power
+            counts.spellings[fold(name)][name] += 1
