@@ -424,6 +424,7 @@ def counts_of(*people: tuple[str, str, int]) -> Any:
     counts = people_counts.Counts()
     for name, country, number in people:
         counts.people[name_spelling.fold(name)][country] += number
+        counts.sizes[country] += number
         counts.spellings[name_spelling.fold(name)][name] += 1
     return counts
 
