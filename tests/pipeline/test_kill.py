@@ -102,4 +102,4 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
         assert not half_written(indexed) and not (indexed / ".checkpoints/train").exists()
     print(f"{kills} kills in {seconds:.2f} s, {cut_writes} in a write, {resumed} resumed")
     assert cut_writes >= 2
-    assert resumed >= 3
+    assert resumed >= 2
