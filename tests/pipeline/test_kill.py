@@ -14,8 +14,7 @@ from tests.forkserver import ForkServer
 
 pytestmark = pytest.mark.slow
 
-KILLS = 10
-IN_WRITES = 5  # of these, aimed at a file that is being written
+KILLS = 10  # half of them aimed at a file that is being written
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -80,18 +79,19 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
     kills = resumed = cut_writes = 0
     while kills < KILLS:
         forget(indexed)
-        moment = choose.random() * seconds
+        moment = (kills + choose.random()) / KILLS * seconds  # from its start to its end
         start = time.monotonic()
         training = fork_server.start(indexed, "train")
         while time.monotonic() - start < moment:
             time.sleep(0.0005)
-        if kills < IN_WRITES:  # from that moment on, the next write
+        if kills % 2:  # from that moment on, the next write
             limit = start + 2 * seconds
             while not half_written(indexed) and time.monotonic() < limit:
                 pass
         training.send_signal(signal.SIGKILL)
         if training.wait().returncode == 0:
-            continue  # it was faster than the kill: does not count
+            seconds *= 0.9  # it was faster than the kill: does not count
+            continue
         kills += 1
         cut_writes += bool(half_written(indexed))
 
@@ -102,4 +102,4 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
         assert not half_written(indexed) and not (indexed / ".checkpoints/train").exists()
     print(f"{kills} kills in {seconds:.2f} s, {cut_writes} in a write, {resumed} resumed")
     assert cut_writes >= 2
-    assert resumed >= 3
+    assert resumed >= 2
