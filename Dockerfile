@@ -3,7 +3,7 @@
 FROM python:3.11-slim
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
-COPY constraints.txt pyproject.toml README.md LICENSE onoma.py ./
+COPY constraints.txt pyproject.toml setup.py README.md LICENSE onoma.py ./
 COPY stages stages
 RUN pip install --constraint constraints.txt '.[serve]'
 COPY data/onnx data/onnx

@@ -18,7 +18,7 @@ from stages.serving.held_out import Floats, Integers, Letters, NgramSet, predict
 from stages.serving.inputs import Errors
 from stages.serving.prediction import REASONS, SCRIPT, UNFAMILIAR, Answers
 
-BATCH_CODES = 2**12  # of a batch: large enough for the products, small enough for the caches
+BATCH_CODES = 2**11  # of a batch: large enough for the products, small enough for the caches
 
 Logits = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """(batch, length) codes of names of one length, with BOS and EOS -> (batch, countries)."""
@@ -102,7 +102,7 @@ class Engine:
             own_probabilities, own_reasons = self._compute(list(distinct), own_kinds)
             probabilities[rows], reasons[rows] = own_probabilities[numbers], own_reasons[numbers]
             kinds[rows] = own_kinds[numbers]
-        texts = list(map(inputs.joined, names, first_names))
+        texts = names if given is None else list(map(inputs.joined, names, first_names))
         return Answers(probabilities, reasons, kinds, texts, rejected, read_as)
 
     def sets(self, answers: Answers) -> list[list[str]]:
@@ -144,7 +144,8 @@ class Engine:
             Rejected: it is unusable.
         """
         text = inputs.read(name, given, not self.reads_full_names, full_names)
-        normalised, whole = self._normalise(text), inputs.joined(name, given)
+        normalised = self._normalise(text)
+        whole = name if given is None else inputs.joined(name, given)
         if text == whole:
             return normalised, False
         try:

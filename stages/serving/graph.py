@@ -74,10 +74,9 @@ def build(params: ModelParams, weights: Weights) -> ModelProto:
         onnx.checker.ValidationError: the graph is not valid; this is a bug.
     """
     graph = Graph()
-    characters = _positions(graph, INPUT, 1, -1)
-    vectors = graph.node("Gather", graph.constant(weights["characters.weight"]), characters)
     # ONNX wants (length, batch, features).
-    sequence = graph.node("Transpose", vectors, perm=[1, 0, 2])
+    characters = graph.node("Transpose", _positions(graph, INPUT, 1, -1), perm=[1, 0])
+    sequence = graph.node("Gather", graph.constant(weights["characters.weight"]), characters)
     for layer in range(params.layers):
         states, last = _recurrent(graph, params, weights, layer, sequence)
         if layer + 1 < params.layers:  # the next one wants (length, batch, features)

@@ -56,7 +56,7 @@ def read(name: Any, given: Any, only_surnames: bool, full_names: bool) -> str:
     Raises:
         Rejected: a value is missing or no text.
     """
-    text, first = _text(name), "" if _is_missing(given) else _text(given)
+    text, first = _text(name), "" if given is None or _is_missing(given) else _text(given)
     if not only_surnames:
         return split_columns(first, text) if first.strip() and text.strip() else canonical(text)
     return surname(text) if full_names and not first else text
