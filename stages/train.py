@@ -9,6 +9,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import torch.distributed as dist
 from dvclive import Live
 
@@ -78,6 +79,7 @@ def train(params: Params, runtime: Runtime) -> None:
         temperatures=[1.0] * (2 if params.corpus.names == "both" else 1),
         names=params.corpus.names,
         groups=Config.groups_of(index["countries"], params.corpus.groups),
+        training_names=np.bincount(names.labels, minlength=len(index["countries"])).tolist(),
         population=params.corpus.description,
         provenance={**machine, "arithmetic": params.train.arithmetic},
     )

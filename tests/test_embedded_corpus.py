@@ -51,7 +51,7 @@ COUNTRIES = set(script.SOURCES["countries"])
 
 
 def committed(part: str) -> bytes:
-    return (RAW / f"names_{part}.csv.gz").read_bytes()
+    return next(RAW.rglob(f"names_{part}.csv.gz")).read_bytes()
 
 
 def rows_of(part: str) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ def test_the_script_leaves_whole_files_and_nothing_else(
     monkeypatch.setattr(script, "build", lambda: built)  # takes a minute
     monkeypatch.setattr(sys, "argv", ["build_names.py", "--output", str(tmp_path)])
     assert exit_code(script.main) == 0
-    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    written = {path.name: path.read_bytes() for path in tmp_path.rglob("*.gz")}
     assert written == {f"names_{part}.csv.gz": script.packed(built[part]) for part in PARTS}
 
 
@@ -424,6 +424,7 @@ def counts_of(*people: tuple[str, str, int]) -> Any:
     counts = people_counts.Counts()
     for name, country, number in people:
         counts.people[name_spelling.fold(name)][country] += number
+        counts.sizes[country] += number
         counts.spellings[name_spelling.fold(name)][name] += 1
     return counts
 

@@ -40,6 +40,7 @@ from people_counts import (
 from stages.core.errors import exit_code
 from stages.core.files import atomic_path
 
+PEOPLE_FILES = ("people", "persons")  # in a folder of their own, on which `evaluate` depends
 PEOPLE: dict[str, dict[str, str]] = tomllib.loads(
     (HERE / "people.toml").read_text(encoding="utf-8")
 )
@@ -131,7 +132,8 @@ def main() -> None:
     folder: Path = parser.parse_args().output
     built = build()
     for part, content in built.items():
-        with atomic_path(folder / f"names_{part}.csv.gz") as path:
+        target = folder / "people" if part in PEOPLE_FILES else folder
+        with atomic_path(target / f"names_{part}.csv.gz") as path:
             path.write_bytes(packed(content))
     print(summary(built))
 

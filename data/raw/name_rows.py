@@ -153,7 +153,6 @@ def settle(surnames: list[Surname], counts: Counts) -> list[Surname]:
     Rows are counts of people in a country of many and shares of a short list in another, so a name
     of both would otherwise belong to the country of the short list.
     """
-    sizes = counts.sizes()
     total: Counter[str] = Counter()
     by_name: dict[str, list[Surname]] = defaultdict(list)
     for surname in surnames:
@@ -162,7 +161,9 @@ def settle(surnames: list[Surname], counts: Counts) -> list[Surname]:
     settled = []
     for key, members in by_name.items():
         countries = {surname.country for surname in members}
-        rates = {c: max(counts.people[key].get(c, 0), 0.3) / max(sizes[c], 300) for c in countries}
+        rates = {
+            c: max(counts.people[key].get(c, 0), 0.3) / max(counts.sizes[c], 300) for c in countries
+        }
         owner = max(sorted(rates), key=lambda country: rates[country])
         share = max(s.times for s in members if s.country == owner) / total[owner]
         for surname in members:

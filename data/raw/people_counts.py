@@ -150,14 +150,7 @@ class Counts:
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
     spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-
-    def sizes(self) -> dict[str, float]:
-        """Return the people of each country."""
-        sizes: dict[str, float] = defaultdict(float)
-        for by_label in self.people.values():
-            for country, people in by_label.items():
-                sizes[country] += people
-        return sizes
+    sizes: Counter[str] = field(default_factory=Counter)  # all people of a country
 
     def owners(self, share: float, least: int = 300) -> dict[str, dict[str, float]]:
         """Return each name's countries and people, where its rate is near its highest anywhere.
@@ -166,10 +159,13 @@ class Counts:
             share: of the highest rate that a country's rate must have.
             least: people of a country whose rates count.
         """
-        sizes = self.sizes()
         owners = {}
         for key, by_label in self.people.items():
-            rates = {c: k / sizes[c] for c, k in by_label.items() if k > 0 and sizes[c] >= least}
+            rates = {
+                c: k / self.sizes[c]
+                for c, k in by_label.items()
+                if k > 0 and self.sizes[c] >= least
+            }
             floor = share * max(rates.values(), default=0)
             owners[key] = {c: by_label[c] for c, r in rates.items() if c[0] != "~" and r >= floor}
         return owners
@@ -186,6 +182,7 @@ def count(people: Iterable[Person], scored: Iterable[tuple[str, str]]) -> Counts
     for person in people:
         if not is_held_out(person.full):
             counts.people[fold(person.surname)][label_of(person.nationality)] += 1
+            counts.sizes[label_of(person.nationality)] += 1
             counts.spellings[fold(person.surname)][person.surname] += 1
     for surname, country in set(scored):
         if counts.people[fold(surname)][country] > 0:
@@ -203,6 +200,7 @@ def estimate(counts: Counts, country: str, ranked: Iterable[str]) -> None:
     """
     more = list(ranked)
     for entry in FREQUENT[country]:
+        counts.sizes[country] += 10_000
         first, last, names = entry["first"], entry["last"], entry["names"].split(", ")
         power = math.log(first / last) / math.log(len(names))
         names += [name for name in dict.fromkeys(more) if name not in names]

@@ -17,6 +17,7 @@ from stages.core.errors import UserError, exit_code
 COMMANDS = {
     "predict": "predict the countries of names: a few, or a whole file",
     "shares": "estimate the shares of countries in a population of names",
+    "countries": "list the countries that a model knows, and how well",
     "serve": "serve a web page and an HTTP API on this machine",
     "recipe": "print a recipe as flags of dvc exp run",
     "retrain": "retrain on new data; promote the model only if it is better",

@@ -5,7 +5,7 @@ import argparse
 # Values that depend on no machine. A recipe has the default's value where it has none.
 RECIPES = {
     "default": """model.embedding=64 model.hidden=128 model.layers=1 model.bidirectional=false
-        model.character_dropout=0.15 model.wide_ngrams=4 model.wide_buckets=131072
+        model.character_dropout=0.15 model.wide_ngrams=4 model.wide_buckets=98304
         train.epochs=8 train.batch_size=256 train.learning_rate=0.006""",
     "thorough": "model.hidden=192 train.epochs=14",
     "fast": """model.embedding=32 model.hidden=96 model.character_dropout=0.0

@@ -14,7 +14,7 @@ Form = Literal["nfc", "ascii"]
 # in that class, would break the line-oriented files that a name may end up in.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
-NOT_A_LABEL = f"country is {UNSURE}, has a {SET_SEPARATOR}, does not print or begins as a formula"
+NOT_A_LABEL = f"country does not print, begins as a formula, has a {SET_SEPARATOR} or is {UNSURE}"
 _MOST_DECOMPOSED = 18  # characters that one is composed of
 # Unicode's Default_Ignorable_Code_Point: characters that do not show, such as the zero-width space,
 # the soft hyphen, marks of writing direction, the byte order mark and variation selectors.
@@ -81,10 +81,9 @@ def drop_ignorable(text: str) -> str:
 
 def with_capitals(text: str) -> str:
     """Each word with a capital, composed as before: "ALİ AK" -> "Ali Ak"."""
-    for _ in range(
-        2
-    ):  # after a mark that is not composed, title() takes the next letter for a first
-        # The lower case of İ is i and a combining dot.
+    # Twice: after a mark that is not composed, title() takes the next letter for a first. The lower
+    # case of İ is i and a combining dot.
+    for _ in range(2):
         text = unicodedata.normalize("NFC", text.title().replace("i\u0307", "i"))
     return text
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,14 +68,15 @@ class Tasks:
                 yield from map(function, items)
                 return
         running: deque[Any] = deque()
+        result = methodcaller("result") if self.cluster else _result
         try:
             for item in items:
                 with _uninterrupted():
                     running.append(self.submit(function, item))
                 if len(running) >= 2 * self.processes:
-                    yield _result(running.popleft())
+                    yield result(running.popleft())
             while running:
-                yield _result(running.popleft())
+                yield result(running.popleft())
         except BrokenProcessPool:
             raise UserError(
                 f"one of {self.processes} worker processes was killed (by hand, or for want of "
@@ -102,13 +104,14 @@ def _uninterrupted() -> Iterator[list[int]]:
 
 
 def _result(future: Any) -> Any:
-    """The result of a future; a signal ends the wait."""
+    """The result of a future of loky's; a signal ends the wait."""
     with _uninterrupted() as received:
         while not received:
+            is_done = future.done()
             try:
                 return future.result(timeout=SIGNAL_SECONDS)
             except TimeoutError:
-                if future.done():  # the task's own error
+                if is_done:  # the task's own error
                     raise
     return None  # only if the signal's handler raises nothing
 

@@ -64,6 +64,10 @@ def _are_temperatures(value: Any) -> bool:
     )
 
 
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**53 for n in value)
+
+
 def _are_facts(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -93,6 +97,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
         _are_temperatures,
         f"one number from {LOWEST} to {HIGHEST}, or two if names is both",
     ),
+    "training_names": (_are_counts, "whole numbers"),
     "population": (is_text, f"printable text of at most {LONGEST} characters"),
     "held_out": (lambda value: isinstance(value, bool), f"true if there is a {ARRAYS}, or false"),
     "provenance": (_are_facts, "short printable texts and numbers"),
@@ -112,6 +117,7 @@ class Config:
         temperatures: the divisor of the logits for each kind of name.
         names: what the training names are; if both, surnames and full names are kinds apart.
         groups: neighbouring countries by the name of their group; a country has at most one.
+        training_names: the number of training names of each country; empty if it is not known.
         population: what the training names are a sample of, in words.
         provenance: the machine and packages that made it: for people, not for programs.
         held_out: what is kept of held-out rows; None if there were none.
@@ -125,6 +131,7 @@ class Config:
     temperatures: Sequence[float]
     names: Literal["surnames", "full", "both"] = "surnames"
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    training_names: Sequence[int] = field(default_factory=list)
     population: str = ""
     provenance: Mapping[str, str | int] | None = None
     held_out: HeldOut | None = None
@@ -216,6 +223,8 @@ def _check(values: Any) -> None:
             raise ValueError(f"{key} must be {wanted}")
     if len(values["temperatures"]) != (2 if values["names"] == "both" else 1):
         raise ValueError(f"temperatures must be {_RULES['temperatures'][1]}")
+    if len(values["training_names"]) not in (0, len(values["countries"])):
+        raise ValueError("training_names must be one number for each country")
     grouped = {country for members in values["groups"].values() for country in members}
     if not grouped <= set(values["countries"]):
         raise ValueError("groups must have no countries that the model does not have")

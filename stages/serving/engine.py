@@ -33,6 +33,7 @@ class Engine:
         reads: what the model may be asked: ``surnames``, ``full`` names or ``both``.
         population: what the training names are a sample of, in words.
         held_out: what the bundle keeps of held-out rows, if there were any.
+        training_names: the number of training names of each country; empty if it is not known.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Engine:
         self._logits, self._config, self._threads, self._files = logits, config, threads, files
         self.countries, self.population = config.countries, config.population
         self.held_out, self.groups, self.reads = config.held_out, config.groups, config.names
+        self.training_names = config.training_names
         self._letters = Letters(config.vocabulary)
         self._ngrams = NgramSet(self._letters, self.held_out.ngrams if self.held_out else None)
         numbers = {label: n for n, labels in enumerate(self.groups.values()) for label in labels}

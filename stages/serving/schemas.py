@@ -64,6 +64,25 @@ class PredictResponse(Body):
     predictions: list[Answer]
 
 
+class CountryFacts(Body):
+    """A country that the model knows."""
+
+    country: str
+    group: str | None
+    names: int | None = Field(description="training names; null if the model does not say")
+    held_out: int = Field(description="names that are held out of the training and kept")
+    f1: float | None = Field(description="on the held-out names")
+    coverage: float | None = Field(description="share of these whose set has the country")
+
+
+class CountriesResponse(Body):
+    """The countries of a model, and of what population the training names are."""
+
+    model: str
+    population: str
+    countries: list[CountryFacts]
+
+
 class CountryShare(Body):
     """The share of a country, its 95 % interval, and the mean of the probabilities."""
 

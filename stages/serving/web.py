@@ -15,11 +15,13 @@ from starlette.types import ASGIApp
 
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
+from stages.serving.countries import about_countries
 from stages.serving.guard import LOOPBACK, guarded
 from stages.serving.prediction import Prediction
 from stages.serving.predictor import Predictor
 from stages.serving.schemas import (
     MAX_NAMES,
+    CountriesResponse,
     ExplainRequest,
     ExplainResponse,
     PredictRequest,
@@ -82,6 +84,11 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     async def healthz() -> dict[str, str]:
         """Say that the server answers, and by which model."""
         return {"status": "ok", "model": model.model_hash}
+
+    @app.get("/countries", response_model=CountriesResponse)
+    def countries() -> Any:
+        """List the countries that the model knows, and how well."""
+        return {**about, "countries": about_countries(model)}
 
     @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
     async def predict(request: PredictRequest) -> Response:

@@ -13,6 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from stages.core.errors import UserError
+from stages.core.files import write_text
 from stages.core.text import SET_SEPARATOR, is_label
 from stages.corpus import full_names
 from stages.corpus.normalize import NOT_A_LABEL
@@ -196,6 +197,8 @@ def test_errors_name_the_target(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             write(tmp_path / name)
         assert str(caught.value) == f"{tmp_path / name}: cannot be written: {reason}"
+    with pytest.raises(IsADirectoryError, match=r"Is a directory: '.*/folder\.csv'$"):
+        write_text(tmp_path / "folder.csv", "x")
 
 
 # Signals.
@@ -229,3 +232,17 @@ def test_a_signal_waits_until_a_task_is_started_and_ends_the_wait_for_its_result
             list(Tasks(lambda function, item: waiting, 2).map(int, range(9), few=0))
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_result_that_comes_as_the_wait_for_signals_ends_is_not_lost() -> None:
+    answers = iter([TimeoutError(), 7])
+
+    def result(timeout: float) -> int:
+        answer = next(answers)
+        if isinstance(answer, TimeoutError):
+            future.done = lambda: True
+            raise answer
+        return answer
+
+    future = SimpleNamespace(result=result, done=lambda: False)
+    assert list(Tasks(lambda function, item: future, 2).map(int, [1], few=0)) == [7]

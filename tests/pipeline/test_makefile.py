@@ -95,7 +95,7 @@ def test_the_plots_compare_two_revisions(longer: Path) -> None:
     assert not plots.get("errors"), plots["errors"]
     for name in ("accuracy", "loss", "confusion", "countries"):
         (plot,) = plots["data"][name]
-        assert plot["revisions"] == ["HEAD", "workspace"]
+        assert plot["revisions"] == ["workspace", "HEAD"]
         values = plot["content"]["data"]["values"]
         assert {value["rev"] for value in values} >= {"HEAD", "workspace"}, name
 

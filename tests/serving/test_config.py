@@ -93,6 +93,8 @@ def test_a_model_without_held_out_rows_keeps_none_of_an_earlier_one(folder: Path
         (("normalize",), "nfd", "normalize must be nfc or ascii"),
         (("max_length",), 10**9, "max_length must be from 1 to 1000"),
         (("max_length",), True, "max_length must be from 1 to 1000"),
+        (("training_names",), [1, -2, 3], "training_names must be whole numbers"),
+        (("training_names",), [1], "training_names must be one number for each country"),
         (("held_out",), {"prior": 3}, "held_out must be true"),
     ],
 )

@@ -1,0 +1,58 @@
+"""What a model says about its countries, on the command line and by HTTP."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from stages.commands import cli
+from stages.serving import web
+from stages.serving.bundle import load
+from stages.serving.countries import about_countries
+from stages.serving.engine import Engine
+from tests.serving.made import config, held_out
+
+PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.4, 0.6, 0.0], [0.3, 0.7, 0.0]])
+ROWS = held_out(
+    4,
+    labels=np.array([0, 0, 0, 1]),
+    probabilities=PROBABILITIES,
+    thresholds=np.array([[0.5, 0.65, 0.5]]),
+)
+CONFIG = config(
+    held_out=ROWS, training_names=[70, 20, 10], groups={"Europe": ["Austria", "Кирилия"]}
+)
+
+
+def test_f1_and_coverage_are_those_of_the_held_out_names() -> None:
+    austria, japan, cyrillia = about_countries(Engine(lambda codes: codes, CONFIG))
+    assert austria == {
+        **{"country": "Austria", "group": "Europe", "names": 70, "held_out": 3},
+        **{"f1": 0.8, "coverage": 0.6667},
+    }
+    assert (japan["group"], japan["f1"], japan["coverage"]) == (None, 0.6667, 1.0)
+    assert (cyrillia["held_out"], cyrillia["f1"], cyrillia["coverage"]) == (0, None, None)
+
+
+def test_what_a_bundle_does_not_say_is_none() -> None:
+    bare = replace(CONFIG, held_out=None, training_names=[])
+    for about in about_countries(Engine(lambda codes: codes, bare)):
+        assert (about["names"], about["held_out"], about["f1"]) == (None, 0, None)
+
+
+def test_command_and_http_say_the_same(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, model = ["countries", "--model", str(onnx_folder)], load(onnx_folder)
+    assert cli.main([*command, "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written["countries"] == about_countries(model)
+    client = TestClient(web.create_app(model), "http://localhost")
+    assert client.get("/countries").json() == written
+    assert cli.main(command) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split("  ")[0] == "country" and "in the set" in header
+    assert [row.split()[0] for row in rows[:-3]] == list(model.countries)
