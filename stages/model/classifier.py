@@ -21,6 +21,8 @@ CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
     "rnn": nn.RNN,
 }
 
+GROUP = 64  # names of a batch that are padded to one length
+
 
 class Classifier(nn.Module):
     """Countries of names, from the codes of their characters.
@@ -71,13 +73,28 @@ class Classifier(nn.Module):
         # BOS and EOS count in the n-grams, but are no steps of the recurrent layer: with them its
         # last state is a worse summary of the name.
         steps = self.dropout(self.characters(codes[:, 1:-1]))
-        if lengths is not None:
-            steps = pack_padded_sequence(steps, lengths - 2, batch_first=True)
-        _, last = self.recurrent(steps)
-        logits = cast(Tensor, self.logits(self.dropout(last_state(last, self.recurrent))))
+        logits = cast(Tensor, self.logits(self.dropout(self.summary(steps, lengths))))
         if self.wide:
             logits = logits + self.wide_logits(codes, real)
         return logits
+
+    def summary(self, steps: Tensor, lengths: Tensor | None) -> Tensor:
+        """State of the recurrent layer after each name, (batch, width), of (batch, longest, embedding).
+
+        On a CPU the gradient of a packed sequence costs the square of its length, since each step
+        has a gradient of the size of them all. So names are padded there, in groups of similar
+        lengths; packed sequences serve other devices and layers that read both ways.
+        """
+        if lengths is None:
+            return last_state(self.recurrent(steps)[1], self.recurrent)
+        if self.recurrent.bidirectional or steps.device.type != "cpu":
+            packed = pack_padded_sequence(steps, lengths - 2, batch_first=True)
+            return last_state(self.recurrent(packed)[1], self.recurrent)
+        states = []
+        for group, ends in zip(steps.split(GROUP), (lengths - 3).split(GROUP), strict=True):
+            output, _ = self.recurrent(group[:, : int(ends[0]) + 1])
+            states.append(output[torch.arange(len(ends)), ends])
+        return torch.cat(states)
 
     def drop_characters(self, codes: Tensor, real: Tensor) -> Tensor:
         """Replace random characters by UNKNOWN, so that no answer depends on a single one.

@@ -163,7 +163,7 @@ def train_recipe(name: str, seed: int) -> tuple[Predict, Epochs]:
     ends = np.cumsum([rows / float(rate.replace(",", "")) for rate in rates])
     curves = json.loads(Path("metrics/epochs.json").read_text(encoding="utf-8"))
     epochs = list(zip(ends.tolist(), curves["test_accuracy"].values(), strict=True))
-    return load("data/onnx", threads=2).probabilities, epochs
+    return load("data/onnx", threads=2).predict_proba, epochs
 
 
 def train_notebook(seed: int) -> tuple[Predict, Epochs]:

@@ -13,11 +13,12 @@ import random
 import string
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from anyascii import anyascii
 
 from stages.serving.bundle import load
-from stages.serving.prediction import REASONS
+from stages.serving.prediction import NOT_A_NAME, NOT_A_SURNAME, SCRIPT, UNFAMILIAR
 
 POLYNESIAN = """Tuilagi Faleolo Fonua Tupou Kaahumanu Kamehameha Kealoha Kahananui Mahoe Leavasa
 Tuiasosopo Polamalu Faumuina Malielegaoi Tamasese Mataafa Tuimalealiifano Havili Vunipola Moala
@@ -74,15 +75,13 @@ def main() -> None:
         **{f"{script} script": faker(locale) for script, locale in SCRIPTS.items()},
     }
     corpus = {*test, *pd.read_parquet("data/clean/train.parquet")["name"]}
-    print("| names | number | script | unfamiliar | not a surname |\n|---|---:|---:|---:|---:|")
+    print("| names | number | script | unfamiliar | not a name |\n|---|---:|---:|---:|---:|")
     for title, names in sets.items():
         if title not in ("test names", "well-known people"):
             names = [name for name in names if name.title() not in corpus]
         reasons = model.ask(names).reasons
-        shares = (
-            f"{(reasons == REASONS.index(r)).mean():.3f}"
-            for r in ("script", "unfamiliar", "not a surname")
-        )
+        columns = ([SCRIPT], [UNFAMILIAR], [NOT_A_SURNAME, NOT_A_NAME])
+        shares = (f"{np.isin(reasons, column).mean():.3f}" for column in columns)
         print(f"| {title} | {len(names):,} | {' | '.join(shares)} |")
 
 

@@ -69,7 +69,7 @@ def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=folder,
-            # As docs/scale.md has it for torchrun on several machines.
+            # As docs/performance.md has it for torchrun on several machines.
             env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
