@@ -79,9 +79,10 @@ class Classifier(nn.Module):
         return logits
 
     def summary(self, steps: Tensor, lengths: Tensor | None) -> Tensor:
-        """State of the recurrent layer after each name, (batch, width), of (batch, longest, embedding).
+        """State of the recurrent layer after each name, of its steps: (batch, longest, embedding).
 
-        On a CPU the gradient of a packed sequence costs the square of its length, since each step
+        Returns (batch, width). On a CPU the gradient of a packed sequence costs the square of its
+        length, since each step
         has a gradient of the size of them all. So names are padded there, in groups of similar
         lengths; packed sequences serve other devices and layers that read both ways.
         """
@@ -91,7 +92,9 @@ class Classifier(nn.Module):
             packed = pack_padded_sequence(steps, lengths - 2, batch_first=True)
             return last_state(self.recurrent(packed)[1], self.recurrent)
         states = []
-        for group, ends in zip(steps.split(GROUP), (lengths - 3).split(GROUP), strict=True):
+        for start in range(0, len(steps), GROUP):
+            group = steps[start : start + GROUP]
+            ends = lengths[start : start + GROUP] - 3
             output, _ = self.recurrent(group[:, : int(ends[0]) + 1])
             states.append(output[torch.arange(len(ends)), ends])
         return torch.cat(states)
