@@ -82,9 +82,8 @@ class Classifier(nn.Module):
         """State of the recurrent layer after each name, of its steps: (batch, longest, embedding).
 
         Returns (batch, width). On a CPU the gradient of a packed sequence costs the square of its
-        length, since each step
-        has a gradient of the size of them all. So names are padded there, in groups of similar
-        lengths; packed sequences serve other devices and layers that read both ways.
+        length, since each step has a gradient of the size of them all. So names are padded there,
+        in groups of similar lengths; other devices and layers that read both ways take packed ones.
         """
         if lengths is None:
             return last_state(self.recurrent(steps)[1], self.recurrent)
