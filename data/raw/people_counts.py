@@ -193,17 +193,22 @@ def count(people: Iterable[Person], scored: Iterable[tuple[str, str]]) -> Counts
 def estimate(counts: Counts, country: str, ranked: Iterable[str]) -> None:
     """Add 10,000 people of a country that name2nat lacks: those of frequent.toml, then by rank.
 
+    A country of several lists has a name as often as the nation in which it is most frequent.
+
     Args:
         counts: of people, added to.
         country: one of frequent.toml.
         ranked: more of its surnames, the most frequent first.
     """
     more = list(ranked)
+    people: dict[str, float] = {}
     for entry in FREQUENT[country]:
-        counts.sizes[country] += 10_000
         first, last, names = entry["first"], entry["last"], entry["names"].split(", ")
         power = math.log(first / last) / math.log(len(names))
         names += [name for name in dict.fromkeys(more) if name not in names]
         for rank, name in enumerate(names, 1):
-            counts.people[fold(name)][country] += first / rank**power
+            people[fold(name)] = max(people.get(fold(name), 0), first / rank**power)
             counts.spellings[fold(name)][name] += 1
+    counts.sizes[country] += 10_000
+    for key, number in people.items():
+        counts.people[key][country] += number

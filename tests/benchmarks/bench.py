@@ -61,7 +61,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="onoma-bench.") as scratch:
         folder = Path(scratch)
         shutil.copy(ROOT / "params.yaml", folder)
-        set_params(folder, ingest__train=args.train.resolve(), ingest__test=args.test.resolve())
+        files = {"ingest__train": args.train.resolve(), "ingest__test": args.test.resolve()}
+        set_params(folder, corpus__names="surnames", evaluate__people="null", **files)
         for stage in ("ingest", "index"):
             python(folder, f"stages.{stage}")
         for seed in range(1, args.runs + 1):

@@ -71,7 +71,7 @@ def test_it_holds_json_and_safetensors_and_no_pickle(folder: Path) -> None:
     [
         ("hook", "os.system", "model.hook: extra inputs are not permitted"),
         ("cell", "transformer", "model.cell: input should be 'gru', 'lstm' or 'rnn'"),
-        ("hidden", 2**62, "model.hidden: input should be less than or equal to 65536"),
+        ("hidden", 2**62, "model.hidden: input should be less than or equal to 4096"),
         ("layers", 10**6, "model.layers: input should be less than"),
     ],
 )
