@@ -158,7 +158,7 @@ def train_recipe(name: str, seed: int) -> tuple[Predict, Epochs]:
 
     values = {key.replace(".", "__"): value for key, value in recipe.values(name).items()}
     set_params(Path(), train__seed=seed, **values)
-    rates = re.findall(r"epoch \d+/\d+: .*, ([\d,]+) names/s", python(Path(), "stages.train"))
+    rates = re.findall(r"epoch \d+/\d+: loss .*, ([\d,]+) names/s", python(Path(), "stages.train"))
     python(Path(), "stages.export")
     rows = len(Names.load(INDEX / "train"))
     ends = np.cumsum([rows / float(rate.replace(",", "")) for rate in rates])
