@@ -59,7 +59,7 @@ metrics-diff: .venv/installed
 # The experiments since the last commit, without the columns of single epochs.
 experiments: .venv/installed
 	dvc exp show --only-changed --no-pager --precision 4 \
-		--drop '^(Created|uncalibrated.*|(train|test|validation)[._](loss|accuracy).*|step|probability.*|stages/.*|data/.*)$$'
+		--drop '^(.*:)?(Created|uncalibrated.*|(train|test|validation)[._](loss|accuracy).*|step|nll|ece|macro_f1|set_size|accuracy_loss|temperature.*|bytes|.*(top3|unseen|full|group)_.*|(people|persons)_.*|same_.*|probability.*|top3.*|stages/.*|data/.*)$$'
 
 # Three at a time: many tests wait for processes of one thread.
 test: check

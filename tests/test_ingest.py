@@ -173,7 +173,9 @@ def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
         for n in range(100_000)
     )
     (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 85)  # inflates to 690 MB
-    set_params(project, ingest__train=project / "large.csv.gz")
+    (project / "few.csv").write_bytes(b"".join(rows.splitlines(keepends=True)[:100]))
+    files = {"ingest__train": project / "large.csv.gz", "ingest__test": project / "few.csv"}
+    set_params(project, **files)
     program = (
         "import resource, sys; from stages import index, ingest; from stages.core import errors\n"
         f"resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))\n"

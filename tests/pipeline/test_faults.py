@@ -149,7 +149,7 @@ def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
     out = project / {"train": "data/model", "export": "data/onnx"}[name]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     shutil.rmtree(out)  # as DVC does before it runs a stage
-    line = one_line(fork_server.run(project, name, file_limit=1_000_000))
+    line = one_line(fork_server.run(project, name, file_limit=500_000))
     file = {"train": ".checkpoints/train/", "export": "data/onnx/model.onnx"}[name]
     assert f"File too large: '{file}" in line
     done = run(project, "dvc", "checkout")
