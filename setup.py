@@ -16,7 +16,7 @@ MODEL = Path("data/onnx")
 
 
 class Rename(bdist_wheel):
-    """`stages` becomes `onoma` in what setuptools is told."""
+    """Rename the package `stages` to `onoma` in the metadata that setuptools packs."""
 
     def run(self) -> None:
         """Build the wheel."""
@@ -31,7 +31,7 @@ class Rename(bdist_wheel):
 
 
 class Rewrite(build_py):
-    """`stages` becomes `onoma` in the modules; the model is added."""
+    """Rename the package in the imports of the modules, and add the model."""
 
     def run(self) -> None:
         """Copy the files into the folder that is packed."""

@@ -50,7 +50,7 @@ class Version(argparse.Action):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 (failed), 2 (wrong usage), 130 (Ctrl-C)."""
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started this: `onoma ... >&-`
+        if getattr(sys, name) is None:  # the parent process closed it: `onoma ... >&-`
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
     return exit_code(lambda: _run(sys.argv[1:] if arguments is None else list(arguments)))
