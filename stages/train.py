@@ -56,7 +56,9 @@ def train(params: Params, runtime: Runtime) -> None:
             "make these the same on every machine"
         )
     vocabulary = Vocabulary.from_config(index["vocabulary"])
-    model = Classifier(params.model, len(vocabulary), len(index["countries"])).to(runtime.device)
+    model = Classifier(params.model, len(vocabulary), len(index["countries"]), vocabulary.blank).to(
+        runtime.device
+    )
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
     computing = f"{runtime.device}, {machine['precision']}"

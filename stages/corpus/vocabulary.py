@@ -67,6 +67,11 @@ class Vocabulary:
         """The smallest type that holds every code."""
         return np.uint16 if len(self) <= 2**16 else np.uint32
 
+    @property
+    def blank(self) -> int:
+        """Code of the blank between words; `END`, which stands in no name, if none is known."""
+        return self._codes.get(" ", END)
+
     def code(self, character: str) -> int:
         """Code of one character: its own, its script's fallback, or `UNKNOWN`."""
         key = _folded(character) if self.case == "fold" else character

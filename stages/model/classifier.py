@@ -1,8 +1,8 @@
 """The wide & deep character classifier.
 
 Deep: character embeddings -> recurrent layers -> last state -> logits. Wide: a linear classifier
-over hashed character n-grams, whose logits are added (Cheng et al., Wide & Deep Learning for
-Recommender Systems, 2016). The recurrent layers generalise; the wide term memorises.
+over hashed character n-grams and whole words, whose logits are added (Cheng et al., Wide & Deep
+Learning for Recommender Systems, 2016). The recurrent layers generalise; the wide term memorises.
 """
 
 from typing import cast
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from stages.core.params import ModelParams
-from stages.corpus.vocabulary import UNKNOWN
+from stages.corpus.vocabulary import BEGIN, END, UNKNOWN
 
 CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
     "gru": nn.GRU,
@@ -21,6 +21,7 @@ CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
     "rnn": nn.RNN,
 }
 
+WORD = 12  # characters
 GROUP = 64  # names of a batch that are padded to one length
 
 
@@ -31,13 +32,14 @@ class Classifier(nn.Module):
     lengths in descending order, padded at the end with any code.
     """
 
-    def __init__(self, params: ModelParams, codes: int, countries: int) -> None:
+    def __init__(self, params: ModelParams, codes: int, countries: int, blank: int = END) -> None:
         """Draw the weights.
 
         Args:
             params: the shape of the network.
             codes: size of the vocabulary.
             countries: number of classes.
+            blank: the code of the blank between words; `END` if the vocabulary has none.
         """
         super().__init__()
         self.characters = nn.Embedding(codes, params.embedding)
@@ -58,6 +60,7 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
         self.character_dropout = params.character_dropout
         self.orders, self.buckets = params.wide_ngrams, params.wide_buckets
+        self.wide_words, self.blank = params.wide_words, blank
 
     def forward(self, codes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits: (batch, length) codes -> (batch, countries).
@@ -68,6 +71,7 @@ class Classifier(nn.Module):
                 are of one length.
         """
         real = real_codes(codes, lengths)
+        whole = codes
         if self.training and self.character_dropout:
             codes = self.drop_characters(codes, real)
         # BOS and EOS count in the n-grams, but are no steps of the recurrent layer: with them its
@@ -75,7 +79,7 @@ class Classifier(nn.Module):
         steps = self.dropout(self.characters(codes[:, 1:-1]))
         logits = cast(Tensor, self.logits(self.dropout(self.summary(steps, lengths))))
         if self.wide:
-            logits = logits + self.wide_logits(codes, real)
+            logits = logits + self.wide_logits(codes, whole, real)
         return logits
 
     def summary(self, steps: Tensor, lengths: Tensor | None) -> Tensor:
@@ -110,15 +114,30 @@ class Classifier(nn.Module):
         drop[:, -1] = False
         return codes.masked_fill(drop, UNKNOWN)
 
-    def wide_logits(self, codes: Tensor, real: Tensor) -> Tensor:
-        """The wide term, (batch, countries), divided by the square root of the name's length."""
+    def wide_logits(self, codes: Tensor, whole: Tensor, real: Tensor) -> Tensor:
+        """The wide term, (batch, countries), divided by the square root of the name's length.
+
+        In training it sees the share `wide_words` of the words, drawn at random, so that n-grams
+        and recurrent layers learn to do without, as they must for words of no training name.
+
+        Args:
+            codes: (batch, longest), whose n-grams count.
+            whole: the codes before characters were dropped, whose words count.
+            real: (batch, longest) mask, False for padding.
+        """
         assert self.wide is not None
-        rows = [hash_ngrams(codes, order) % self.buckets for order in range(1, self.orders + 1)]
-        lengths = real.sum(1)
-        bags = (lengths * self.orders).cumsum(0)
+        hashes = [hash_ngrams(codes, order) for order in range(1, self.orders + 1)]
+        counted = [real] * self.orders
+        if self.wide_words:
+            hashes.append(hash_words(whole, self.blank))
+            counted.append(real & ((whole == self.blank) | (whole == END)))
+            if self.training:
+                counted[-1] &= torch.rand(codes.shape, device=codes.device) < self.wide_words
+        mask = torch.stack(counted, dim=2)
+        bags = mask.sum((1, 2)).cumsum(0)
         first = torch.cat([bags.new_zeros(1), bags[:-1]])
-        total = cast(Tensor, self.wide(torch.stack(rows, dim=2)[real].flatten(), first))
-        return total / lengths.sqrt().unsqueeze(1)
+        rows = torch.stack(hashes, dim=2)[mask] % self.buckets
+        return cast(Tensor, self.wide(rows, first)) / real.sum(1).sqrt().unsqueeze(1)
 
 
 def real_codes(codes: Tensor, lengths: Tensor | None) -> Tensor:
@@ -138,6 +157,19 @@ def hash_ngrams(codes: Tensor, order: int) -> Tensor:
     for back in range(order):
         shifted = pad(codes, (back, 0))[:, : codes.shape[1]]
         hashed = (hashed * 1_000_003 + shifted) & 0x7FFFFFFF
+    return (hashed * 73_244_475) & 0x7FFFFFFF
+
+
+def hash_words(codes: Tensor, blank: int) -> Tensor:
+    """Hash of the word before each position of (batch, length): 0 to 2**31 - 1.
+
+    Of a word of more than `WORD` characters, the last ones count.
+    """
+    hashed, inside = torch.ones_like(codes), torch.ones_like(codes, dtype=torch.bool)
+    for back in range(1, WORD + 1):
+        shifted = pad(codes, (back, 0))[:, : codes.shape[1]]
+        inside = inside & (shifted != blank) & (shifted != BEGIN)
+        hashed = torch.where(inside, (hashed * 1_000_003 + shifted) & 0x7FFFFFFF, hashed)
     return (hashed * 73_244_475) & 0x7FFFFFFF
 
 
