@@ -96,7 +96,8 @@ class Engine:
         probabilities = np.full((len(names), len(self.countries)), np.nan, dtype=np.float32)
         reasons, kinds = np.zeros((2, len(names)), dtype=np.uint8)
         if read:
-            distinct = {name: n for n, name in enumerate(dict.fromkeys(read.values()))}
+            # In order: the graph reads the beginnings that neighbours share once.
+            distinct = {name: n for n, name in enumerate(sorted(set(read.values())))}
             rows, numbers = list(read), [distinct[name] for name in read.values()]
             own_kinds = self._config.kinds(list(distinct))
             own_probabilities, own_reasons = self._compute(list(distinct), own_kinds)
