@@ -132,14 +132,15 @@ class Answers:
 
         Empty for an unusable name, and for all without held-out rows.
         """
-        sets: list[list[str]] = [[] for _ in self.reasons]
-        if held_out := self.config.held_out:
-            thresholds = held_out.thresholds[self.kinds]
-            rows, countries = np.nonzero(prediction_sets(self.probabilities, thresholds))
-            order = np.lexsort((-self.probabilities[rows, countries], rows))
-            for row, country in zip(rows[order].tolist(), countries[order].tolist(), strict=True):
-                sets[row].append(self.config.countries[country])
-        return sets
+        if self.config.held_out is None:
+            return [[] for _ in self.reasons]
+        thresholds = self.config.held_out.thresholds[self.kinds]
+        is_inside = prediction_sets(self.probabilities, thresholds)
+        rows, countries = np.nonzero(is_inside)
+        order = np.lexsort((-self.probabilities[rows, countries], rows))
+        labels = np.array(self.config.countries, dtype=object)[countries[order]].tolist()
+        ends = is_inside.sum(axis=1).cumsum().tolist()
+        return [labels[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
     def columns(
         self, top: int, abstain: float, shares: Floats | None = None
