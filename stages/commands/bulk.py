@@ -135,7 +135,7 @@ def add_answers(
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
     schema, counts, reason = table.schema, Counts(), f"{options.prefix}reason"
-    for name, values in answer.columns(answer(pa.array([], pa.string())), *layout).items():
+    for name, values in answer.columns(answer(pa.array([], pa.string()))[0], *layout).items():
         if name in table.schema.names:
             raise UserError(
                 f"{table.file}: already has a column {brief(name, 60)!r}; "
@@ -147,16 +147,16 @@ def add_answers(
             names, unreadable = batch.column(options.column), problems.is_valid()
             if bad := unreadable.true_count:
                 names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
-            positions = answer(names, batch.column(options.given) if options.given else None)
-            counts.rows += len(positions)
-            counts.unusable += int(np.isnan(answer.probabilities[positions, 0]).sum()) - bad
-            added = answer.columns(positions, *layout)
+            given = batch.column(options.given) if options.given else None
+            answers, index = answer(names, given)
+            counts.rows += len(index)
+            counts.unusable += int(np.isnan(answers.probabilities[index, 0]).sum()) - bad
+            columns = answer.columns(answers, *layout)
+            added = {name: values.take(pa.array(index)) for name, values in columns.items()}
             added[reason] = pc.coalesce(problems, added[reason])
-            columns = [
-                column.cast(field.type)
-                for column, field in zip([*batch.columns, *added.values()], schema, strict=True)
-            ]
-            write(pa.record_batch(columns, schema=schema))
+            values = zip([*batch.columns, *added.values()], schema, strict=True)
+            arrays = [array.cast(field.type) for array, field in values]
+            write(pa.record_batch(arrays, schema=schema))
             advance(len(batch))
     counts.computed, counts.unreadable = answer.computed, table.unreadable
     counts.problems = (table.first,) if table.first else ()

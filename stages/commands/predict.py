@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core.text import extends_ascii, is_separator, visible
+from stages.core.text import UNSURE, extends_ascii, is_separator, visible
 from stages.serving.bundle import DEFAULT, load
-from stages.serving.prediction import AMBIGUOUS, REASONS, UNSURE, Prediction
+from stages.serving.prediction import AMBIGUOUS, REASONS, Prediction
 from stages.serving.predictor import Predictor
 
 MODEL = DEFAULT

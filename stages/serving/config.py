@@ -144,6 +144,11 @@ class Config:
         own = {name: [m for m in members if m in countries] for name, members in groups.items()}
         return {name: members for name, members in own.items() if len(members) > 1}
 
+    @property
+    def reads_full_names(self) -> bool:
+        """Whether the model is asked full names, not surnames alone."""
+        return self.names != "surnames"
+
     def kinds(self, names: Sequence[str]) -> Integers:
         """(names,) the kind of each normalised name, an index into ``temperatures``."""
         own = map(kind, names) if self.names == "both" else [SURNAME] * len(names)

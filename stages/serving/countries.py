@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.serving.engine import Engine
 from stages.serving.held_out import prediction_sets
+from stages.serving.predictor import Predictor
 
 
-def about_countries(model: Engine) -> list[dict[str, Any]]:
+def about_countries(model: Predictor) -> list[dict[str, Any]]:
     """How many training names a country has, and how well its held-out names are answered.
 
     Returns:
@@ -19,7 +19,7 @@ def about_countries(model: Engine) -> list[dict[str, Any]]:
         None if there are none.
     """
     group_of = {label: group for group, labels in model.groups.items() for label in labels}
-    counts: Sequence[int | None] = model.training_names or [None] * len(model.countries)
+    counts: Sequence[int | None] = model.config.training_names or [None] * len(model.countries)
     rows = []
     for number, (country, names) in enumerate(zip(model.countries, counts, strict=True)):
         about = {"country": country, "group": group_of.get(country), "names": names}
@@ -27,7 +27,7 @@ def about_countries(model: Engine) -> list[dict[str, Any]]:
     return rows
 
 
-def _on_held_out_names(model: Engine, country: int) -> dict[str, Any]:
+def _on_held_out_names(model: Predictor, country: int) -> dict[str, Any]:
     rows = model.held_out
     own = np.zeros(0, dtype=bool) if rows is None else rows.labels == country
     if rows is None or not own.any():

@@ -11,8 +11,9 @@ import pytest
 
 from stages.commands import cli
 from stages.commands.predict import in_words, percent
+from stages.core.text import UNSURE
 from stages.serving.onnx_bundle import load
-from stages.serving.prediction import UNSURE, Prediction
+from stages.serving.prediction import Prediction
 
 NAMES = ["Müller", "Nguyễn", "O'Brien", "Иванов", "佐藤"]
 

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.core.errors import UserError
+from stages.core.text import UNSURE
 from stages.corpus.normalize import Rejected
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving.engine import BATCH_CODES, Logits
-from stages.serving.prediction import UNSURE
 from stages.serving.predictor import Predictor
 from tests.serving.made import config, held_out, known_ngrams
 
