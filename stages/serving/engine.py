@@ -12,7 +12,7 @@ from stages.serving.config import Config
 from stages.serving.held_out import Integers, Letters, NgramSet
 from stages.serving.prediction import REASONS, SCRIPT, UNFAMILIAR
 
-BATCH_CODES = 2**11  # of a batch: large enough for the products, small enough for the caches
+BATCH_CODES = 2**12  # of a batch: large enough for the products, small enough for the caches
 
 Logits = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 """(batch, length) codes of names of one length, with BOS and EOS -> (batch, countries)."""

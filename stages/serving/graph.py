@@ -158,51 +158,58 @@ def _last_states(graph: Graph, params: ModelParams, weights: Weights, characters
     """(batch, hidden) states of a GRU of one layer after all characters.
 
     It steps through a tree of the names' beginnings: a row of the state is a beginning that one or
-    more neighbouring names share. Of names in alphabetical order these are few.
+    more neighbouring names share. Of names in alphabetical order these are few. What the input
+    adds to the gates is computed once for each distinct character.
 
     Args:
-        graph: where to add it.
+        graph: the graph to add it to.
         params: the shape of the network.
         weights: its weights.
         characters: (length, batch) codes.
     """
-    hidden, last = params.hidden, graph.constant(-1)
     # A beginning is a new one from the first character on that differs from the name's before.
+    last = graph.constant(-1)
     shifted = graph.node("Pad", characters, graph.constant([0, 1, 0, 0]), last)
     differences = graph.node("Sub", characters, _positions(graph, shifted, 0, -1))
     differences = graph.node("CumSum", graph.node("Abs", differences), graph.constant(0))
     is_new = graph.node("Cast", differences, to=TensorProto.BOOL)
-    counts = graph.node(
-        "CumSum", graph.node("Cast", is_new, to=TensorProto.INT64), graph.constant(1)
-    )
+    counts = graph.node("Cast", is_new, to=TensorProto.INT64)
+    counts = graph.node("CumSum", counts, graph.constant(1))
     rows = graph.node("Sub", counts, graph.constant(1))
-    rows = graph.node("Pad", rows, graph.constant([1, 0, 0, 0]))  # at the start all share one
+    rows = graph.node("Pad", rows, graph.constant([1, 0, 0, 0]))  # before the first, all share one
+
+    numbers = graph.node("Unique", characters, outputs=3)
+    table = graph.constant(weights["characters.weight"])
+    vectors = graph.node("Gather", table, numbers[:-1] + "0")
+    numbers = graph.node("Reshape", numbers, graph.node("Shape", characters))
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        weights[f"recurrent.{kind}_l0"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    # torch's order is reset gate, update gate, candidate.
+    gates, candidate = slice(2 * params.hidden), slice(2 * params.hidden, None)
+
+    def linear(into: Graph, values: str, weight: NDArray[Any], bias: str) -> str:
+        return into.node("Gemm", values, graph.constant(weight), bias, transB=1)
+
+    bias = graph.constant(bias_ih[gates] + bias_hh[gates])
+    to_gates = linear(graph, vectors, weight_ih[gates], bias)
+    to_candidate = linear(graph, vectors, weight_ih[candidate], graph.constant(bias_ih[candidate]))
 
     body = Graph(graph)
-    is_new, *values = (body.node("Gather", of, STEP) for of in (is_new, rows, characters))
-    parents, codes = (body.node("Compress", value, is_new, axis=0) for value in values)
+    is_new, *values = (body.node("Gather", each, STEP) for each in (is_new, rows, numbers))
+    parents, inputs = (body.node("Compress", value, is_new, axis=0) for value in values)
     state = body.node("Gather", STATE, parents)
-    vectors = body.node("Gather", graph.constant(weights["characters.weight"]), codes)
-
-    def linear(values: str, kind: str, gates: slice, bias: str) -> str:
-        weight = graph.constant(weights[f"recurrent.weight_{kind}_l0"][gates])
-        return body.node("Gemm", values, weight, bias, transB=1)
-
-    gates, candidate = slice(2 * hidden), slice(2 * hidden, None)  # torch: reset, update, candidate
-    biases = [weights[f"recurrent.bias_{kind}_l0"] for kind in ("ih", "hh")]
-    sums = linear(vectors, "ih", gates, graph.constant(sum(bias[gates] for bias in biases)))
-    sums = body.node("Sigmoid", linear(state, "hh", gates, sums))
-    update = body.node("Split", sums, axis=1, num_outputs=2, outputs=2)
-    of_vectors, of_state = (
-        linear(values, kind, candidate, graph.constant(bias[candidate]))
-        for values, kind, bias in zip((vectors, state), ("ih", "hh"), biases, strict=True)
-    )
-    kept = body.node("Mul", update[:-1] + "0", of_state)
-    proposed = body.node("Tanh", body.node("Add", of_vectors, kept))
+    sums = linear(body, state, weight_hh[gates], body.node("Gather", to_gates, inputs))
+    update = body.node("Split", body.node("Sigmoid", sums), axis=1, num_outputs=2, outputs=2)
+    reset = update[:-1] + "0"
+    memory = linear(body, state, weight_hh[candidate], graph.constant(bias_hh[candidate]))
+    memory = body.node("Mul", reset, memory)
+    proposed = body.node("Add", body.node("Gather", to_candidate, inputs), memory)
+    proposed = body.node("Tanh", proposed)
     change = body.node("Mul", update, body.node("Sub", state, proposed))
     next_state = body.node("Add", proposed, change)
 
-    start = graph.constant(np.zeros((1, hidden), dtype=np.float32))
+    start = graph.constant(np.zeros((1, params.hidden), dtype=np.float32))
     steps = graph.node("Squeeze", graph.node("Shape", characters, start=0, end=1))
     states = graph.loop(steps, start, body, next_state)
     return graph.node("Gather", states, graph.node("Gather", rows, last))
