@@ -112,7 +112,7 @@ def answer() -> None:
     model = onoma.load("data/onnx")
     names = json.loads(sys.stdin.readline())
     for _ in sys.stdin:
-        user, wall = os.times().user, time.perf_counter()
+        user, wall = resource.getrusage(resource.RUSAGE_SELF).ru_utime, time.perf_counter()
         model.predict(names)
         print(json.dumps([os.times().user - user, time.perf_counter() - wall]), flush=True)
 
