@@ -131,7 +131,7 @@ def test_a_graph_that_asks_for_too_much_memory_or_answers_nothing_is_refused(
 
 
 def test_weights_whose_products_fill_the_memory_are_refused(folder: Path) -> None:
-    params = tiny_params(embedding=2_000_000, hidden=1, wide_ngrams=0)
+    params = tiny_params(cell="rnn", embedding=2_000_000, hidden=1, wide_ngrams=0)
     wide = replace(CONFIG, model=params.model_dump(), max_length=1000)
     onnx_bundle.save(folder, wide, graph(classifier(wide), params))
     with pytest.raises(UserError, match=r"model\.onnx: cannot be run: "):
