@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stages.commands import cli
 from stages.serving import web
 from stages.serving.onnx_bundle import load
+from stages.serving.prediction import Prediction
 
 JSON, CSV = {"Content-Type": "application/json"}, {"Content-Type": "text/csv"}
 MOST = web.MAX_NAMES
@@ -41,6 +42,17 @@ def test_explanation_has_an_effect_for_each_character(
     effects = {pair["character"]: pair["effect"] for pair in explanation["characters"]}
     assert [pair["character"] for pair in explanation["characters"]] == list("Müller")
     assert effects["ü"] == pytest.approx(occlusion.effects[1])
+
+
+@pytest.mark.parametrize(("options", "name"), [({}, "Jo Müller"), ({"full_names": True}, "Müller")])
+def test_a_full_name_is_explained_as_it_is_answered(
+    client: TestClient, options: dict[str, bool], name: str
+) -> None:
+    explanation = client.post("/explain", json={"name": "Jo Müller", **options}).json()
+    body = {"names": ["Jo Müller"], **options}
+    (answer,) = client.post("/predict", json=body).json()["predictions"]
+    assert explanation["name"] == name == (answer["read_as"] or "Jo Müller")
+    assert explanation["country"] == answer["top"][0]["country"]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +182,9 @@ def test_page_loads_nothing_from_elsewhere_and_says_what_it_knows(client: TestCl
     assert "http://" not in response.text and "https://" not in response.text
     assert "src=" not in response.text.replace("default-src", "")
     assert "of the 4 countries" in response.text and f"{MOST:,} at most" in response.text
+    assert "Surname, in any script" in response.text
+    script = response.text.partition("<script>")[2]
+    assert all(field in script for field in Prediction._fields)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/shares", "/file"])
@@ -226,11 +241,11 @@ def test_few_names_do_not_wait_for_many_and_too_many_are_refused(
     model, started, finish = load(onnx_folder), threading.Event(), threading.Event()
     predict = model.predict
 
-    def slow_predict(names: list[str], *options: Any) -> Any:
+    def slow_predict(names: list[str], **options: Any) -> Any:
         if len(names) > web.MANY:
             started.set()
             assert finish.wait(30)
-        return predict(names, *options)
+        return predict(names, **options)
 
     monkeypatch.setattr(model, "predict", slow_predict)
     monkeypatch.setattr(web, "MAX_QUEUE", 1)
