@@ -46,6 +46,7 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{countries}}", str(len(model.countries)))
     page = page.replace("{{names}}", f"{MAX_NAMES:,}").replace("{{asks}}", ASKS[model.reads])
+    page = page.replace("{{hidden}}", "hidden" if model.config.reads_full_names else "")
     about = {"model": model.model_hash, "population": model.population}
     limiter = CapacityLimiter(1)  # of requests with many names
 

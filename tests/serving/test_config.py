@@ -1,4 +1,4 @@
-"""config.json and the held-out rows of a bundle, from whoever it came: read, or refused."""
+"""config.json and the held-out rows of a bundle from any source: read, or refused."""
 
 import json
 import os

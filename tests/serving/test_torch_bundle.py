@@ -135,11 +135,11 @@ def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
     tensors = load_file(path)
     some = {name: value for name, value in tensors.items() if name != "logits.bias"}
     save_file(some, path)
-    assert "logits.bias is missing, but config.json calls for ([3], 'F32')" in refusal(folder)
+    assert "logits.bias is missing, but config.json calls for [3] torch.float32" in refusal(folder)
     save_file({**tensors, "hook": torch.zeros(1)}, path)
-    assert "hook is ([1], 'F32'), but config.json calls for no such tensor" in refusal(folder)
+    assert "hook is [1] torch.float32, but config.json calls for no such tensor" in refusal(folder)
     save_file({**tensors, "logits.bias": torch.zeros(3, dtype=torch.float64)}, path)
-    assert "logits.bias is ([3], 'F64')" in refusal(folder)
+    assert "logits.bias is [3] torch.float64" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
