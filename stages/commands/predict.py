@@ -155,12 +155,13 @@ def run_files(args: argparse.Namespace) -> int:
         if args.reweight:
             args.wrong_usage("--reweight needs one file as --input and as --output")
         processes = args.processes or os.cpu_count() or 1
-        counts = bulk.predict_folder(args.input, args.output, options, processes, args.cluster)
+        folder = args.input, args.output
+        counts, first = bulk.predict_folder(*folder, options, processes, args.cluster)
     elif args.cluster or args.processes:
         args.wrong_usage("--processes and --cluster need a folder as --output")
     else:
-        counts = bulk.predict_file(args.input, args.output, options, args.reweight)
-    return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
+        counts, first = bulk.predict_file(args.input, args.output, options, args.reweight)
+    return report_unreadable(counts["unreadable"], first, args.keep_going)
 
 
 def table(model: Predictor, answers: list[Prediction], top: int) -> Iterator[str]:

@@ -51,11 +51,9 @@ def run(args: argparse.Namespace) -> int:
         show(result, f"{args.input}, {args.by} {group}" if args.by else str(args.input))
     print(f"model {model.model_hash}, trained on: {visible(model.population)}")
     if args.json:
-        if args.by:
-            parts = [{"group": group, **result} for group, result in results.items()]
-            write_json(args.json.resolve(), {**about, "by": args.by, "groups": parts})
-        else:
-            write_json(args.json.resolve(), {**about, **results[""]})
+        parts = [{"group": group, **result} for group, result in results.items()]
+        whole = {"by": args.by, "groups": parts} if args.by else results[""]
+        write_json(args.json.resolve(), about | whole)
     if args.csv:
         by = [args.by] if args.by else []
         rows = [
@@ -82,12 +80,9 @@ def read_prior(path: Path, countries: tuple[str, ...]) -> Floats:
     except (ValueError, csv.Error):
         raise UserError(f"{path}: each line must be country,share, the share a number") from None
     shares = dict(pairs)
-    for country in [*countries, *shares]:
-        if country not in shares or country not in countries:
-            what = "has no share of" if country not in shares else "has an unknown country"
-            raise UserError(
-                f"{path}: {what} {brief(country, 60)!r}; it needs the model's countries"
-            )
+    for country in sorted(shares.keys() ^ set(countries)):
+        what = "has no share of" if country not in shares else "has an unknown country"
+        raise UserError(f"{path}: {what} {brief(country, 60)!r}; it needs the model's countries")
     prior = np.array([shares[country] for country in countries])
     if len(pairs) != len(shares) or not (prior >= 0).all() or abs(prior.sum() - 1) > 0.005:
         raise UserError(f"{path}: the shares must be 0 or more, one for each country, and sum to 1")
