@@ -70,23 +70,14 @@ def test_table_comes_back_with_the_apis_answers(
     found = read(target)
     assert list(found) == ["id", "surname", *NEW]
     assert found["surname"].tolist() == NAMES
-    usable = [row for row, name in enumerate(NAMES) if name and len(name) < 40]
-    wanted = load(onnx_folder).frame([NAMES[row] for row in usable], top=2)
+    wanted = load(onnx_folder).frame(NAMES, top=2)
+    wanted["set"] = wanted["set"].map("|".join)
     for column in NEW:
-        values = found[column].iloc[usable]
-        if column == "set":
-            assert values.tolist() == ["|".join(countries) for countries in wanted[column]]
-        elif not column.startswith("probability"):
-            assert values.fillna("").tolist() == wanted[column].fillna("").tolist()
+        if column.startswith("probability"):
+            numbers = pd.to_numeric(found[column]).to_numpy()
+            assert numbers == pytest.approx(wanted[column], abs=6e-5, nan_ok=True)
         else:
-            assert values.astype(float).to_numpy() == pytest.approx(wanted[column], abs=6e-5)
-    unusable = sorted(set(range(len(NAMES))) - set(usable))
-    reasons = found["reason"][unusable].tolist()
-    assert reasons in [
-        [why, "name longer than 40 characters"] for why in ("missing name", "empty name")
-    ]
-    empty = found.loc[unusable, [name for name in NEW if name != "reason"]]
-    assert (empty.isna() | (empty == "")).all(axis=None)
+            assert found[column].fillna("").tolist() == wanted[column].fillna("").tolist()
 
 
 def test_given_names_come_in_a_column_of_their_own(
@@ -154,25 +145,6 @@ def test_no_row_is_lost(predict, tmp_path: Path, suffix: str) -> None:
     assert predict(*arguments, "--keep-going") == 0
     assert predict(*arguments, "--encoding", "cp1252") == 1
     assert read(target)["surname"][4] == "Müller"
-
-
-@pytest.mark.parametrize(
-    "option",
-    ["--separator=ab", "--separator=a", '--separator="', "--separator=\x01", "--encoding=utf-16"],
-)
-def test_impossible_separators_and_encodings_are_wrong_usage(predict, option: str) -> None:
-    with pytest.raises(SystemExit) as stop:
-        predict("--input", "a.csv", "--output", "b.csv", option)
-    assert stop.value.code == 2
-
-
-def test_below_the_threshold_the_answer_is_unsure(predict, people: Path, tmp_path: Path) -> None:
-    target = tmp_path / "o.parquet"
-    predict("--input", people, "--output", target, "--column", "surname", "--abstain", 1)
-    found = read(target)
-    assert set(found["country"].dropna()) == {"unsure"}
-    assert "ambiguous" in set(found["reason"])
-    assert "unsure" not in set(found["country_1"])
 
 
 def test_parquet_in_whatever_way_text_is_stored(predict, tmp_path: Path) -> None:
@@ -463,11 +435,6 @@ def test_the_output_is_never_inside_the_input(
     assert files(shards) == before
 
 
-def test_processes_are_for_folders(predict_all, shards: Path) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        predict_all("out.csv", "--processes", 2, source=shards / "1.csv")
-
-
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_was(
     predict_all, onnx_folder: Path, tmp_path: Path, shards: Path
@@ -506,14 +473,6 @@ def test_a_dash_as_output_is_a_csv_on_standard_output(
     assert {path.name for path in tmp_path.iterdir()} == {"people.csv", "o.csv"}
     with pytest.raises(SystemExit, match="2"):
         predict("--input", tmp_path, "--output", "-")
-
-
-def test_a_link_as_output_stays_a_link(predict, people: Path, tmp_path: Path) -> None:
-    (tmp_path / "there").mkdir()
-    (tmp_path / "link.csv").symlink_to(tmp_path / "there/real.csv")
-    assert predict("--input", people, "--output", tmp_path / "link.csv", "--column", "surname") == 0
-    assert (tmp_path / "link.csv").is_symlink()
-    assert len(read(tmp_path / "there/real.csv")) == len(NAMES)
 
 
 def test_a_tsv_of_a_glob_is_read(predict, tmp_path: Path) -> None:
