@@ -11,7 +11,6 @@ import hypothesis
 import pytest
 import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import strategies as st
 
 from stages.commands import cli
 from stages.serving import web
@@ -204,23 +203,6 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
         case.call_and_validate(headers=local, excluded_checks=excluded)
 
     check()
-
-
-KEYS = st.text() | st.sampled_from(["names", "name", "top", "abstain"])
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-
-
-@hypothesis.given(
-    st.recursive(VALUES, lambda v: st.lists(v, max_size=4) | st.dictionaries(KEYS, v, max_size=4))
-)
-@hypothesis.settings(max_examples=100)
-def test_no_json_brings_the_server_down(app, value: object) -> None:
-    with_names = {"names": ["Abe"], **value} if isinstance(value, dict) else value
-    client = TestClient(app, "http://localhost", raise_server_exceptions=False)
-    for path, body in (("/predict", with_names), ("/explain", value)):
-        response = client.post(path, content=json.dumps(body), headers=JSON)
-        assert response.status_code in (200, 400, 422)
-        response.json()
 
 
 def test_a_port_in_use_or_a_missing_model_is_one_line(
