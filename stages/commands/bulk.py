@@ -30,6 +30,10 @@ from stages.serving.columns import Answerer
 from stages.serving.predictor import Predictor
 
 DONE_BY = ".onoma-predict.json"  # in an output folder: what its tables were made with
+SAID = (
+    "predict: {rows:,} rows, {computed:,} names computed, {unusable:,} rows with an unusable "
+    "name and no answer; wrote "
+)
 
 
 class Options(NamedTuple):
@@ -51,16 +55,7 @@ class Options(NamedTuple):
         return Table(file, Format(self.separator, self.encoding, header=self.header))
 
 
-Counts = Counter[str]  # of rows, of names computed, of rows unusable and unreadable
-
-
-def said(counts: Counts) -> str:
-    """The counts in words."""
-    rows, computed, unusable = (counts[key] for key in ("rows", "computed", "unusable"))
-    return (
-        f"predict: {rows:,} rows, {computed:,} names computed, {unusable:,} rows with an unusable "
-        "name and no answer"
-    )
+Counts = Counter[str]  # those of `SAID`, and of rows that are unreadable
 
 
 def predict_file(
@@ -75,7 +70,6 @@ def predict_file(
         adapt: whether to reweight the answers by the shares of the countries in this table.
     """
     model, table = load(options.model, threads=os.cpu_count() or 1), options.table(file)
-    table.check_text(options.column)
     shares = None
     if adapt:
         from stages.serving.populations import read_populations  # imports SciPy
@@ -89,7 +83,7 @@ def predict_file(
     with progress("predict", table.rows, "rows") as bar:
         counts, problem = add_answers(table, target, model, options, shares, bar.update)
     messages = sys.stderr if target == STDOUT else sys.stdout
-    print(f"{said(counts)}; wrote {target}", file=messages)
+    print(f"{SAID.format_map(counts)}{target}", file=messages)
     print(f"model {model.model_hash}, population: {visible(model.population)}", file=messages)
     return counts, problem
 
@@ -191,7 +185,7 @@ def predict_folder(
             total, first = total + counts, first or problem
             bar.update(1)
     done = len(shards) - len(undone)
-    print(f"{said(total)}; wrote {len(undone)} files to {folder}, {done} were there")
+    print(f"{SAID.format_map(total)}{len(undone)} files to {folder}, {done} were there")
     return total, first
 
 
