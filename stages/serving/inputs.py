@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from stages.corpus.full_names import canonical, split_columns, surname
+from stages.corpus.full_names import split_columns, surname
 from stages.corpus.normalize import Rejected
 
 Errors = Literal["coerce", "raise"]
@@ -58,7 +58,7 @@ def read(name: Any, given: Any, reads_full_names: bool, full_names: bool) -> str
     """
     text, first = _text(name), "" if given is None or _is_missing(given) else _text(given)
     if reads_full_names:
-        return split_columns(first, text) if first.strip() and text.strip() else canonical(text)
+        return split_columns(first, text) if text.strip() else text
     return surname(text) if full_names and not first else text
 
 
