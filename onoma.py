@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import UserError
+from stages.core.text import UNSURE
 from stages.corpus.normalize import Rejected
 from stages.serving.bundle import load
-from stages.serving.prediction import UNSURE, Prediction
+from stages.serving.prediction import Prediction
 from stages.serving.predictor import Predictor
 
 __all__ = [

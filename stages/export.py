@@ -99,7 +99,7 @@ def compare(
     for names, countries in chunks:
         ours, theirs = model.ask(names), exported.ask(names)
         best, best_exported = (labels[a.probabilities.argmax(axis=1)] for a in (ours, theirs))
-        pairs = zip(model.sets(ours), exported.sets(theirs), strict=True)
+        pairs = zip(ours.sets(), theirs.sets(), strict=True)
         same_sets = np.array([one == other for one, other in pairs])
         differences = np.abs(ours.probabilities - theirs.probabilities).max(axis=1)
         result.names += len(names)

@@ -3,13 +3,12 @@
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
@@ -31,6 +30,10 @@ from stages.serving.columns import Answerer
 from stages.serving.predictor import Predictor
 
 DONE_BY = ".onoma-predict.json"  # in an output folder: what its tables were made with
+SAID = (
+    "predict: {rows:,} rows, {computed:,} names computed, {unusable:,} rows with an unusable "
+    "name and no answer; wrote "
+)
 
 
 class Options(NamedTuple):
@@ -52,32 +55,13 @@ class Options(NamedTuple):
         return Table(file, Format(self.separator, self.encoding, header=self.header))
 
 
-@dataclass
-class Counts:
-    """Rows written, names computed, rows with an unusable name, rows that cannot be read.
-
-    Attributes:
-        problems: the first row that cannot be read, of each file that has one.
-    """
-
-    rows: int = 0
-    computed: int = 0
-    unusable: int = 0
-    unreadable: int = 0
-    problems: tuple[str, ...] = ()
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(*map(add, astuple(self), astuple(other)))
-
-    def __str__(self) -> str:
-        return (
-            f"{self.rows:,} rows, {self.computed:,} names computed, {self.unusable:,} rows with an "
-            "unusable name and no answer"
-        )
+Counts = Counter[str]  # those of `SAID`, and of rows that are unreadable
 
 
-def predict_file(file: str, target: Path, options: Options, adapt: bool = False) -> Counts:
-    """Write ``target``, a table as ``file`` is, with all processors.
+def predict_file(
+    file: str, target: Path, options: Options, adapt: bool = False
+) -> tuple[Counts, str]:
+    """Write ``target``, a table as ``file`` is, with all processors; see `add_answers`.
 
     Args:
         file: path or URL of a table.
@@ -86,7 +70,6 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
         adapt: whether to reweight the answers by the shares of the countries in this table.
     """
     model, table = load(options.model, threads=os.cpu_count() or 1), options.table(file)
-    table.check_text(options.column)
     shares = None
     if adapt:
         from stages.serving.populations import read_populations  # imports SciPy
@@ -98,11 +81,11 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool = False)
         (population,) = populations.values()
         shares = population.estimate().shares
     with progress("predict", table.rows, "rows") as bar:
-        counts = add_answers(table, target, model, options, shares, bar.update)
+        counts, problem = add_answers(table, target, model, options, shares, bar.update)
     messages = sys.stderr if target == STDOUT else sys.stdout
-    print(f"predict: {counts}; wrote {target}", file=messages)
+    print(f"{SAID.format_map(counts)}{target}", file=messages)
     print(f"model {model.model_hash}, population: {visible(model.population)}", file=messages)
-    return counts
+    return counts, problem
 
 
 def add_answers(
@@ -112,7 +95,7 @@ def add_answers(
     options: Options,
     shares: NDArray[np.floating[Any]] | None = None,
     advance: Callable[[int], object] = lambda rows: None,
-) -> Counts:
+) -> tuple[Counts, str]:
     """Write a table with the columns of the answers to ``target``, which appears when it is whole.
 
     Args:
@@ -122,6 +105,9 @@ def add_answers(
         options: the column of names, and which columns are added.
         shares: (countries,) shares by which the answers are reweighted.
         advance: function that is called with the number of rows just written.
+
+    Returns:
+        The counts, and the first row that cannot be read, if there is one.
 
     Raises:
         UserError: the input cannot be read or is the output, or the columns do not fit.
@@ -134,8 +120,8 @@ def add_answers(
         table.check_text(options.given, "--given")
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
-    schema, counts, reason = table.schema, Counts(), f"{options.prefix}reason"
-    for name, values in answer.columns(answer(pa.array([], pa.string())), *layout).items():
+    schema, counts, reason = table.schema, Counter[str](), f"{options.prefix}reason"
+    for name, values in answer.columns(answer(pa.array([], pa.string()))[0], *layout).items():
         if name in table.schema.names:
             raise UserError(
                 f"{table.file}: already has a column {brief(name, 60)!r}; "
@@ -147,25 +133,24 @@ def add_answers(
             names, unreadable = batch.column(options.column), problems.is_valid()
             if bad := unreadable.true_count:
                 names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
-            positions = answer(names, batch.column(options.given) if options.given else None)
-            counts.rows += len(positions)
-            counts.unusable += int(np.isnan(answer.probabilities[positions, 0]).sum()) - bad
-            added = answer.columns(positions, *layout)
+            given = batch.column(options.given) if options.given else None
+            answers, index = answer(names, given)
+            counts["rows"] += len(index)
+            counts["unusable"] += int(np.isnan(answers.probabilities[index, 0]).sum()) - bad
+            columns = answer.columns(answers, *layout)
+            added = {name: values.take(pa.array(index)) for name, values in columns.items()}
             added[reason] = pc.coalesce(problems, added[reason])
-            columns = [
-                column.cast(field.type)
-                for column, field in zip([*batch.columns, *added.values()], schema, strict=True)
-            ]
-            write(pa.record_batch(columns, schema=schema))
+            values = zip([*batch.columns, *added.values()], schema, strict=True)
+            arrays = [array.cast(field.type) for array, field in values]
+            write(pa.record_batch(arrays, schema=schema))
             advance(len(batch))
-    counts.computed, counts.unreadable = answer.computed, table.unreadable
-    counts.problems = (table.first,) if table.first else ()
-    return counts
+    counts |= {"computed": answer.computed, "unreadable": table.unreadable}
+    return counts, table.first
 
 
 def predict_folder(
     source: str, folder: Path, options: Options, processes: int, cluster: str | None
-) -> Counts:
+) -> tuple[Counts, str]:
     """Write each table of ``source`` to a table of the same name in ``folder``, a task each.
 
     A table that is there already and newer than its input is left as it is, so a run that was
@@ -191,17 +176,17 @@ def predict_folder(
             f"{folder}: holds answers of another model or other options; choose another --output"
         )
     undone = [shard for shard in shards if not is_done(*shard)]
-    total = Counts()
+    total, first = Counter[str](), ""
     with (
         start_tasks(processes, cluster, folder) as tasks,
         progress("predict", len(undone), "files") as bar,
     ):
-        for counts in tasks.map(partial(predict_shard, options=options), undone, few=1):
-            total += counts
+        for counts, problem in tasks.map(partial(predict_shard, options=options), undone, few=1):
+            total, first = total + counts, first or problem
             bar.update(1)
     done = len(shards) - len(undone)
-    print(f"predict: {total}; wrote {len(undone)} files to {folder}, {done} were there")
-    return total
+    print(f"{SAID.format_map(total)}{len(undone)} files to {folder}, {done} were there")
+    return total, first
 
 
 def find_shards(source: str, folder: Path) -> list[tuple[str, Path]]:
@@ -223,7 +208,7 @@ def is_done(file: str, target: Path) -> bool:
     return bool(datetime.fromtimestamp(target.stat().st_mtime, UTC) >= system.modified(path))
 
 
-def predict_shard(shard: tuple[str, Path], options: Options) -> Counts:
+def predict_shard(shard: tuple[str, Path], options: Options) -> tuple[Counts, str]:
     """Write one table; on one thread, so that the number of processes changes no byte."""
     file, target = shard
     return add_answers(options.table(file), target, load(options.model), options)

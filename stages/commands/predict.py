@@ -10,16 +10,15 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core.text import extends_ascii, is_separator, visible
+from stages.core.text import UNSURE, extends_ascii, is_separator, visible
 from stages.serving.bundle import DEFAULT, load
-from stages.serving.prediction import AMBIGUOUS, REASONS, UNSURE, Prediction
+from stages.serving.prediction import AMBIGUOUS, REASONS, Prediction
 from stages.serving.predictor import Predictor
 
-MODEL = DEFAULT
 MAX_LINE_BYTES = 2**16  # of standard input; no usable name is longer
 NAMES_AT_ONCE = 1024
 SHOWN = 5  # countries of a set in the table
@@ -48,6 +47,12 @@ def checked(accepts: Callable[[str], bool], message: str) -> Callable[[str], str
         return text
 
     return parse
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare the option of commands that answer by a model."""
+    about = f"the model ({DEFAULT})"
+    parser.add_argument("--model", type=Path, default=DEFAULT, metavar="FOLDER", help=about)
 
 
 def add_reading(parser: "argparse._ArgumentGroup | argparse.ArgumentParser") -> None:
@@ -81,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = f"answer `{UNSURE}` below this probability (0)"
     add("--abstain", type=share, default=0.0, metavar="P", help=about)
     add("--full-names", action="store_true", help="find the surname in each name first")
-    add("--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})")
+    add_model(parser)
     files = parser.add_argument_group("whole files")
     add = files.add_argument
     kinds = "CSV or .tsv (plain or gzip) or Parquet"
@@ -150,12 +155,13 @@ def run_files(args: argparse.Namespace) -> int:
         if args.reweight:
             args.wrong_usage("--reweight needs one file as --input and as --output")
         processes = args.processes or os.cpu_count() or 1
-        counts = bulk.predict_folder(args.input, args.output, options, processes, args.cluster)
+        folder = args.input, args.output
+        counts, first = bulk.predict_folder(*folder, options, processes, args.cluster)
     elif args.cluster or args.processes:
         args.wrong_usage("--processes and --cluster need a folder as --output")
     else:
-        counts = bulk.predict_file(args.input, args.output, options, args.reweight)
-    return report_unreadable(counts.unreadable, " ".join(counts.problems[:1]), args.keep_going)
+        counts, first = bulk.predict_file(args.input, args.output, options, args.reweight)
+    return report_unreadable(counts["unreadable"], first, args.keep_going)
 
 
 def table(model: Predictor, answers: list[Prediction], top: int) -> Iterator[str]:
@@ -173,11 +179,20 @@ def table(model: Predictor, answers: list[Prediction], top: int) -> Iterator[str
                     *(answer.reason or "", answer.read_as or ""),
                 )
             )
-    columns = [list(map(visible, column)) for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(_width, column)) for column in columns]
-    for row in zip(*columns, strict=True):
-        padded = [cell + " " * (n - _width(cell)) for cell, n in zip(row, widths, strict=True)]
-        yield "  ".join(padded).rstrip()
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    return aligned(zip(*columns, strict=True))
+
+
+def aligned(rows: Iterable[Iterable[str]], right: Container[int] = ()) -> Iterator[str]:
+    """Lines of a table for a terminal; the columns ``right`` are aligned to the right."""
+    columns = []
+    for number, column in enumerate(zip(*rows, strict=True)):
+        cells = list(map(visible, column))
+        width = max(map(_width, cells))
+        pads = [" " * (width - _width(cell)) for cell in cells]
+        pairs = zip(pads, cells, strict=True) if number in right else zip(cells, pads, strict=True)
+        columns.append(map("".join, pairs))
+    return ("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def in_words(model: Predictor, answer: Prediction) -> str:

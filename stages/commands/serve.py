@@ -4,9 +4,8 @@ import argparse
 import asyncio
 import signal
 import socket
-from pathlib import Path
 
-from stages.commands.predict import MODEL, number
+from stages.commands.predict import add_model, number
 from stages.core.errors import Terminated, UserError
 from stages.serving.bundle import load
 from stages.serving.server import BACKLOG, host_name, serve
@@ -26,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a hostname that requests may name besides localhost and --host; *: any (repeatable)",
     )
-    parser.add_argument(
-        "--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})"
-    )
+    add_model(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.commands.predict import MODEL, add_reading, report_unreadable
+from stages.commands.predict import add_model, add_reading, aligned, report_unreadable
 from stages.core.errors import UserError, brief
 from stages.core.files import write_csv, write_json
 from stages.core.text import visible
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the shares as CSV")
     parser.add_argument("--full-names", action="store_true", help="find the surname in each name")
-    parser.add_argument(
-        "--model", type=Path, default=MODEL, metavar="FOLDER", help=f"the model ({MODEL})"
-    )
+    add_model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,11 +51,9 @@ def run(args: argparse.Namespace) -> int:
         show(result, f"{args.input}, {args.by} {group}" if args.by else str(args.input))
     print(f"model {model.model_hash}, trained on: {visible(model.population)}")
     if args.json:
-        if args.by:
-            parts = [{"group": group, **result} for group, result in results.items()]
-            write_json(args.json.resolve(), {**about, "by": args.by, "groups": parts})
-        else:
-            write_json(args.json.resolve(), {**about, **results[""]})
+        parts = [{"group": group, **result} for group, result in results.items()]
+        whole = {"by": args.by, "groups": parts} if args.by else results[""]
+        write_json(args.json.resolve(), about | whole)
     if args.csv:
         by = [args.by] if args.by else []
         rows = [
@@ -84,12 +80,9 @@ def read_prior(path: Path, countries: tuple[str, ...]) -> Floats:
     except (ValueError, csv.Error):
         raise UserError(f"{path}: each line must be country,share, the share a number") from None
     shares = dict(pairs)
-    for country in [*countries, *shares]:
-        if country not in shares or country not in countries:
-            what = "has no share of" if country not in shares else "has an unknown country"
-            raise UserError(
-                f"{path}: {what} {brief(country, 60)!r}; it needs the model's countries"
-            )
+    for country in sorted(shares.keys() ^ set(countries)):
+        what = "has no share of" if country not in shares else "has an unknown country"
+        raise UserError(f"{path}: {what} {brief(country, 60)!r}; it needs the model's countries")
     prior = np.array([shares[country] for country in countries])
     if len(pairs) != len(shares) or not (prior >= 0).all() or abs(prior.sum() - 1) > 0.005:
         raise UserError(f"{path}: the shares must be 0 or more, one for each country, and sum to 1")
@@ -103,18 +96,14 @@ def show(result: Mapping[str, Any], title: str) -> None:
         f"{visible(title)}: {result['names']:,} names, unsure: {unsure or 'none'}; "
         f"they tell as much as {result['effective_names']:,} names of known country"
     )
-    rows = result["shares"][:SHOWN]
-    width = max((len(visible(row["country"])) for row in rows), default=0)
-    if rows:
-        print(f"{'country':{width}}   share  95 % interval    plain")
-    for row in rows:
-        share, lower, upper, plain = (
-            100 * row[key] for key in ("share", "lower", "upper", "plain")
-        )
-        bar = "█" * round(BAR * row["share"] / max(rows[0]["share"], 1e-9))
-        interval = f"{lower:5.1f} to {upper:5.1f}"
-        country = f"{visible(row['country']):{width}}"
-        print(f"{country}  {share:5.1f} %  {interval}  {plain:5.1f} %  {bar}".rstrip())
+    rows = [("country", "share", "95 % interval", "plain", "")]
+    for row in result["shares"][:SHOWN]:
+        country, *shares = row.values()
+        share, lower, upper, plain = (f"{100 * value:5.1f}" for value in shares)
+        bar = "█" * round(BAR * row["share"] / max(result["shares"][0]["share"], 1e-9))
+        rows.append((country, f"{share} %", f"{lower} to {upper}", f"{plain} %", bar))
+    if rows[1:]:
+        print(*aligned(rows, right=range(1, 4)), sep="\n")
     if rest := result["shares"][SHOWN:]:
         share = 100 * sum(row["share"] for row in rest)
         print(f"and {len(rest)} more countries with {share:.1f} % together")

@@ -57,6 +57,7 @@ _BIRTH_NAME = re.compile(
 _LETTERS = "[A-Za-zÀ-ÖØ-öø-ɏΈ-ώЀ-ҁҊ-ӿԱ-Ֆա-ևḀ-ỿ]{2,}"
 _PLAIN = re.compile(f"{_LETTERS}(?:[ -]{_LETTERS})*")
 _IN_RULES = TITLES | SUFFIXES | NOBLE_TITLES | BIRTH_WORDS | {"vd"}
+_IN_SURNAMES = _IN_RULES | PARTICLES | CONNECTORS
 
 
 def unusable(name: str, full: bool) -> str | None:
@@ -107,16 +108,14 @@ def canonical(full_name: str) -> str:
     the present one. A text that has nothing else stays as it is.
     """
     for _ in range(9):  # what one rule leaves may be for another
-        name = _in_order(full_name)
+        if _is_plain(full_name):
+            break
+        given, family = _read(full_name)
+        name = " ".join(family + given if _is_family_first(family) else given + family)
         if name == full_name:
             break
         full_name = name
     return full_name
-
-
-def _in_order(full_name: str) -> str:
-    given, family = _read(full_name)
-    return " ".join(family + given if _is_family_first(family) else given + family)
 
 
 def split_columns(given: str, family: str) -> str:
@@ -140,7 +139,11 @@ def surname(full_name: str) -> str:
 
 def kind(name: str) -> int:
     """`FULL` if a `canonical` name has more than a surname, else `SURNAME`."""
-    return FULL if " " in name and surname(name).lower() != name.lower() else SURNAME
+    if " " not in name:
+        return SURNAME
+    # Without particles, the surname is the last word.
+    is_full = _is_plain(name, _IN_SURNAMES) or surname(name).lower() != name.lower()
+    return FULL if is_full else SURNAME
 
 
 def _read(text: str) -> tuple[list[str], list[str]]:
@@ -172,13 +175,13 @@ def _read(text: str) -> tuple[list[str], list[str]]:
     return spelled(given, one_case), spelled(family, one_case)
 
 
-def _is_plain(text: str) -> bool:
-    """Whether no rule changes a text; most names are so, and this is quick to see."""
+def _is_plain(text: str, words: frozenset[str] = _IN_RULES) -> bool:
+    """Whether no rule about ``words`` changes a text; most names are so, and it is quick to see."""
     return (
         len(text) <= LONGEST
         and text.istitle()
         and _PLAIN.fullmatch(text) is not None
-        and _IN_RULES.isdisjoint(text.lower().split())
+        and words.isdisjoint(text.lower().split())
     )
 
 

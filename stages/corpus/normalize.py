@@ -46,7 +46,7 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
     if text.isalpha() and unicodedata.is_normalized("NFC", text):
         cleaned = text
     else:
-        if _FORBIDDEN.search(text):
+        if not text.isprintable() and _FORBIDDEN.search(text):
             raise Rejected(f"control character in {what}")
         cleaned = " ".join(unicodedata.normalize("NFC", text).split())
     if not cleaned:

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.serving.held_out import reweight
-from stages.serving.prediction import AMBIGUOUS, KINDS, NO_REASON, REASONS, UNSURE
+from stages.core.text import SET_SEPARATOR
+from stages.serving.held_out import Floats
+from stages.serving.prediction import Answers
 from stages.serving.predictor import Predictor
 
 REMEMBERED, CELLS = 2**18, 2**23  # names whose answers are kept, and their probabilities, at most
 DECIMALS = 4  # of a probability
-SEPARATOR = "|"  # of the countries of a set
 GIVEN = "\x1f"  # between a surname and its given name; no usable name has one
 
 
@@ -22,9 +22,6 @@ class Answerer:
 
     Attributes:
         computed: number of names computed so far.
-        probabilities: (positions, countries) of the names that are remembered; NaN if unusable.
-        reasons: (positions,) index into `REASONS`.
-        kinds: (positions,) the kind of each name.
     """
 
     def __init__(self, model: Predictor, full_names: bool = False) -> None:
@@ -35,14 +32,12 @@ class Answerer:
 
     def _forget(self) -> None:
         self._positions: dict[bytes | None, int] = {}
-        self.probabilities = np.empty((0, len(self._model.countries)), dtype=np.float32)
-        self.reasons, self.kinds = np.empty((2, 0), dtype=np.uint8)
-        self._sets: list[str] = []
-        self._rejected: dict[int, str] = {}
-        self._read_as: dict[int, str] = {}
+        self._remembered = self._model.ask([])
 
-    def __call__(self, column: pa.Array, given: pa.Array | None = None) -> NDArray[np.intp]:
-        """The position of each row's answer; valid until the next call.
+    def __call__(
+        self, column: pa.Array, given: pa.Array | None = None
+    ) -> tuple[Answers, NDArray[np.integer[Any]]]:
+        """Answers to the distinct names, and for each row the position of its own.
 
         Args:
             column: the names, or the surnames.
@@ -57,10 +52,9 @@ class Answerer:
         distinct: list[bytes | None] = encoded.dictionary.to_pylist()
         if len(self._positions) > self._most:  # start again: frequent names soon return
             self._forget()
-        new_names = [name for name in distinct if name not in self._positions]
-        self._compute(new_names, given is not None)
+        self._compute([n for n in distinct if n not in self._positions], given is not None)
         positions = np.array([self._positions[name] for name in distinct], dtype=np.intp)
-        return np.asarray(positions[encoded.indices.to_numpy()])
+        return self._remembered.take(positions), encoded.indices.to_numpy()
 
     def _compute(self, names: list[bytes | None], in_two: bool) -> None:
         self.computed += len(names) - (None in names)
@@ -71,70 +65,38 @@ class Answerer:
         if in_two:
             given = [text and text.partition(GIVEN)[2] for text in texts]
             texts = [text and text.partition(GIVEN)[0] for text in texts]
-        answers = self._model.ask(texts, self._full_names, given)
         start = len(self._positions)
         self._positions.update(zip(names, range(start, start + len(names)), strict=True))
-        self.probabilities = np.concatenate([self.probabilities, answers.probabilities])
-        self.reasons = np.concatenate([self.reasons, answers.reasons])
-        self.kinds = np.concatenate([self.kinds, answers.kinds])
-        self._sets += map(SEPARATOR.join, self._model.sets(answers))
-        self._rejected |= {start + row: reason for row, reason in answers.rejected.items()}
-        self._read_as |= {start + row: text for row, text in answers.read_as.items()}
+        self._remembered += self._model.ask(texts, self._full_names, given)
 
     def columns(
-        self,
-        positions: NDArray[np.intp],
-        top: int,
-        abstain: float,
-        prefix: str,
-        shares: NDArray[np.floating[Any]] | None = None,
-    ) -> dict[str, Any]:
-        """The answers at ``positions`` as named Arrow arrays; an unusable name has only its reason.
+        self, answers: Answers, top: int, abstain: float, prefix: str, shares: Floats | None = None
+    ) -> dict[str, pa.Array]:
+        """`Answers.columns` as named Arrow arrays, without those that this model has nothing for.
 
         Args:
-            positions: result of a call.
+            answers: result of a call.
             top: number of countries to list.
             abstain: probability below which the country is `UNSURE`.
             prefix: beginning of the columns' names.
             shares: shares of the countries in the population, to reweight the probabilities.
         """
-        model, rows = self._model, positions.tolist()
-        table, reasons = self.probabilities[positions], self.reasons[positions]
-        if shares is not None and model.held_out:
-            table = reweight(table, model.held_out.prior, shares)
-        unusable = np.isnan(table[:, 0])
-        order = np.argsort(-table, axis=1, kind="stable")[:, :top]
-        ranked = np.take_along_axis(table, order, axis=1).astype(np.float32).round(DECIMALS)
-        why = np.where(ranked[:, 0] < abstain, AMBIGUOUS, NO_REASON)
-        why = np.where(reasons > 0, reasons, why)
-        names = pa.array([*model.countries, UNSURE])
-
-        def countries(index: NDArray[np.integer[Any]]) -> Any:
-            return names.take(pa.array(index, mask=unusable))
-
-        rejected = pa.array([self._rejected.get(row) for row in rows], pa.string())
-        columns = {
-            "country": countries(np.where(why > 0, len(model.countries), order[:, 0])),
-            "probability": pa.array(ranked[:, 0], mask=unusable),
-            "reason": pc.coalesce(rejected, pa.array(REASONS, pa.string()).take(pa.array(why))),
-            "set": pa.array([self._sets[row] for row in rows], pa.string(), mask=unusable),
+        columns, full = answers.columns(top, abstain, shares), self._model.config.reads_full_names
+        is_given = {"name": False, "kind": full, "read_as": full or self._full_names}
+        is_given |= dict.fromkeys(("group", "group_probability"), bool(self._model.groups))
+        sets = zip(columns["country"], columns["set"], strict=True)
+        columns["set"] = [country and SET_SEPARATOR.join(countries) for country, countries in sets]
+        return {
+            prefix + name: _as_array(values, "probability" in name)
+            for name, values in columns.items()
+            if is_given.get(name, True)
         }
-        if model.groups:
-            groups, sums = model.regions(table, reasons)
-            labels = pa.array(model.groups, pa.string())
-            columns["group"] = labels.take(pa.array(groups, mask=groups < 0))
-            sums = sums.astype(np.float32).round(DECIMALS)
-            columns["group_probability"] = pa.array(sums, mask=groups < 0)
-        if model.reads_full_names:
-            kinds = pa.array(KINDS[model.reads])
-            columns["kind"] = kinds.take(pa.array(self.kinds[positions], mask=unusable))
-        if model.reads_full_names or self._full_names:
-            read_as = [self._read_as.get(row) for row in rows]
-            columns["read_as"] = pa.array(read_as, pa.string())
-        for n in range(order.shape[1]):
-            columns[f"country_{n + 1}"] = countries(order[:, n])
-            columns[f"probability_{n + 1}"] = pa.array(ranked[:, n], mask=unusable)
-        return {prefix + name: values for name, values in columns.items()}
+
+
+def _as_array(values: list[Any], are_numbers: bool) -> pa.Array:
+    if are_numbers:
+        return pa.array(np.array(values, dtype=np.float32).round(DECIMALS), from_pandas=True)
+    return pa.array(values, pa.string())
 
 
 def _as_binary(column: pa.Array) -> pa.Array:

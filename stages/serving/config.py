@@ -28,8 +28,12 @@ MOST_COUNTRIES = 65535  # labels are stored in 16 bits
 LOWEST, HIGHEST = 0.01, 100.0  # temperature; calibration looks for one from 0.05 to 20
 
 
+def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_item, value))
+
+
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
+    return _is_list(value, is_text) and len(set(value)) == len(value)
 
 
 def _is_vocabulary(value: Any) -> bool:
@@ -45,10 +49,6 @@ def _is_vocabulary(value: Any) -> bool:
     )
 
 
-def _are_countries(value: Any) -> bool:
-    return _are_texts(value) and 1 <= len(value) <= MOST_COUNTRIES and all(map(is_label, value))
-
-
 def _are_groups(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -56,16 +56,6 @@ def _are_groups(value: Any) -> bool:
         and all(_are_texts(members) and len(members) > 1 for members in value.values())
         and _are_texts([country for members in value.values() for country in members])
     )
-
-
-def _are_temperatures(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        type(number) is float and LOWEST <= number <= HIGHEST for number in value
-    )
-
-
-def _are_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**53 for n in value)
 
 
 def _are_facts(value: Any) -> bool:
@@ -85,7 +75,9 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
         "case, scripts and characters of these scripts, none of them twice",
     ),
     "countries": (
-        _are_countries,
+        lambda value: (
+            _are_texts(value) and _is_list(value, is_label) and 1 <= len(value) <= MOST_COUNTRIES
+        ),
         f"1 to {MOST_COUNTRIES} different printable texts of at most {LONGEST} characters, "
         "none of which begins as a spreadsheet's formula",
     ),
@@ -94,10 +86,13 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "names": (lambda value: value in ("surnames", "full", "both"), "surnames, full or both"),
     "groups": (_are_groups, "lists of different countries, each in one list, by printable texts"),
     "temperatures": (
-        _are_temperatures,
+        lambda value: _is_list(value, lambda n: type(n) is float and LOWEST <= n <= HIGHEST),
         f"one number from {LOWEST} to {HIGHEST}, or two if names is both",
     ),
-    "training_names": (_are_counts, "whole numbers"),
+    "training_names": (
+        lambda value: _is_list(value, lambda n: type(n) is int and 0 <= n < 2**53),
+        "whole numbers",
+    ),
     "population": (is_text, f"printable text of at most {LONGEST} characters"),
     "held_out": (lambda value: isinstance(value, bool), f"true if there is a {ARRAYS}, or false"),
     "provenance": (_are_facts, "short printable texts and numbers"),
@@ -143,6 +138,11 @@ class Config:
         """The groups as far as there are such countries; one of fewer than two is none."""
         own = {name: [m for m in members if m in countries] for name, members in groups.items()}
         return {name: members for name, members in own.items() if len(members) > 1}
+
+    @property
+    def reads_full_names(self) -> bool:
+        """Whether the model is asked full names, not surnames alone."""
+        return self.names != "surnames"
 
     def kinds(self, names: Sequence[str]) -> Integers:
         """(names,) the kind of each normalised name, an index into ``temperatures``."""
@@ -191,14 +191,12 @@ class Config:
             del values["format"]
             values["vocabulary"] = Vocabulary.from_config(values["vocabulary"])
             values["countries"] = tuple(values["countries"])
-            held_out = None
-            if values["held_out"]:
-                path = folder / ARRAYS
-                content = read_regular(path, MAX_ARRAYS_BYTES)
-                held_out = HeldOut.from_bytes(
-                    content, len(values["countries"]), len(values["temperatures"])
-                )
-            values["held_out"] = held_out
+            path, shape = folder / ARRAYS, (len(values["temperatures"]), len(values["countries"]))
+            values["held_out"] = (
+                HeldOut.from_bytes(read_regular(path, MAX_ARRAYS_BYTES), *shape)
+                if values["held_out"]
+                else None
+            )
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{path}: {reason}; train a model first (dvc repro)") from None

@@ -1,42 +1,48 @@
 """What a bundle says about each of its countries."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from stages.serving.engine import Engine
 from stages.serving.held_out import prediction_sets
+from stages.serving.predictor import Predictor
 
 
-def about_countries(model: Engine) -> list[dict[str, Any]]:
+class CountryFacts(NamedTuple):
     """How many training names a country has, and how well its held-out names are answered.
 
-    Returns:
-        For each country: ``country``; its ``group`` or None; ``names``, the number of training
-        names, or None if the bundle does not say; ``held_out``, the number of held-out names that
-        the bundle keeps; of these, ``f1`` and ``coverage``, the share whose set has the country,
-        None if there are none.
+    Attributes:
+        country: the country.
+        group: the group of neighbouring countries that it is in, if it is in one.
+        names: the number of training names; None if the bundle does not say.
+        held_out: the number of held-out names that the bundle keeps.
+        f1: the F1 score on these; None if there are none.
+        coverage: the share of these whose set has the country.
     """
+
+    country: str
+    group: str | None
+    names: int | None
+    held_out: int
+    f1: float | None
+    coverage: float | None
+
+
+def about_countries(model: Predictor) -> list[CountryFacts]:
+    """What there is to say about each country, in the model's order."""
     group_of = {label: group for group, labels in model.groups.items() for label in labels}
-    counts: Sequence[int | None] = model.training_names or [None] * len(model.countries)
-    rows = []
-    for number, (country, names) in enumerate(zip(model.countries, counts, strict=True)):
-        about = {"country": country, "group": group_of.get(country), "names": names}
-        rows.append({**about, **_on_held_out_names(model, number)})
-    return rows
-
-
-def _on_held_out_names(model: Engine, country: int) -> dict[str, Any]:
+    counts: Sequence[int | None] = model.config.training_names or [None] * len(model.countries)
     rows = model.held_out
-    own = np.zeros(0, dtype=bool) if rows is None else rows.labels == country
-    if rows is None or not own.any():
-        return {"held_out": 0, "f1": None, "coverage": None}
-    answered = rows.probabilities.argmax(axis=1) == country
-    sets = prediction_sets(rows.probabilities, rows.thresholds[rows.kinds])
-    f1 = 2 * (own & answered).sum() / (own.sum() + answered.sum())
-    return {
-        "held_out": int(own.sum()),
-        "f1": round(float(f1), 4),
-        "coverage": round(float(sets[own, country].mean()), 4),
-    }
+    facts = []
+    for number, (country, names) in enumerate(zip(model.countries, counts, strict=True)):
+        own = rows.labels == number if rows else np.zeros(0, dtype=bool)
+        f1 = coverage = None
+        if rows and own.any():
+            answered = rows.probabilities.argmax(axis=1) == number
+            sets = prediction_sets(rows.probabilities, rows.thresholds[rows.kinds])
+            f1 = round(float(2 * (own & answered).sum() / (own.sum() + answered.sum())), 4)
+            coverage = round(float(sets[own, number].mean()), 4)
+        group = group_of.get(country)
+        facts.append(CountryFacts(country, group, names, int(own.sum()), f1, coverage))
+    return facts

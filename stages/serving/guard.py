@@ -38,14 +38,13 @@ def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
             ``0.0.0.0`` and ``[::]`` allow all addresses, which cannot be rebound.
         max_bytes: size of the largest body.
     """
-    hosts = set(hosts)
-    all_bytes = 0
+    hosts, all_bytes = set(hosts), 0
+    any_address = not hosts.isdisjoint({"0.0.0.0", "[::]"})
 
     def allows(host: str) -> bool:
         try:
-            addresses = not hosts.isdisjoint({"0.0.0.0", "[::]"})
             name = host_name(host)
-            return name in hosts or (addresses and bool(ip_address(name.strip("[]"))))
+            return name in hosts or (any_address and bool(ip_address(name.strip("[]"))))
         except ValueError:
             return False
 
@@ -54,8 +53,7 @@ def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
             return await app(scope, receive, send)
         nonlocal all_bytes
         start = asyncio.get_running_loop().time()
-        size = 0
-        is_whole = False
+        size, is_whole = 0, False
 
         async def receive_bounded() -> Message:
             nonlocal all_bytes, size, is_whole

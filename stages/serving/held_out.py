@@ -200,13 +200,13 @@ class HeldOut:
         return {name: np.ascontiguousarray(arrays[name], TYPES[name]) for name in TYPES}
 
     @classmethod
-    def from_bytes(cls, content: bytes, countries: int, kinds: int) -> Self:
+    def from_bytes(cls, content: bytes, kinds: int, countries: int) -> Self:
         """Read a safetensors file of `to_arrays`: its header names, types and places arrays.
 
         Args:
-            content: the file, from whoever it came.
-            countries: the number of countries in its bundle.
+            content: the file, from any source.
             kinds: the number of kinds of names in its bundle.
+            countries: the number of countries in its bundle.
 
         Raises:
             ValueError: an array is missing or damaged, or they do not fit together.

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from stages.corpus.full_names import canonical, split_columns, surname
+from stages.corpus.full_names import split_columns, surname
 from stages.corpus.normalize import Rejected
 
 Errors = Literal["coerce", "raise"]
@@ -44,21 +44,21 @@ def check(top: int, abstain: float) -> None:
         raise ValueError(f"abstain must be from 0 to 1, not {abstain}")
 
 
-def read(name: Any, given: Any, only_surnames: bool, full_names: bool) -> str:
+def read(name: Any, given: Any, reads_full_names: bool, full_names: bool) -> str:
     """The text that a model is asked, before it is normalised.
 
     Args:
         name: what the caller has for a name.
         given: what the caller has for a given name; None or empty if there is none.
-        only_surnames: whether the model is one of surnames.
-        full_names: whether such a model is asked for the surname in ``name``.
+        reads_full_names: whether the model is asked full names.
+        full_names: whether a model of surnames is asked for the surname in ``name``.
 
     Raises:
         Rejected: a value is missing or no text.
     """
     text, first = _text(name), "" if given is None or _is_missing(given) else _text(given)
-    if not only_surnames:
-        return split_columns(first, text) if first.strip() and text.strip() else canonical(text)
+    if reads_full_names:
+        return split_columns(first, text) if text.strip() else text
     return surname(text) if full_names and not first else text
 
 

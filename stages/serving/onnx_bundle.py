@@ -37,7 +37,7 @@ def save(folder: Path, config: Config, model: bytes) -> None:
 
 
 def load(folder: Path, threads: int = 1) -> Predictor:
-    """Read a bundle, from whoever it came; see `stages.serving.bundle.load`.
+    """Read a bundle from any source; see `stages.serving.bundle.load`.
 
     Raises:
         UserError: the folder holds no such bundle, or its parts disagree.

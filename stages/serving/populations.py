@@ -41,7 +41,9 @@ def read_populations(
         for batch, problems in source.batches():
             if problems.null_count < len(problems):
                 batch = batch.filter(problems.is_null())
-            positions = answer(batch.column(column), batch.column(given) if given else None)
+            answers, positions = answer(
+                batch.column(column), batch.column(given) if given else None
+            )
             if by is None:
                 values, index = [""], np.zeros(len(positions), dtype=np.int64)
             else:
@@ -54,7 +56,7 @@ def read_populations(
                     groups[value] = Population(model.countries, model.held_out, seed=len(groups))
                 own = positions[index == n]
                 groups[value].add(
-                    *(a[own] for a in (answer.probabilities, answer.reasons, answer.kinds))
+                    *(a[own] for a in (answers.probabilities, answers.reasons, answers.kinds))
                 )
             bar.update(len(positions))
     if not any(population.names for population in groups.values()):

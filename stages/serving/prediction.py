@@ -1,13 +1,17 @@
 """What a model answers, and why it may be unsure."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.core.text import UNSURE
 from stages.corpus import full_names
+from stages.serving.config import Config
+from stages.serving.held_out import Floats, Integers, prediction_sets, reweight
 
-UNSURE: Final = "unsure"  # the country of an answer that has a reason
 REASONS: Final = (
     *(None, "script", "unfamiliar", "ambiguous"),
     *(full_names.NOT_A_SURNAME, full_names.NOT_A_NAME),
@@ -58,30 +62,20 @@ class Prediction(NamedTuple):
         """The answer for what is no name: nothing but the reason."""
         return cls(name, None, None, reason, [], None, None, None, None, [])
 
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, list[Any]]) -> list[Self]:
+        """The answers whose fields are `Answers.columns`."""
+        answers = []
+        for row in zip(*columns.values(), strict=True):
+            fields, ranked = row[: len(cls._fields) - 1], row[len(cls._fields) - 1 :]
+            best = zip(ranked[::2], ranked[1::2], strict=True)
+            answers.append(cls._make([*fields, [pair for pair in best if pair[0] is not None]]))
+        return answers
+
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON values; the countries of ``top`` are objects."""
         top = [{"country": country, "probability": share} for country, share in self.top]
         return {**self._asdict(), "top": top}
-
-
-class Answers(NamedTuple):
-    """Answers to many names as arrays.
-
-    Attributes:
-        probabilities: (names, countries), NaN for an unusable name.
-        reasons: (names,) indices into `REASONS`, never `AMBIGUOUS`: that depends on a threshold.
-        kinds: (names,) the kind of each name, as of `Config.kinds`.
-        names: the names as the caller wrote them, given names first.
-        rejected: the row and reason of each unusable name.
-        read_as: the row and normalised text of each name that is answered in other words.
-    """
-
-    probabilities: NDArray[np.float32]
-    reasons: NDArray[np.uint8]
-    kinds: NDArray[np.uint8]
-    names: list[Any]
-    rejected: dict[int, str]
-    read_as: dict[int, str]
 
 
 class Occlusion(NamedTuple):
@@ -97,3 +91,105 @@ class Occlusion(NamedTuple):
     name: str
     country: str
     effects: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers.
+
+    Attributes:
+        config: the config of the model.
+        probabilities: (names, countries), NaN for an unusable name.
+        reasons: (names,) indices into `REASONS`, never `AMBIGUOUS`: that depends on a threshold.
+        kinds: (names,) the kind of each name, as of `Config.kinds`.
+        names: (names,) the names as the caller wrote them, given names first.
+        rejected: (names,) why a name is unusable, else None.
+        read_as: (names,) the normalised text that is answered, if its words are others, else None.
+    """
+
+    config: Config
+    probabilities: NDArray[np.float32]
+    reasons: NDArray[np.uint8]
+    kinds: NDArray[np.uint8]
+    names: NDArray[np.object_]
+    rejected: NDArray[np.object_]
+    read_as: NDArray[np.object_]
+
+    def take(self, rows: Integers) -> "Answers":
+        """The answers to some of the names."""
+        return Answers(self.config, *(values[rows] for values in self._arrays()))
+
+    def __add__(self, other: "Answers") -> "Answers":
+        """These answers, and others of the same model after them."""
+        pairs = zip(self._arrays(), other._arrays(), strict=True)
+        return Answers(self.config, *map(np.concatenate, pairs))
+
+    def _arrays(self) -> list[NDArray[Any]]:
+        return list(vars(self).values())[1:]
+
+    def sets(self) -> list[list[str]]:
+        """The prediction set of each name, the most probable country first.
+
+        Empty for an unusable name, and for all without held-out rows.
+        """
+        if self.config.held_out is None:
+            return [[] for _ in self.reasons]
+        thresholds = self.config.held_out.thresholds[self.kinds]
+        is_inside = prediction_sets(self.probabilities, thresholds)
+        rows, countries = np.nonzero(is_inside)
+        order = np.lexsort((-self.probabilities[rows, countries], rows))
+        labels = np.array(self.config.countries, dtype=object)[countries[order]].tolist()
+        ends = is_inside.sum(axis=1).cumsum().tolist()
+        return [labels[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+    def columns(
+        self, top: int, abstain: float, shares: Floats | None = None
+    ) -> dict[str, list[Any]]:
+        """The fields of `Prediction`; ``top`` becomes country_1, probability_1 and so on.
+
+        What is not known is None.
+
+        Args:
+            top: number of countries to list.
+            abstain: probability below which the country is `UNSURE`.
+            shares: (countries,) shares of a population, to reweight the probabilities.
+        """
+        config, table = self.config, self.probabilities
+        if shares is not None and config.held_out:
+            table = reweight(table, config.held_out.prior, shares).astype(np.float32)
+        order = np.argsort(-table, axis=1, kind="stable")[:, :top]
+        ranked = np.take_along_axis(table, order, axis=1)
+        is_usable = ~np.isnan(ranked[:, 0])
+        why = np.where(ranked[:, 0] < abstain, AMBIGUOUS, NO_REASON)
+        why = np.where(self.reasons > 0, self.reasons, why)
+
+        def pick(choices: Iterable[Any], index: Integers) -> list[Any]:
+            known = np.where(is_usable, index.astype(np.intp), -1)
+            return list(np.array([*choices, None], dtype=object)[known])
+
+        def numbers(values: Floats, is_known: NDArray[np.bool_]) -> list[float | None]:
+            pairs = zip(values.tolist(), is_known.tolist(), strict=True)
+            return [value if known else None for value, known in pairs]
+
+        # Of the most probable country, unless nothing is said about countries.
+        places = {label: n for n, labels in enumerate(config.groups.values()) for label in labels}
+        group_of = np.array([places.get(country, -1) for country in config.countries])
+        groups = np.where(is_usable & (self.reasons == 0), group_of[order[:, 0]], -1)
+        sums = np.where(group_of == groups[:, None], table, 0).sum(axis=1)
+        columns = {
+            "name": list(self.names),
+            "country": pick(
+                [*config.countries, UNSURE], np.where(why > 0, len(config.countries), order[:, 0])
+            ),
+            "probability": numbers(ranked[:, 0], is_usable),
+            "reason": list(np.where(is_usable, pick(REASONS, why), self.rejected)),
+            "set": self.sets(),
+            "group": pick(config.groups, groups),
+            "group_probability": numbers(sums, groups >= 0),
+            "kind": pick(KINDS[config.names], self.kinds),
+            "read_as": list(self.read_as),
+        }
+        for n in range(order.shape[1]):
+            columns[f"country_{n + 1}"] = pick(config.countries, order[:, n])
+            columns[f"probability_{n + 1}"] = numbers(ranked[:, n], is_usable)
+        return columns

@@ -1,29 +1,26 @@
 """What people call: names in, predictions, tables and shares out."""
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.corpus.normalize import Rejected, normalise
 from stages.serving import inputs
-from stages.serving.engine import Engine
+from stages.serving.config import Config
+from stages.serving.engine import Engine, Logits
 from stages.serving.inputs import Errors
-from stages.serving.prediction import (
-    AMBIGUOUS,
-    KINDS,
-    NO_REASON,
-    REASONS,
-    UNSURE,
-    Occlusion,
-    Prediction,
-)
+from stages.serving.prediction import Answers, Occlusion, Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class Predictor(Engine):
+class Predictor:
     """Countries of names; `onoma.load` reads one from the files of a trained model.
 
     Names are a list, tuple, array, pandas Series or Index, or a generator of texts in any script.
@@ -36,6 +33,7 @@ class Predictor(Engine):
     and without titles. A predictor can be pickled: its files are read again.
 
     Attributes:
+        config: everything about the model but its weights.
         countries: the countries, in the order of the columns; `classes_` is the same as an array.
         groups: neighbouring countries by the name of their group.
         reads: what the model may be asked: ``surnames``, ``full`` names or ``both``.
@@ -46,11 +44,35 @@ class Predictor(Engine):
 
     reload: Callable[[], "Predictor"] | None = None
 
+    def __init__(
+        self, logits: Logits, config: Config, threads: int = 1, files: Sequence[Path] = ()
+    ) -> None:
+        """Make a predictor.
+
+        Args:
+            logits: the function that computes a batch.
+            config: everything about the model but its weights.
+            threads: batches computed at a time.
+            files: the files of the bundle, for `model_hash`; the weights are the last.
+        """
+        self.config, self._files = config, files
+        self.countries, self.population = config.countries, config.population
+        self.held_out, self.groups, self.reads = config.held_out, config.groups, config.names
+        self._compute = Engine(logits, config, threads, files[-1] if files else "the model")
+
     def __reduce__(self) -> tuple[Callable[[], "Predictor"], tuple[()]]:
         """Pickle how to read the files, which hold all of it."""
         if self.reload is None:
             raise TypeError("only a predictor that onoma.load has read can be pickled")
         return self.reload, ()
+
+    @cached_property
+    def model_hash(self) -> str:
+        """Hash of the bundle: 12 hexadecimal digits of SHA-256."""
+        digest = hashlib.sha256()
+        for path in self._files:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:12]
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -82,35 +104,7 @@ class Predictor(Engine):
         """
         inputs.check(top, abstain)
         answers = self.ask(names, full_names, given, errors)
-        order = np.argsort(-answers.probabilities, axis=1, kind="stable")
-        sets = self.sets(answers)
-        groups, group_probabilities = self.regions(answers.probabilities, answers.reasons)
-        group_names, kinds = [*self.groups, None], KINDS[self.reads]
-        predictions = []
-        for row, name in enumerate(answers.names):
-            if row in answers.rejected:
-                predictions.append(Prediction.unusable(name, answers.rejected[row]))
-                continue
-            shares = answers.probabilities[row].tolist()
-            ranked = [(self.countries[n], shares[n]) for n in order[row][:top].tolist()]
-            country, probability = ranked[0]
-            why = int(answers.reasons[row]) or (AMBIGUOUS if probability < abstain else NO_REASON)
-            group = group_names[groups[row]]
-            predictions.append(
-                Prediction(
-                    name=name,
-                    country=UNSURE if why else country,
-                    probability=probability,
-                    reason=REASONS[why],
-                    set=sets[row],
-                    group=group,
-                    group_probability=float(group_probabilities[row]) if group else None,
-                    kind=kinds[answers.kinds[row]],
-                    read_as=answers.read_as.get(row),
-                    top=ranked,
-                )
-            )
-        return predictions
+        return Prediction.of_columns(answers.columns(top, abstain))
 
     def predict_proba(
         self,
@@ -159,16 +153,10 @@ class Predictor(Engine):
                 choice = ", ".join(map(str, names))
                 raise TypeError(f"name the column: frame(table, surname=column), of {choice}")
             names, given = names[surname], None if given is None else names[given]
-        answers = self.predict(names, top, abstain, full_names, given=given, errors=errors)
-        fields = [field for field in Prediction._fields if field != "top"]
-        columns = {field: [getattr(a, field) for a in answers] for field in fields}
-        table = pd.DataFrame(columns, index)
-        for rank in range(min(top, len(self.countries))):
-            best = [a.top[rank] if a.top else (None, None) for a in answers]
-            table[f"country_{rank + 1}"] = [country for country, _ in best]
-            table[f"probability_{rank + 1}"] = [probability for _, probability in best]
-        numbers = [name for name in table.columns if "probability" in name]
-        return table.astype(dict.fromkeys(numbers, float))
+        inputs.check(top, abstain)
+        columns = self.ask(names, full_names, given, errors).columns(top, abstain)
+        numbers = [name for name in columns if "probability" in name]
+        return pd.DataFrame(columns, index).astype(dict.fromkeys(numbers, float))
 
     def shares(
         self,
@@ -207,9 +195,61 @@ class Predictor(Engine):
         """
         name, _ = self._read(name, None, full_names)
         names = [name, *filter(None, (name[:n] + name[n + 1 :] for n in range(len(name))))]
-        (whole, *parts), _ = self._compute(names, np.repeat(self._config.kinds([name]), len(names)))
+        (whole, *parts), _ = self._compute(names, np.repeat(self.config.kinds([name]), len(names)))
         best = int(whole.argmax())
         if len(name) == 1:  # nothing is left of it: every country is equally probable
             parts = [np.full_like(whole, 1 / len(whole))]
         effects = np.array([whole[best] - part[best] for part in parts], dtype=np.float32)
         return Occlusion(name, self.countries[best], effects)
+
+    def ask(
+        self,
+        names: Iterable[Any],
+        full_names: bool = False,
+        given: Iterable[Any] | None = None,
+        errors: Errors = "coerce",
+    ) -> Answers:
+        """Answers as arrays; each distinct name is computed once. See `predict`."""
+        names = inputs.as_list(names, errors)
+        first_names = [None] * len(names) if given is None else inputs.as_list(given, errors)
+        if len(first_names) != len(names):
+            raise ValueError(f"{len(names)} names, but {len(first_names)} given names")
+        read: dict[int, str] = {}
+        rejected, read_as = np.full((2, len(names)), None, dtype=object)
+        for row, (name, first) in enumerate(zip(names, first_names, strict=True)):
+            try:
+                read[row], read_as[row] = self._read(name, first, full_names)
+            except Rejected as reason:
+                if errors == "raise":
+                    raise Rejected(f"name {row + 1}: {reason}") from None
+                rejected[row] = str(reason)
+        probabilities = np.full((len(names), len(self.countries)), np.nan, dtype=np.float32)
+        reasons, kinds = np.zeros((2, len(names)), dtype=np.uint8)
+        if read:
+            # In order: the graph reads the beginnings that neighbours share once.
+            distinct = {name: n for n, name in enumerate(sorted(set(read.values())))}
+            rows, numbers = list(read), [distinct[name] for name in read.values()]
+            own_kinds = self.config.kinds(list(distinct))
+            own_probabilities, own_reasons = self._compute(list(distinct), own_kinds)
+            probabilities[rows], reasons[rows] = own_probabilities[numbers], own_reasons[numbers]
+            kinds[rows] = own_kinds[numbers]
+        texts = np.fromiter(map(inputs.joined, names, first_names), object, len(names))
+        return Answers(self.config, probabilities, reasons, kinds, texts, rejected, read_as)
+
+    def _read(self, name: Any, given: Any, full_names: bool) -> tuple[str, str | None]:
+        """The normalised text that the model is asked, and again if its words are others.
+
+        Raises:
+            Rejected: it is unusable.
+        """
+        text = inputs.read(name, given, self.config.reads_full_names, full_names)
+        normalised, whole = self._normalise(text), inputs.joined(name, given)
+        if text == whole:
+            return normalised, None
+        try:
+            return normalised, normalised if normalised != self._normalise(whole) else None
+        except Rejected:
+            return normalised, normalised
+
+    def _normalise(self, text: str) -> str:
+        return normalise(text, self.config.normalize, self.config.max_length)

@@ -1,8 +1,11 @@
 """Bodies of requests to the HTTP API and of its responses."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from stages.serving.countries import CountryFacts
+from stages.serving.prediction import Prediction
 
 MAX_NAMES = 20_000  # of a request, and rows of a file
 Name = Annotated[str, Field(max_length=2000, examples=["Müller"])]
@@ -14,17 +17,22 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class ExplainRequest(Body):
+class Reading(Body):
+    """How names are read."""
+
+    full_names: Annotated[bool, Field(description="find the surname in each name first")] = False
+
+
+class ExplainRequest(Reading):
     """A name to explain."""
 
     name: Name
 
 
-class SharesRequest(Body):
+class SharesRequest(Reading):
     """Names of a population."""
 
     names: Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
-    full_names: Annotated[bool, Field(description="find the surname in each name first")] = False
 
 
 class PredictRequest(SharesRequest):
@@ -34,6 +42,13 @@ class PredictRequest(SharesRequest):
     abstain: float = Field(0.0, ge=0, le=1, strict=False, description="`unsure` below this")
 
 
+class Response(Body):
+    """Which model answered, and for what population."""
+
+    model: str
+    population: str
+
+
 class Share(Body):
     """A country and its probability."""
 
@@ -41,46 +56,22 @@ class Share(Body):
     probability: float
 
 
-class Answer(Body):
-    """The answer to one name; without a country if the text is no name."""
-
-    name: str
-    country: str | None = Field(description="the most probable one, or `unsure`")
-    probability: float | None
-    reason: str | None = Field(description="why the country is `unsure`, or the text no name")
-    set: list[str] = Field(description="countries that contain the true one with 90 % probability")
-    top: list[Share]
-    group: str | None = Field(description="the group of countries that the country is in")
-    group_probability: float | None
-    kind: str | None = Field(description="surname or full name, as the model takes the text")
-    read_as: str | None = Field(description="the name answered, if its words are others")
+def _object(source: type[NamedTuple], **types: Any) -> Any:
+    """The JSON object with the fields of a named tuple, but for those of other ``types``."""
+    fields: Any = {name: (type, ...) for name, type in (get_type_hints(source) | types).items()}
+    return create_model(source.__name__, __base__=Body, __doc__=source.__doc__, **fields)
 
 
-class PredictResponse(Body):
-    """One answer per name, in their order; which model answered, and for what population."""
+class PredictResponse(Response):
+    """One answer per name, in their order."""
 
-    model: str
-    population: str
-    predictions: list[Answer]
+    predictions: list[_object(Prediction, name=str, top=list[Share])]  # type: ignore[valid-type]
 
 
-class CountryFacts(Body):
-    """A country that the model knows."""
-
-    country: str
-    group: str | None
-    names: int | None = Field(description="training names; null if the model does not say")
-    held_out: int = Field(description="names that are held out of the training and kept")
-    f1: float | None = Field(description="on the held-out names")
-    coverage: float | None = Field(description="share of these whose set has the country")
-
-
-class CountriesResponse(Body):
+class CountriesResponse(Response):
     """The countries of a model, and of what population the training names are."""
 
-    model: str
-    population: str
-    countries: list[CountryFacts]
+    countries: list[_object(CountryFacts)]  # type: ignore[valid-type]
 
 
 class CountryShare(Body):
@@ -93,11 +84,9 @@ class CountryShare(Body):
     plain: float
 
 
-class SharesResponse(Body):
+class SharesResponse(Response):
     """What `onoma shares --json` writes."""
 
-    model: str
-    population: str
     names: int
     unsure: dict[str, int]
     effective_names: int

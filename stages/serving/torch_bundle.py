@@ -20,7 +20,6 @@ from stages.serving.config import CONFIG, Config
 
 WEIGHTS = "model.safetensors"
 MAX_WEIGHTS_BYTES = 2**33
-_TYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
 def save(folder: Path, config: Config, model: Classifier) -> None:
@@ -44,7 +43,7 @@ class NoDraws(TorchFunctionMode):
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
-    """Read a bundle, from whoever it came: sizes are compared before memory is taken.
+    """Read a bundle from any source; it takes no more memory than its file is large.
 
     Raises:
         UserError: the folder holds no bundle, another format's, or one whose parts disagree.
@@ -58,25 +57,24 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
         raise UserError(f"{folder / CONFIG}: {key}: {uncapitalised(first['msg'])}") from None
     with torch.device("meta"), NoDraws():  # shapes without memory
         model = Classifier(shape, len(config.vocabulary), len(config.countries))
-    expected = {name: (list(t.shape), _TYPES[t.dtype]) for name, t in model.state_dict().items()}
     try:
         check_regular(path, MAX_WEIGHTS_BYTES)
-        with safetensors.safe_open(path, framework="pt") as file:
-            present = {
-                name: (file.get_slice(name).get_shape(), file.get_slice(name).get_dtype())
-                for name in file.keys()  # noqa: SIM118
-            }
-        for name in sorted(expected.keys() | present.keys()):
-            if expected.get(name) != present.get(name):
-                raise UserError(
-                    f"{path}: {brief(name)} is {brief(present.get(name, 'missing'))}, "
-                    f"but config.json calls for {brief(expected.get(name, 'no such tensor'))}"
-                )
-        model.load_state_dict(load_file(path, device=str(device)), assign=True)
+        tensors = load_file(path, device=str(device))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: damaged: {brief(error)}") from None
+    present, expected = (
+        {name: f"{list(tensor.shape)} {tensor.dtype}" for name, tensor in each.items()}
+        for each in (tensors, model.state_dict())
+    )
+    for name in sorted(expected.keys() | present.keys()):
+        there, wanted = present.get(name, "missing"), expected.get(name, "no such tensor")
+        if there != wanted:
+            raise UserError(
+                f"{path}: {brief(name)} is {brief(there)}, but config.json calls for {wanted}"
+            )
+    model.load_state_dict(tensors, assign=True)
     return model.eval(), config
 
 

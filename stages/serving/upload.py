@@ -2,6 +2,8 @@
 
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from uuid import uuid4
 from weakref import finalize
 
@@ -11,12 +13,8 @@ from stages.core.errors import UserError, brief
 from stages.corpus.rows import Format
 from stages.corpus.tables import Table
 
-OTHER_KINDS = (
-    b"\x1f\x8b",
-    b"PAR1",
-    BOM_UTF16_LE,
-    BOM_UTF16_BE,
-)  # what is no CSV in UTF-8 or cp1252
+# Of gzip, Parquet and UTF-16: what is no CSV in UTF-8 or cp1252 begins so.
+OTHER_KINDS = (b"\x1f\x8b", b"PAR1", BOM_UTF16_LE, BOM_UTF16_BE)
 SEPARATORS = (",", ";", "\t", "|")
 # What people call a column of names, surnames first; a first row with one of these is a header.
 HEADERS = (
@@ -30,11 +28,11 @@ class Upload:
     """The names of a table in any format that `Table` reads.
 
     Attributes:
+        columns: cells of the first row.
+        column: the one with the names, or above them; None if it cannot be told.
+        header: whether the first row is a header.
         encoding: cp1252 if the content is not UTF-8.
         separator: the one that splits the first row into most columns.
-        columns: cells of the first row.
-        column: position of the names among these; None if it cannot be told.
-        header: whether the first row is a header.
     """
 
     def __init__(self, content: bytes, column: str | None, header: bool | None) -> None:
@@ -58,19 +56,24 @@ class Upload:
                 content.decode()
         except UnicodeDecodeError:
             self.encoding = "cp1252"
-        try:
+        with self._without_url():
             tables = [Table(self._url, Format(each, self.encoding)) for each in SEPARATORS]
             self._table = max(tables, key=lambda table: len(table.header))
             self._table.check_header()
-        except UserError as error:
-            raise self._without_url(error) from None
         self.separator, self.columns = self._table.format.separator, self._table.header
         words = [" ".join(cell.casefold().replace("_", " ").split()) for cell in self.columns]
-        known = next((words.index(word) for word in HEADERS if word in words), None)
-        if column is not None:
-            known = self.columns.index(column) if column in self.columns else None
-        self.header = header if header is not None else known is not None
-        self.column = 0 if known is None and column is None and len(words) == 1 else known
+        if column is None:
+            known = next(
+                (self.columns[words.index(word)] for word in HEADERS if word in words), None
+            )
+        else:
+            known = column if column in self.columns else None
+        self.header = known is not None if header is None else header
+        self.column = self.columns[0] if column is None and len(self.columns) == 1 else known
+
+    def about(self) -> dict[str, Any]:
+        """How the table is read, as JSON."""
+        return {key: value for key, value in vars(self).items() if key[0] != "_"}
 
     def rows(self) -> Iterator[tuple[str, str | None]]:
         """The name in each row; or the text of a row that cannot be read, and why.
@@ -80,15 +83,19 @@ class Upload:
         """
         assert self.column is not None
         if not self.header:
-            yield self.columns[self.column], None
-        try:
+            yield self.column, None
+        number = self.columns.index(self.column)
+        with self._without_url():
             for batch, reasons in self._table.batches():
-                names, texts = batch.column(self.column).to_pylist(), batch.column(0).to_pylist()
+                names, texts = batch.column(number).to_pylist(), batch.column(0).to_pylist()
                 for name, text, reason in zip(names, texts, reasons.to_pylist(), strict=True):
                     yield brief(text) if reason else str(name or ""), reason
-        except UserError as error:
-            raise self._without_url(error) from None
 
-    def _without_url(self, error: UserError) -> UserError:
-        """The error without that URL and a command line's options."""
-        return UserError(str(error).replace(self._url, "the file").replace("--", ""))
+    @contextmanager
+    def _without_url(self) -> Iterator[None]:
+        """Errors without that URL and a command line's options."""
+        try:
+            yield
+        except UserError as error:
+            text = str(error).replace(self._url, "the file").replace("--", "")
+            raise UserError(text) from None

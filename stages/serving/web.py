@@ -1,7 +1,7 @@
 """The HTTP API described at /openapi.json, and a page that uses it."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from importlib.resources import files
 from itertools import islice
@@ -15,20 +15,12 @@ from starlette.types import ASGIApp
 
 from stages.core.errors import UserError
 from stages.corpus.normalize import Rejected
+from stages.serving import schemas
 from stages.serving.countries import about_countries
 from stages.serving.guard import LOOPBACK, guarded
 from stages.serving.prediction import Prediction
 from stages.serving.predictor import Predictor
-from stages.serving.schemas import (
-    MAX_NAMES,
-    CountriesResponse,
-    ExplainRequest,
-    ExplainResponse,
-    PredictRequest,
-    PredictResponse,
-    SharesRequest,
-    SharesResponse,
-)
+from stages.serving.schemas import MAX_NAMES
 from stages.serving.upload import Upload
 
 MAX_BODY_BYTES = 600 * MAX_NAMES  # a name of 100 characters as JSON's escapes
@@ -41,18 +33,20 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 TEXT = {"schema": {"type": "string"}}
 TABLE = {"requestBody": {"required": True, "content": {"text/csv": TEXT}}}
 LINES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": TEXT}}}
+ASKS = {"surnames": "Surname", "full": "Full name", "both": "Surname or full name"}
 T = TypeVar("T")
 
 
 def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     """The page and the API around a model, for these hosts (see `guarded`)."""
-    question = "Which country does a surname come from? A surname is not a nationality."
+    question = "Which country does a name come from? A name is not a nationality."
     app = FastAPI(  # its pages about itself are off: they load scripts from elsewhere
         title="onoma", description=question, version="1", docs_url=None, redoc_url=None
     )
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{countries}}", str(len(model.countries)))
-    page = page.replace("{{names}}", f"{MAX_NAMES:,}")
+    page = page.replace("{{names}}", f"{MAX_NAMES:,}").replace("{{asks}}", ASKS[model.reads])
+    page = page.replace("{{hidden}}", "hidden" if model.config.reads_full_names else "")
     about = {"model": model.model_hash, "population": model.population}
     limiter = CapacityLimiter(1)  # of requests with many names
 
@@ -71,9 +65,6 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
             raise HTTPException(503, "busy; try again later, or with fewer names")
         return await to_thread.run_sync(compute, limiter=limiter if many else None)
 
-    def answers(names: Sequence[str], *options: Any) -> list[dict[str, Any]]:
-        return [answer.to_json() for answer in model.predict(names, *options)]
-
     @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> str:  # async, as /healthz: not queued behind computations
@@ -85,18 +76,18 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
         """Say that the server answers, and by which model."""
         return {"status": "ok", "model": model.model_hash}
 
-    @app.get("/countries", response_model=CountriesResponse)
+    @app.get("/countries", response_model=schemas.CountriesResponse)
     def countries() -> Any:
         """List the countries that the model knows, and how well."""
-        return {**about, "countries": about_countries(model)}
+        return {**about, "countries": [facts._asdict() for facts in about_countries(model)]}
 
-    @app.post("/predict", responses=REFUSALS, response_model=PredictResponse)
-    async def predict(request: PredictRequest) -> Response:
+    @app.post("/predict", responses=REFUSALS, response_model=schemas.PredictResponse)
+    async def predict(request: schemas.PredictRequest) -> Response:
         """Predict the country of each name."""
-        options = request.top, request.abstain, request.full_names
 
         def compute() -> Response:
-            return JSONResponse({**about, "predictions": answers(request.names, *options)})
+            answers = model.predict(**dict(request))
+            return JSONResponse({**about, "predictions": [each.to_json() for each in answers]})
 
         return await in_turn(len(request.names), compute)
 
@@ -120,66 +111,57 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
         try:
             upload = await in_turn(MANY + 1, partial(Upload, await request.body(), column, header))
         except UserError as error:
-            raise HTTPException(422, [fault("no_table", str(error))]) from None
+            raise refusal("no_table", error) from None
         if upload.column is None:
-            why = fault("no_column", "which column holds the names?")
-            raise HTTPException(422, [why | {"columns": upload.columns}])
-        about_table = {
-            "column": upload.columns[upload.column],
-            **{key: getattr(upload, key) for key in ("header", "columns", "encoding", "separator")},
-        }
-        rows, names = upload.rows(), list[str]()
-        first_rows = islice(rows, MAX_NAMES)
+            raise refusal("no_column", "which column holds the names?", columns=upload.columns)
 
-        def next_line() -> dict[str, Any]:
+        def answer() -> Iterator[dict[str, Any]]:
+            yield about | upload.about()
+            rows, names = upload.rows(), list[str]()
+            first_rows = islice(rows, MAX_NAMES)
             try:
-                batch = list(islice(first_rows, BATCH))
-                more = not batch and next(rows, None) is not None
+                while batch := list(islice(first_rows, BATCH)):
+                    texts = [text for text, reason in batch if not reason]
+                    names += texts
+                    answers = iter(model.predict(texts, top, abstain, full_names))
+                    each = (
+                        Prediction.unusable(text, reason) if reason else next(answers)
+                        for text, reason in batch
+                    )
+                    yield {"predictions": [answer.to_json() for answer in each]}
+                more = next(rows, None) is not None
             except UserError as error:
-                return {"error": str(error)}
-            if not batch:
+                yield {"error": str(error)}
+            else:
                 shares = model.shares(names, full_names) if names and model.held_out else None
-                return {"shares": shares, "more": more}
-            texts = [text for text, reason in batch if not reason]
-            names.extend(texts)
-            predictions = iter(answers(texts, top, abstain, full_names))
-            unread = Prediction.unusable
-            return {
-                "predictions": [
-                    unread(text, reason).to_json() if reason else next(predictions)
-                    for text, reason in batch
-                ]
-            }
+                yield {"shares": shares, "more": more}
 
         async def lines() -> AsyncIterator[str]:
-            line = about | about_table
-            while True:
-                yield json.dumps(line) + "\n"
-                if not line.keys().isdisjoint({"shares", "error"}):
-                    return
-                line = await to_thread.run_sync(next_line, limiter=limiter)
+            parts = answer()
+            while part := await to_thread.run_sync(next, parts, None, limiter=limiter):
+                yield json.dumps(part) + "\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
-    @app.post("/shares", responses=REFUSALS, response_model=SharesResponse)
-    async def shares(request: SharesRequest) -> Response:
+    @app.post("/shares", responses=REFUSALS, response_model=schemas.SharesResponse)
+    async def shares(request: schemas.SharesRequest) -> Response:
         """Estimate the shares of the countries in a population."""
 
         def compute() -> Response:
             try:
-                return JSONResponse(model.shares(request.names, request.full_names))
+                return JSONResponse(model.shares(**dict(request)))
             except UserError as error:
-                raise HTTPException(422, [fault("no_held_out_rows", str(error))]) from None
+                raise refusal("no_held_out_rows", error) from None
 
         return await in_turn(len(request.names), compute)
 
-    @app.post("/explain", responses=REFUSALS, response_model=ExplainResponse)
-    def explain(request: ExplainRequest) -> Any:
+    @app.post("/explain", responses=REFUSALS, response_model=schemas.ExplainResponse)
+    def explain(request: schemas.ExplainRequest) -> Any:
         """Leave out each character in turn and compare the most probable country's probability."""
         try:
-            name, country, effects = model.occlusion(request.name)
+            name, country, effects = model.occlusion(**dict(request))
         except Rejected as reason:
-            raise HTTPException(422, [fault("unusable_name", str(reason), "name")]) from None
+            raise refusal("unusable_name", reason, "name") from None
         pairs = zip(name, effects.tolist(), strict=True)
         characters = [{"character": character, "effect": effect} for character, effect in pairs]
         return {"name": name, "country": country, "characters": characters}
@@ -188,6 +170,6 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
     return guarded(app, hosts, MAX_BODY_BYTES)
 
 
-def fault(kind: str, why: str, *loc: str | int) -> dict[str, object]:
+def refusal(kind: str, why: object, *loc: str, **more: object) -> HTTPException:
     """What is wrong with a body, as FastAPI describes it."""
-    return {"loc": ["body", *loc], "msg": why, "type": kind}
+    return HTTPException(422, [{"loc": ["body", *loc], "msg": str(why), "type": kind, **more}])

@@ -59,6 +59,8 @@ def main() -> None:
     }
 
     names, labels = map(np.concatenate, zip(*test_rows(), strict=True))
+    order = np.argsort(names)  # as `Predictor.ask` does
+    names, labels = names[order], labels[order]
     codes, offsets = config.vocabulary.encode(names.tolist())
     lengths = np.diff(offsets)
     batches = []

@@ -12,7 +12,7 @@ from stages.commands import cli
 from stages.serving import web
 from stages.serving.bundle import load
 from stages.serving.countries import about_countries
-from stages.serving.engine import Engine
+from stages.serving.predictor import Predictor
 from tests.serving.made import config, held_out
 
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.4, 0.6, 0.0], [0.3, 0.7, 0.0]])
@@ -28,19 +28,16 @@ CONFIG = config(
 
 
 def test_f1_and_coverage_are_those_of_the_held_out_names() -> None:
-    austria, japan, cyrillia = about_countries(Engine(lambda codes: codes, CONFIG))
-    assert austria == {
-        **{"country": "Austria", "group": "Europe", "names": 70, "held_out": 3},
-        **{"f1": 0.8, "coverage": 0.6667},
-    }
-    assert (japan["group"], japan["f1"], japan["coverage"]) == (None, 0.6667, 1.0)
-    assert (cyrillia["held_out"], cyrillia["f1"], cyrillia["coverage"]) == (0, None, None)
+    austria, japan, cyrillia = about_countries(Predictor(lambda codes: codes, CONFIG))
+    assert austria == ("Austria", "Europe", 70, 3, 0.8, 0.6667)
+    assert (japan.group, japan.f1, japan.coverage) == (None, 0.6667, 1.0)
+    assert (cyrillia.held_out, cyrillia.f1, cyrillia.coverage) == (0, None, None)
 
 
 def test_what_a_bundle_does_not_say_is_none() -> None:
     bare = replace(CONFIG, held_out=None, training_names=[])
-    for about in about_countries(Engine(lambda codes: codes, bare)):
-        assert (about["names"], about["held_out"], about["f1"]) == (None, 0, None)
+    for about in about_countries(Predictor(lambda codes: codes, bare)):
+        assert about[2:] == (None, 0, None, None)
 
 
 def test_command_and_http_say_the_same(
@@ -49,7 +46,7 @@ def test_command_and_http_say_the_same(
     command, model = ["countries", "--model", str(onnx_folder)], load(onnx_folder)
     assert cli.main([*command, "--json"]) == 0
     written = json.loads(capsys.readouterr().out)
-    assert written["countries"] == about_countries(model)
+    assert written["countries"] == [about._asdict() for about in about_countries(model)]
     client = TestClient(web.create_app(model), "http://localhost")
     assert client.get("/countries").json() == written
     assert cli.main(command) == 0

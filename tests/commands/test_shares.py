@@ -189,8 +189,8 @@ def test_the_table_shows_25_countries_with_bars_of_40_at_most(capsys) -> None:
         "title: 1,234 names, unsure: none; they tell as much as 1,000 names of known country"
     )
     assert lines[1].split() == ["country", "share", "95", "%", "interval", "plain"]
-    assert lines[2] == f"C0    40.0 %   20.0 to  80.0   12.5 %  {40 * '█'}"
-    assert lines[3] == f"C1    20.0 %   10.0 to  40.0   12.5 %  {20 * '█'}"
+    assert lines[2] == f"C0        40.0 %   20.0 to  80.0   12.5 %  {40 * '█'}"
+    assert lines[3] == f"C1        20.0 %   10.0 to  40.0   12.5 %  {20 * '█'}"
     assert lines[2 + 25 :] == ["and 7 more countries with 7.0 % together", "note: n"]
 
 

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from stages.core.errors import UserError
 from stages.core.files import write_text
-from stages.core.text import SET_SEPARATOR, is_label
+from stages.core.text import SET_SEPARATOR, UNSURE, is_label
 from stages.corpus import full_names
 from stages.corpus.normalize import NOT_A_LABEL
 from stages.corpus.reading import Countries, read
@@ -23,7 +23,6 @@ from stages.corpus.sources import files_of
 from stages.corpus.tables import Table
 from stages.corpus.tasks import Tasks
 from stages.corpus.writing import create
-from stages.serving import columns, prediction
 from tests.corpus.test_tables import INGEST, by_ingest
 
 
@@ -47,11 +46,11 @@ def test_a_corpus_of_full_names_has_them_as_they_are_answered(file: Path) -> Non
     assert chunk.rejects["reason"].tolist() == [full_names.NOT_A_NAME]
 
 
-@pytest.mark.parametrize("country", [prediction.UNSURE, "Unsure", f"A{columns.SEPARATOR}B", "=A"])
+@pytest.mark.parametrize("country", [UNSURE, "Unsure", f"A{SET_SEPARATOR}B", "=A"])
 def test_countries_that_break_the_outputs_are_refused(country: str, file: Path) -> None:
     file.write_text(f"Rossi,Italy\nMeier,{country}\n")
     assert by_ingest(file)[1] == [(2, NOT_A_LABEL)]
-    assert not is_label(country) and columns.SEPARATOR == SET_SEPARATOR
+    assert not is_label(country)
 
 
 def countries_of(file: Path, content: str, **changes: object) -> Countries:

@@ -1,4 +1,4 @@
-"""config.json and the held-out rows of a bundle, from whoever it came: read, or refused."""
+"""config.json and the held-out rows of a bundle from any source: read, or refused."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from stages.core.errors import UserError
 from stages.serving.config import Config
@@ -157,37 +158,15 @@ def test_a_group_has_at_least_two_countries_of_the_model() -> None:
 # The arrays of held-out rows.
 
 
-def write_arrays(folder: Path, arrays: dict[str, tuple[str, bytes]]) -> None:
-    """Write a safetensors file by hand: type and content of each array."""
-    header, content = {}, b""
-    for name, (dtype, values) in arrays.items():
-        ends = [len(content), len(content) + len(values)]
-        header[name] = {"dtype": dtype, "shape": [3], "data_offsets": ends}
-        content += values
-    text = json.dumps(header).encode()
-    packed = struct.pack("<Q", len(text)) + text + content
-    (folder / "held_out.safetensors").write_bytes(packed)
-
-
-def arrays(**changes: list[float]) -> dict[str, tuple[str, bytes]]:
-    """Those of `held_out`, some changed."""
-    values = {**held_out().to_arrays(), **changes}
-    types = {"<f8": "F64", "<f4": "F32", "<u2": "U16", "<i2": "I16", "|u1": "U8"}
-    return {
-        name: (types[dtype], np.array(values[name]).astype(dtype).tobytes())
-        for name, dtype in TYPES.items()
-    }
+def write_arrays(folder: Path, **changes: list[float]) -> None:
+    """Write those of `held_out`, some changed."""
+    lists = {name: np.array(values, TYPES[name]) for name, values in changes.items()}
+    save_file(held_out().to_arrays() | lists, folder / "held_out.safetensors")
 
 
 def test_a_byte_of_a_probability_is_the_negative_log_in_sixteenths(folder: Path) -> None:
-    one = {
-        "labels": [0],
-        "kinds": [0],
-        "scripts": [0],
-        "measures": [0, 0],
-        "probabilities": [0, 16, 32],
-    }
-    write_arrays(folder, arrays(**one))
+    one = {"labels": [0], "kinds": [0], "scripts": [0], "measures": [0, 0]}
+    write_arrays(folder, **one, probabilities=[0, 16, 32])
     (row,) = Config.read(folder).held_out.probabilities
     assert row == pytest.approx(np.exp([0, -1, -2]) / np.exp([0, -1, -2]).sum())
 
@@ -235,7 +214,7 @@ def test_a_bounded_part_of_the_held_out_rows_is_kept_evenly_spaced(
 def test_arrays_that_do_not_fit_together_are_refused(
     part: str, values: list[float], folder: Path
 ) -> None:
-    write_arrays(folder, arrays(**{part: values}))
+    write_arrays(folder, **{part: values})
     assert refusal(folder).startswith("model/held_out.safetensors: ")
 
 
@@ -247,12 +226,12 @@ def test_a_header_that_lies_is_refused(entry: object, folder: Path) -> None:
     assert refusal(folder) == "model/held_out.safetensors: has no array prior"
     path.write_bytes(struct.pack("<Q", 2**63) + text)  # a header of exabytes
     assert refusal(folder) == "model/held_out.safetensors: has no array prior"
-    write_arrays(folder, arrays() | {"labels": ("F16", bytes(10))})
+    save_file(held_out().to_arrays() | {"labels": np.zeros(5, np.float16)}, path)
     assert refusal(folder) == "model/held_out.safetensors: labels is not U16"
 
 
 def test_a_country_may_have_no_share_of_the_training_names_and_no_threshold(folder: Path) -> None:
     none = [0, 0.5, 0.5]
-    write_arrays(folder, arrays(prior=none, thresholds=none))
+    write_arrays(folder, prior=none, thresholds=none)
     rows = Config.read(folder).held_out
     assert (rows.prior[0], rows.thresholds[0, 0]) == (0, 0)

@@ -1,5 +1,7 @@
 """The ONNX graph computes what the torch classifier computes, for any batch and length."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -37,6 +39,15 @@ def test_every_kind_of_classifier_gives_torchs_logits(cell: str, shape: dict[str
     model = classifier(config(model=params.model_dump()))
     for batch, length in [(1, 3), (4, 4), (3, 8), (2, 40)]:
         agree(model, params, torch.randint(model.characters.num_embeddings, (batch, length)))
+
+
+@pytest.mark.parametrize("order", [sorted, list, lambda rows: [*rows, *rows[::-1]]])
+def test_names_that_begin_alike_give_torchs_logits(
+    order: Callable[[list[list[int]]], list[list[int]]],
+) -> None:
+    params = tiny_params(wide_ngrams=0)
+    codes = order(torch.randint(3, 5, (64, 7), generator=torch.Generator().manual_seed(1)).tolist())
+    agree(classifier(config(model=params.model_dump())), params, torch.tensor(codes))
 
 
 def test_largest_codes_hash_as_in_torch() -> None:

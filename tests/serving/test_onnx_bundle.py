@@ -1,8 +1,6 @@
 """The exported model of a stranger: it runs in bounded memory, or is refused in one line."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from onnx import helper, numpy_helper
 from stages.core.errors import UserError
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving import bundle, onnx_bundle
-from tests.conftest import ROOT
 from tests.serving.made import classifier, config, graph, held_out, save_onnx, tiny_params
 
 CONFIG = config(held_out=held_out())
@@ -31,18 +28,6 @@ def refusal(folder: Path) -> str:
         onnx_bundle.load(folder).predict(["Abe"])
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
     return str(caught.value).replace(str(folder), "onnx")
-
-
-def test_loaded_model_answers_names_of_any_script(folder: Path) -> None:
-    table = onnx_bundle.load(folder).predict_proba(["Abe", "佐藤", "Иванов", "e"])
-    assert table.shape == (4, 3)
-    np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-5)
-
-
-def test_temperature_flattens_the_probabilities(folder: Path) -> None:
-    sharp = onnx_bundle.load(folder).predict_proba(["abc"]).max()
-    replace(CONFIG, temperatures=[100.0]).write(folder)
-    assert onnx_bundle.load(folder).predict_proba(["abc"]).max() < sharp
 
 
 def test_either_kind_of_bundle_is_loaded_by_one_function(folder: Path, tmp_path: Path) -> None:
@@ -131,7 +116,7 @@ def test_a_graph_that_asks_for_too_much_memory_or_answers_nothing_is_refused(
 
 
 def test_weights_whose_products_fill_the_memory_are_refused(folder: Path) -> None:
-    params = tiny_params(embedding=2_000_000, hidden=1, wide_ngrams=0)
+    params = tiny_params(cell="rnn", embedding=2_000_000, hidden=1, wide_ngrams=0)
     wide = replace(CONFIG, model=params.model_dump(), max_length=1000)
     onnx_bundle.save(folder, wide, graph(classifier(wide), params))
     with pytest.raises(UserError, match=r"model\.onnx: cannot be run: "):
@@ -156,14 +141,3 @@ def test_a_graph_whose_texts_are_not_utf_8_is_refused(folder: Path, text: bytes)
     damaged = b"\x80" + text[1:] + after if text == b"batch" else text + b"\x80" + after[1:]
     path.write_bytes(before + damaged)
     assert refusal(folder).startswith("onnx/model.onnx: not a valid ONNX model: ")
-
-
-def test_an_exported_model_is_loaded_without_any_slow_package(folder: Path) -> None:
-    slow = "'torch', 'pydantic', 'pandas', 'scipy', 'sklearn', 'dvc', 'pyarrow', 'onnx', 'tqdm'"
-    code = (
-        "import sys, onoma; "
-        f"print(onoma.load({str(folder)!r}).predict(['Abe'])[0].name, "
-        f"*sorted({{{slow}, 'safetensors'}} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == ("Abe", "")

@@ -1,7 +1,6 @@
 """The weights of a bundle from a stranger: as saved, or refused before memory is taken."""
 
 import json
-import os
 import struct
 import sys
 import tracemalloc
@@ -101,19 +100,16 @@ def test_weights_of_another_shape_than_the_config_says_are_refused(
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04\x95pickle", b"\xff" * 100])
-def test_weights_that_are_no_safetensors_are_refused(content: bytes, folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(content)
-    assert refusal(folder).startswith("model/model.safetensors: damaged: ")
+CUT, OF_A_TERABYTE = "cut short", "with a header of a terabyte"
 
 
-def test_weights_cut_short_or_called_larger_than_they_are_are_refused(folder: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04\x95pickle", CUT, OF_A_TERABYTE])
+def test_weights_that_are_no_safetensors_are_refused(content: bytes | str, folder: Path) -> None:
     path = folder / "model.safetensors"
-    content = path.read_bytes()
-    path.write_bytes(content[:-4])
-    assert "damaged" in refusal(folder)
-    path.write_bytes(struct.pack("<Q", 2**40) + content[8:])  # a header of a terabyte
-    assert "damaged" in refusal(folder)
+    whole = path.read_bytes()
+    damaged = {CUT: whole[:-4], OF_A_TERABYTE: struct.pack("<Q", 2**40) + whole[8:]}
+    path.write_bytes(damaged.get(content, content))
+    assert refusal(folder).startswith("model/model.safetensors: damaged: ")
 
 
 def test_what_is_no_file_of_weights_is_not_read(folder: Path) -> None:
@@ -123,9 +119,6 @@ def test_what_is_no_file_of_weights_is_not_read(folder: Path) -> None:
     assert "larger than 8589934592 bytes" in refusal(folder)
     path.unlink()
     assert refusal(folder) == "model/model.safetensors: No such file or directory"
-    os.mkfifo(path)
-    assert refusal(folder) == "model/model.safetensors: is not a regular file"
-    path.unlink()
     path.symlink_to("/dev/zero")
     assert refusal(folder) == "model/model.safetensors: is not a regular file"
 
@@ -135,11 +128,11 @@ def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
     tensors = load_file(path)
     some = {name: value for name, value in tensors.items() if name != "logits.bias"}
     save_file(some, path)
-    assert "logits.bias is missing, but config.json calls for ([3], 'F32')" in refusal(folder)
+    assert "logits.bias is missing, but config.json calls for [3] torch.float32" in refusal(folder)
     save_file({**tensors, "hook": torch.zeros(1)}, path)
-    assert "hook is ([1], 'F32'), but config.json calls for no such tensor" in refusal(folder)
+    assert "hook is [1] torch.float32, but config.json calls for no such tensor" in refusal(folder)
     save_file({**tensors, "logits.bias": torch.zeros(3, dtype=torch.float64)}, path)
-    assert "logits.bias is ([3], 'F64')" in refusal(folder)
+    assert "logits.bias is [3] torch.float64" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
