@@ -87,7 +87,6 @@ def test_shards_and_blocks_give_the_rows_of_one_file(
 
 
 def test_duplicates_and_overlap_are_those_that_pandas_counts_in_plain_text(project: Path) -> None:
-    (project / "data/clean/.keys.old").mkdir(parents=True)  # as a killed run leaves it
     ingest.main()
     train, test = (pd.read_parquet(f"data/clean/{split}.parquet") for split in ("train", "test"))
     table = pq.read_table("data/clean/train.parquet")

@@ -144,11 +144,14 @@ def test_the_header_is_what_params_say(header: str, count: int, file: Path) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("Last Name,Land\n", r"line 1: Last Name,Land may be a header; set ingest.header"),
-        ("\n\nFamilienname,Country\n", r"line 3: Familienname,Country may be a header; set ingest"),
+        (
+            "Last Name,Land\n",
+            r"line 1: .* Last Name,Land, which may be a header; set ingest.header",
+        ),
+        ("\n\nFamilienname,Country\n", r"line 3: .* Familienname,Country, which may be a header"),
         (",name,country\n0,Rossi,Italy\n", r"the columns are ,name,country; set ingest.columns"),
-        ("Surname;Country\nRossi;Italy\n", r"fields are separated by ';'; set ingest.separator"),
-        ("Surname\tCountry\nRossi\tItaly\n", r"separated by '\\t'; set ingest.separator"),
+        ("Surname;Country\nRossi;Italy\n", r"fields are separated by ';', set ingest.separator"),
+        ("Surname\tCountry\nRossi\tItaly\n", r"separated by '\\t', set ingest.separator"),
     ],
 )
 def test_what_reads_like_a_header_but_is_not_clear_is_refused_with_the_key(
@@ -212,7 +215,7 @@ def test_a_bad_row_of_parquet_is_refused_with_its_number(file: Path) -> None:
     ("columns", "said"),
     [
         ({"a": ["x"], "b": ["y"]}, "columns are a,b; set ingest.columns"),
-        ({"name": [1], "country": ["y"]}, "name: is int64, not text; set ingest.columns"),
+        ({"name": [1], "country": ["y"]}, "column 'name' is int64, not text"),
     ],
 )
 def test_parquet_that_does_not_fit_is_refused_with_the_key(

@@ -18,7 +18,7 @@ from stages.core.errors import UserError
 from stages.core.params import Params
 from stages.corpus import reading, tables
 from stages.corpus.normalize import normalise
-from stages.corpus.rows import Block, Format, split
+from stages.corpus.rows import Block, Format, cut, split, whole_rows
 from stages.corpus.sources import SUFFIXES
 from stages.corpus.tables import Table
 from stages.corpus.writing import create
@@ -51,12 +51,10 @@ def by_predict(path: Path, **changes: str) -> Rows:
     table = Table(path, Format(**changes))
     rows, refused = [], []
     for block in table.blocks(range(len(table.header)), small=True):
-        batch, reasons, lines = split(block)
+        columns, reasons = split(block)
+        cells_of_rows = zip(*(column.to_pylist() for column in columns), strict=True)
         for cells, reason, line in zip(
-            zip(*(column.to_pylist() for column in batch.columns), strict=True),
-            reasons.to_pylist(),
-            lines.tolist(),
-            strict=True,
+            cells_of_rows, reasons.to_pylist(), block.lines.tolist(), strict=True
         ):
             (refused if reason else rows).append((line, reason) if reason else cells)
     return rows, refused
@@ -288,9 +286,10 @@ def test_rows_are_cut_as_the_csv_module_cuts_them(
 ) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n", quoting=quoting).writerows(rows)
-    batch, reasons, _ = split(Block("file", 1, text.getvalue().encode() or b"\n"))
+    whole, starts, _ = whole_rows(cut(text.getvalue().encode()), 2, Format())
+    columns, reasons = split(Block("file", whole, starts))
     assert reasons.null_count == len(rows)
-    assert [*zip(*(column.to_pylist() for column in batch.columns), strict=True)] == rows
+    assert [*zip(*(column.to_pylist() for column in columns), strict=True)] == rows
 
 
 LINES = [b"Rossi,Italy", b'"M\xc3\xbcller","Germany"', b"", b",", b'"', b"a,b,c", b"\xff,x"]
