@@ -17,13 +17,13 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from stages.core.errors import UserError
 from stages.core.params import TrainParams
 from stages.core.progress import progress
+from stages.core.signals import SIGNALS, deferred_signals
 from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
 from stages.training.batches import Rows, collate
 from stages.training.checkpoint import Checkpoints, State
-from stages.training.distributed import Runtime
+from stages.training.distributed import Runtime, stop
 from stages.training.inference import loss_and_accuracy
-from stages.training.stopping import SIGNALS, deferred_signals, stop
 
 Metrics = dict[str, float]
 
