@@ -103,9 +103,7 @@ class IngestParams(Block):
     separator: Annotated[
         str, _checked(is_separator, "should be one ASCII symbol, a blank or a tab, no quote")
     ]
-    encoding: Annotated[
-        str, _checked(extends_ascii, "should be a text encoding that extends ASCII")
-    ]
+    encoding: Annotated[str, _checked(extends_ascii, "should be an encoding that extends ASCII")]
     normalize: Literal["nfc", "ascii"]
     max_length: Annotated[int, Field(ge=1, le=1000)]
     max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]

@@ -136,8 +136,7 @@ class Countries:
 
     def add(self, chunk: Chunk) -> None:
         """Count the rows of a chunk."""
-        for country, count in chunk.rows["country"].value_counts().items():
-            self.rows[str(country)] += int(count)
+        self.rows.update(chunk.rows["country"])
         if chunk.first_row:
             country, text = chunk.first_row
             self._first_rows[country].append(text)
