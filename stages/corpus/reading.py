@@ -3,7 +3,7 @@
 Surnames repeat: a name is cleaned once, however often it stands in a block.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -132,14 +132,13 @@ class Countries:
 
     def __init__(self) -> None:
         self.rows = Counter[str]()
-        self._first_rows: dict[str, list[str]] = defaultdict(list)
+        self._first_rows: list[tuple[str, str]] = []
 
     def add(self, chunk: Chunk) -> None:
         """Count the rows of a chunk."""
         self.rows.update(chunk.rows["country"])
         if chunk.first_row:
-            country, text = chunk.first_row
-            self._first_rows[country].append(text)
+            self._first_rows.append(chunk.first_row)
 
     def check(self) -> None:
         """Refuse countries that nobody meant.
@@ -151,11 +150,11 @@ class Countries:
             UserError: a first row may be a header, two countries differ in case or blanks only, or
                 there is but one.
         """
-        total, first = self.rows.total(), sum(map(len, self._first_rows.values()))
-        for country, texts in self._first_rows.items():
-            if self.rows[country] == len(texts) and total > first:
+        total, first = self.rows.total(), Counter(country for country, _ in self._first_rows)
+        for country, text in self._first_rows:
+            if self.rows[country] == first[country] and total > first.total():
                 raise UserError(
-                    f"{texts[0]} may be a header: its country stands in no other row; set "
+                    f"{text} may be a header: its country stands in no other row; set "
                     "ingest.header to yes or no"
                 )
         spelled: dict[str, str] = {}
