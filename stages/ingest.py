@@ -3,9 +3,7 @@
 Reads ``ingest.train`` and ``ingest.test``; writes data/clean and metrics/ingest.json.
 """
 
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TextIO
@@ -17,7 +15,7 @@ from stages.core.errors import UserError, exit_code
 from stages.core.files import atomic_path, write_json
 from stages.core.params import Params
 from stages.core.progress import progress
-from stages.corpus.keys import append_keys, count_keys, start_keys
+from stages.corpus.keys import count_keys
 from stages.corpus.reading import Countries, format_of, read
 from stages.corpus.rows import remedy
 from stages.corpus.tasks import Tasks, start_tasks
@@ -37,22 +35,17 @@ def main() -> None:
     """Run the stage."""
     params = Params.load(Path("params.yaml"))
     CLEAN.mkdir(parents=True, exist_ok=True)
-    for left in CLEAN.glob(".keys.*"):  # of a run that was killed
-        shutil.rmtree(left)
     with (
         atomic_path(CLEAN / "rejected.csv") as rejected,
         rejected.open("w", encoding="utf-8", newline="") as reject_file,
         start_tasks(params.ingest.processes, params.ingest.cluster, CLEAN) as tasks,
-        tempfile.TemporaryDirectory(dir=CLEAN, prefix=".keys.") as scratch,
     ):
-        keys = {split: Path(scratch, f"{split}.parquet") for split in ("train", "test")}
         reject_file.write("file,line,reason\n")
-        train, countries = ingest("train", params, tasks, reject_file, keys["train"])
-        rest = (countries, train["rejected"])
-        test, _ = ingest("test", params, tasks, reject_file, keys["test"], *rest)
-        distinct, overlap = count_keys(keys)
-    for split, rows in (("train", train), ("test", test)):
-        rows["duplicates"] = rows["kept"] - distinct[split]
+        train, countries = ingest("train", params, tasks, reject_file)
+        test, _ = ingest("test", params, tasks, reject_file, countries, train["rejected"])
+        distinct, overlap = count_keys(CLEAN / "train.parquet", CLEAN / "test.parquet", tasks)
+    for rows, count in zip((train, test), distinct, strict=True):
+        rows["duplicates"] = rows["kept"] - count
     write_json(METRICS, {"train": train, "test": test, "overlap": overlap})
     print(f"ingest: kept {train['kept']} training and {test['kept']} test rows")
 
@@ -62,11 +55,10 @@ def ingest(
     params: Params,
     tasks: Tasks,
     reject_file: TextIO,
-    keys: Path,
     known_countries: frozenset[str] | None = None,
     rejected: int = 0,
 ) -> tuple[dict[str, int], frozenset[str]]:
-    """Write one split and its keys; return its row counts and its countries.
+    """Write one split; return its row counts and its countries.
 
     Raises:
         UserError: no row is left, too many are refused, or the countries are not those meant.
@@ -77,15 +69,13 @@ def ingest(
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
-        start_keys(keys) as key_writer,
         progress(f"ingest {split}", unit="rows") as bar,
     ):
         for chunk in read(source, limits, known_countries, tasks, full):
-            rows, rejects, chunk_keys, _ = chunk
+            rows, rejects, _ = chunk
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
             rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
             countries.add(chunk)
-            append_keys(chunk_keys, key_writer)
             kept += len(rows)
             reasons.update(rejects["reason"])
             bar.update(len(rows) + len(rejects))

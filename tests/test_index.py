@@ -128,11 +128,6 @@ def test_a_single_row_is_trained_on_whatever_is_to_be_held_out(build) -> None:
     assert not {"validation", "calibration"} & found.keys()
 
 
-def test_the_same_rows_give_the_same_bytes(build) -> None:
-    train = toy_rows(100, 1)
-    assert build(train, train, index__validation=0.3)["bytes"] == build(train, train)["bytes"]
-
-
 @pytest.mark.parametrize("shares", [(0.0, 0.0), (0.2, 0.2)])
 def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     train, test = toy_rows(100, 1), toy_rows(30, 2)
@@ -175,34 +170,25 @@ def test_no_country_loses_all_its_training_names(build) -> None:
     assert build(train, train[:1], chunk=7, **shares)["bytes"] == found["bytes"]
 
 
-def test_an_index_that_was_killed_half_way_is_not_taken_for_whole(
-    build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed(build, target: object, name: str, *rows: list) -> None:
+    """Index the rows in a process that is killed where it calls that function."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, name, lambda *_: os._exit(9))
+        process = multiprocessing.get_context("fork").Process(target=build, args=rows)
+        process.start()
+        process.join()
+    assert process.exitcode == 9
+
+
+def test_an_index_that_was_killed_is_the_old_one_or_has_no_vocabulary(build) -> None:
     train, test = toy_rows(200, 1), toy_rows(50, 2)
     before = build(train, test)
     for name in ("replace", "append"):
-        with monkeypatch.context() as patch:
-            patch.setattr(index, name, lambda *_: os._exit(9))
-            process = multiprocessing.get_context("fork").Process(target=build, args=(test, train))
-            process.start()
-            process.join()
-        assert process.exitcode == 9
+        killed(build, index, name, test, train)
         assert len([*Path("data/index").glob(".new.*")]) == 1
         left = Names.load(Path("data/index/train"))
         assert left.codes.tolist() == before["train"].codes.tolist()
     assert build(train, test)["bytes"] == before["bytes"]
     assert not [*Path("data/index").glob(".new.*")]
-
-
-def test_an_index_that_was_killed_while_it_took_the_old_one_s_place_has_no_vocabulary(
-    build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train, test = toy_rows(200, 1), toy_rows(50, 2)
-    build(train, test)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", lambda *_: os._exit(9))
-        process = multiprocessing.get_context("fork").Process(target=build, args=(test, train))
-        process.start()
-        process.join()
-    assert process.exitcode == 9
+    killed(build, Path, "rename", test, train)  # while it takes the old one's place
     assert not Path("data/index/vocabulary.json").exists()

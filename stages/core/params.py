@@ -7,28 +7,28 @@ import reprlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, LiteralString, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
 from stages.core.text import extends_ascii, is_label, is_separator, is_text
 
+# The last four are the parser's own slips on odd scalars such as `!!int ""`.
+NO_YAML = (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Buckets = Annotated[int, Field(ge=2, le=2**24)]
+UpToOne = Annotated[float, Field(ge=0, le=1)]
+Margin = Annotated[float, Field(ge=-1, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Half = Annotated[float, Field(ge=0, le=0.5)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Layers = Annotated[int, Field(ge=1, le=8)]
+NotEmpty = Annotated[str, Field(min_length=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**12)]
 # hidden² x layers: LSTMs of both directions, with gradients and moments, have 13 GB.
@@ -41,23 +41,33 @@ def _are_apart(groups: dict[str, list[str]]) -> bool:
     return len(set(labels)) == len(labels)
 
 
-def _checked(accepts: Callable[[Any], bool], wanted: LiteralString) -> AfterValidator:
+def _checked(accepts: Callable[[Any], bool], wanted: str) -> AfterValidator:
     def check(value: Any) -> Any:
         if not accepts(value):
-            raise PydanticCustomError("value", wanted)
+            raise ValueError(wanted)
         return value
 
     return AfterValidator(check)
 
 
+def _fit_in_memory(layers: int, info: ValidationInfo) -> int:
+    hidden = info.data.get("hidden", 1)  # absent if it was refused itself
+    most = MOST_STATE // hidden**2
+    if layers > most:
+        raise ValueError(f"should be at most {most} with model.hidden {hidden}, for want of memory")
+    return layers
+
+
+def _as_long_as_input(target: str, info: ValidationInfo) -> str:
+    word = info.data.get("input", target)  # absent if it was refused itself
+    if len(target) != len(word):
+        raise ValueError(f"should be as long as hello.input ({len(word)} characters)")
+    return target
+
+
 Label = Annotated[str, _checked(is_label, "should be short printable text, no formula")]
-
-
-FileName = Annotated[
-    str,
-    Field(min_length=1),
-    _checked(lambda text: "/" not in text, "should be the name of a file in data/raw/people"),
-]
+IN_PEOPLE = "should be the name of a file in data/raw/people"
+FileName = Annotated[NotEmpty, _checked(lambda text: "/" not in text, IN_PEOPLE)]
 
 
 class Block(BaseModel):
@@ -79,29 +89,27 @@ class CorpusParams(Block):
 class Columns(Block):
     """Which columns of a file hold the name and the country."""
 
-    name: Annotated[str, Field(min_length=1)]
-    country: Annotated[str, Field(min_length=1)]
+    name: NotEmpty
+    country: NotEmpty
 
 
 class IngestParams(Block):
     """What is read, and what is refused."""
 
-    train: Annotated[str, Field(min_length=1)]
-    test: Annotated[str, Field(min_length=1)]
+    train: NotEmpty
+    test: NotEmpty
     header: Literal["auto", "yes", "no"]
     columns: Columns | None
     separator: Annotated[
         str, _checked(is_separator, "should be one ASCII symbol, a blank or a tab, no quote")
     ]
-    encoding: Annotated[
-        str, _checked(extends_ascii, "should be a text encoding that extends ASCII")
-    ]
+    encoding: Annotated[str, _checked(extends_ascii, "should be an encoding that extends ASCII")]
     normalize: Literal["nfc", "ascii"]
     max_length: Annotated[int, Field(ge=1, le=1000)]
     max_row_bytes: Annotated[int, Field(ge=64, le=2**26)]
     max_rejected: Annotated[int, Field(ge=0)]
     processes: Processes
-    cluster: Annotated[str, Field(min_length=1)] | None
+    cluster: NotEmpty | None
 
 
 class IndexParams(Block):
@@ -109,9 +117,9 @@ class IndexParams(Block):
 
     case: Literal["keep", "fold"]
     min_count: Count
-    validation: Annotated[float, Field(ge=0, le=0.5)]
-    calibration: Annotated[float, Field(ge=0, le=0.5)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    validation: Half
+    calibration: Half
+    seed: Seed
 
 
 class ModelParams(Block):
@@ -120,26 +128,13 @@ class ModelParams(Block):
     cell: Cell
     embedding: Width
     hidden: Width
-    layers: Annotated[int, Field(ge=1, le=8)]
+    layers: Annotated[Layers, AfterValidator(_fit_in_memory)]
     bidirectional: bool
     dropout: Share
     character_dropout: Share
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
-    wide_buckets: Buckets
+    wide_buckets: Annotated[int, Field(ge=2, le=2**24)]
     wide_words: Annotated[float, Field(ge=0, le=1)]
-
-    @field_validator("layers")
-    @classmethod
-    def _fit_in_memory(cls, layers: int, info: ValidationInfo) -> int:
-        hidden = info.data.get("hidden", 1)  # absent if it was refused itself
-        most = MOST_STATE // hidden**2
-        if layers > most:
-            raise PydanticCustomError(
-                "memory",
-                "should be at most {most} with model.hidden {hidden}, for want of memory",
-                {"most": most, "hidden": hidden},
-            )
-        return layers
 
 
 class TrainParams(Block):
@@ -150,16 +145,16 @@ class TrainParams(Block):
     arithmetic: Literal["portable", "avx2", "native"]
     processes: Processes
     threads: Annotated[int, Field(ge=1, le=1024)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     epochs: Count
     batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    wide_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Positive
+    wide_rate: Positive
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share
-    logit_adjustment: Annotated[float, Field(ge=0, le=1)]
-    checkpoint_minutes: Annotated[float, Field(gt=0)]
+    logit_adjustment: UpToOne
+    checkpoint_minutes: Positive
 
 
 class EvaluateParams(Block):
@@ -173,38 +168,26 @@ class EvaluateParams(Block):
 class BaselineParams(Block):
     """The linear SVM that it has to beat."""
 
-    ngrams: Annotated[int, Field(ge=1, le=8)]
+    ngrams: Layers
     class_weight: Literal["balanced"] | None
-    regularisation: Annotated[float, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    regularisation: Positive
+    seed: Seed
 
 
 class HelloParams(Block):
     """The first lessons: one word to read, one to write."""
 
     input: Word
-    target: Word
+    target: Annotated[Word, AfterValidator(_as_long_as_input)]
     cell: Cell
     embedding: Annotated[int, Field(ge=1, le=2**10)]
     hidden: Annotated[int, Field(ge=1, le=2**10)]
-    layers: Annotated[int, Field(ge=1, le=8)]
-    stepped_rate: Annotated[float, Field(gt=0, le=1)]
-    sequence_rate: Annotated[float, Field(gt=0, le=1)]
-    embedded_rate: Annotated[float, Field(gt=0, le=1)]
+    layers: Layers
+    stepped_rate: Rate
+    sequence_rate: Rate
+    embedded_rate: Rate
     epochs: Count
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-
-    @field_validator("target")
-    @classmethod
-    def _as_long_as_input(cls, target: str, info: ValidationInfo) -> str:
-        word = info.data.get("input", target)  # absent if it was refused itself
-        if len(target) != len(word):
-            raise PydanticCustomError(
-                "length",
-                "should be as long as hello.input ({wanted} characters)",
-                {"wanted": len(word)},
-            )
-        return target
+    seed: Seed
 
 
 class GateParams(Block):
@@ -212,14 +195,14 @@ class GateParams(Block):
 
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=10**6)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    accuracy_margin: Annotated[float, Field(ge=-1, le=1)]
-    macro_f1_margin: Annotated[float, Field(ge=-1, le=1)]
-    baseline_margin: Annotated[float, Field(ge=-1, le=1)]
+    seed: Seed
+    accuracy_margin: Margin
+    macro_f1_margin: Margin
+    baseline_margin: Margin
     floor_support: Count
-    floor_f1: Annotated[float, Field(ge=0, le=1)]
-    floor_drop: Annotated[float, Field(ge=0, le=1)]
-    floor_coverage: Annotated[float, Field(ge=0, le=1)]
+    floor_f1: UpToOne
+    floor_drop: UpToOne
+    floor_coverage: UpToOne
 
 
 class Params(Block):
@@ -242,7 +225,13 @@ class Params(Block):
         Raises:
             UserError: the file cannot be read, or a key or value in it is not allowed.
         """
-        return cls.check(_yaml(path), path)
+        try:
+            values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        except NO_YAML as error:
+            raise UserError(f"{path}: not valid YAML: {brief(error, 200)}") from None
+        return cls.check(values, path)
 
     @classmethod
     def check(cls, values: Any, path: Path) -> Self:
@@ -256,24 +245,11 @@ class Params(Block):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "the file"
-            if first["type"] == "extra_forbidden":
-                reason = "no such key"
-            elif first["type"] == "missing":
-                reason = "the key is missing"
-            else:
-                found = brief(reprlib.repr(first["input"]), 60)
-                reason = f"{uncapitalised(first['msg'])}, not {found}"
+            reasons = {"extra_forbidden": "no such key", "missing": "the key is missing"}
+            found = brief(reprlib.repr(first["input"]), 60)
+            said = uncapitalised(first["msg"].removeprefix("Value error, "))
+            reason = reasons.get(first["type"], f"{said}, not {found}")
             raise UserError(f"{path}: {brief(key)}: {reason}") from None
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        # The last four are the parser's own slips on odd scalars such as `!!int ""`.
-        raise UserError(f"{path}: not valid YAML: {brief(error, 200)}") from None
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import re
 
 from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
-from stages.corpus.rows import is_text
 from stages.corpus.tables import Table
 
 NAMES = {"name", "names", "surname", "surnames", "last name", "lastname", "family name"}
@@ -12,43 +11,38 @@ COUNTRIES = {"country", "countries", "country of origin", "country name", "count
 COUNTRIES |= {"nationality", "nation", "origin", "birth country", "citizenship"}
 
 
-def find_columns(table: Table, params: IngestParams) -> tuple[list[int], bool]:
-    """Positions of names and countries, and whether the first row is a header.
+def find_columns(table: Table, params: IngestParams) -> list[int]:
+    """Positions of names and countries; a first row that is no header is read as a row of two.
 
     Raises:
         UserError: it reads like a header, but does not say which columns to read.
     """
     header = [field.strip() for field in table.header]
-    said, columns = brief(",".join(header)), params.columns
-    where = table.file if table.is_parquet else f"{table.file}, line {table.header_line}"
-    unclear = UserError(f"{where}: the columns are {said}; set ingest.columns to two of them")
-    if columns:
-        if len({columns.name, columns.country} & {*header}) < 2:
-            raise unclear
-        return _text_columns(table, header.index(columns.name), header.index(columns.country))
+    is_named = table.is_parquet or params.columns is not None
+    where = table.file if table.is_parquet else f"{table.file}, line {table.first_line}"
+    said = f"{where}: the columns are {brief(','.join(header))}"
+    unclear = UserError(f"{said}; set ingest.columns to two of them")
     kinds = [_kind(field) for field in header]
-    may_be_header = table.is_parquet or params.header != "no"
-    if may_be_header and kinds.count("name") == kinds.count("country") == 1:
-        if len(header) > 2 and not table.is_parquet:
+    if wanted := params.columns:
+        kinds = [{wanted.country: "country", wanted.name: "name"}.get(name, "") for name in header]
+    is_header = is_named or params.header != "no"
+    if is_header and kinds.count("name") == kinds.count("country") == 1:
+        if len(header) > 2 and not is_named:
             raise unclear
-        return _text_columns(table, kinds.index("name"), kinds.index("country"))
-    if table.is_parquet:
+        columns = [kinds.index("name"), kinds.index("country")]
+        for column in columns:
+            table.check_type(column)
+        return columns
+    words = {_kind(field) for field in re.split(r"[;\t|,]", header[0])}
+    if (error := table.other_separator()) and words >= {"name", "country"}:
+        raise error
+    if is_named or (params.header == "yes" and len(header) < 2):
         raise unclear
     if params.header == "auto" and len(header) == 2 and any(kinds):
-        raise UserError(f"{where}: {said} may be a header; set ingest.header to yes or no")
-    for other in ";\t|,":
-        if {"name", "country"} <= {*map(_kind, header[0].split(other))}:
-            raise UserError(f"{where}: fields are separated by {other!r}; set ingest.separator")
-    return [0, 1], params.header == "yes"
-
-
-def _text_columns(table: Table, *columns: int) -> tuple[list[int], bool]:
-    for column in columns:
-        name, kind = table.schema.names[column], table.schema.types[column]
-        if not is_text(kind):
-            where = f"{table.file}: {brief(name)}"
-            raise UserError(f"{where}: is {brief(kind)}, not text; set ingest.columns")
-    return [*columns], True
+        raise UserError(f"{said}, which may be a header; set ingest.header to yes or no")
+    if params.header != "yes":
+        table.read_first_row(2)
+    return [0, 1]
 
 
 def _kind(field: str) -> str:

@@ -1,48 +1,47 @@
-"""Hashes of names and rows in a file: repeated rows are counted without all of them in memory.
+"""Repeated rows of clean files, counted without all of them in memory.
 
 Hashes of 64 bits stand for texts: among 100 million distinct ones, two are the same with a
 probability of .0003.
 """
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-PARTS = 16  # one at a time is in memory; equal names are in the same part
-SCHEMA = pa.schema({"name": pa.uint64(), "pair": pa.uint64(), "rows": pa.int64()})
+from stages.corpus.splits import RowGroup, read_group, row_groups
+from stages.corpus.tasks import Tasks
 
-
-def start_keys(path: Path) -> pq.ParquetWriter:
-    """Give the writer of a new file of keys."""
-    return pq.ParquetWriter(path, SCHEMA, compression="none", use_dictionary=False)
+PART_ROWS = 2**22  # rows of which the hashes are in memory at a time
 
 
-def append_keys(keys: pd.DataFrame, writer: pq.ParquetWriter) -> None:
-    """Append the keys of a `Chunk` as ``PARTS`` row groups, some of which may be empty."""
-    for part in range(PARTS):
-        rows = keys[keys["name"] % PARTS == part]
-        writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
-
-
-def count_keys(paths: dict[str, Path]) -> tuple[Counter[str], Counter[str]]:
-    """Count distinct rows of ``train`` and ``test``, and test rows that are known from training.
+def count_keys(train: Path, test: Path, tasks: Tasks) -> tuple[list[int], Counter[str]]:
+    """Count distinct rows of two clean files, and test rows that are known from training.
 
     Returns:
         distinct: pairs of name and country in either file.
         overlap: test rows whose name (``names``), or name and country (``pairs``), is in train too.
     """
-    distinct, overlap = Counter[str](), Counter[str](names=0, pairs=0)
-    for part in range(PARTS):
-        keys = {}
-        for split, path in paths.items():
-            with pq.ParquetFile(path) as file:
-                groups = range(part, file.num_row_groups, PARTS)
-                keys[split] = file.read_row_groups(groups).to_pandas()
-            distinct[split] += keys[split]["pair"].nunique()
+    groups = [[*row_groups(path)] for path in (train, test)]
+    parts = 1 + sum(group.rows for file in groups for group in file) // PART_ROWS
+    distinct, overlap = [0, 0], Counter[str](names=0, pairs=0)
+    for part in range(parts):
+        hashes = partial(_hashes, part=part, parts=parts)
+        keys, asked = (pd.concat([*tasks.map(hashes, file)]) for file in groups)
+        distinct = [distinct[0] + keys["pair"].nunique(), distinct[1] + asked["pair"].nunique()]
         for column in ("name", "pair"):
-            is_known = keys["test"][column].isin(keys["train"][column])
-            overlap[f"{column}s"] += int(keys["test"].loc[is_known, "rows"].sum())
+            overlap[f"{column}s"] += int(asked["rows"][asked[column].isin(keys[column])].sum())
     return distinct, overlap
+
+
+def _hashes(group: RowGroup, part: int, parts: int) -> pd.DataFrame:
+    """Hashes of name and of name and country of each distinct row, and how many rows it stands for.
+
+    Equal names are in the same part.
+    """
+    rows = read_group(group, None).groupby(["name", "country"], observed=True, sort=False).size()
+    pairs = rows.index.to_frame(index=False)
+    names, both = (pd.util.hash_pandas_object(key, index=False) for key in (pairs["name"], pairs))
+    keys = pd.DataFrame({"name": names, "pair": both, "rows": rows.to_numpy()})
+    return keys[keys["name"] % parts == part]

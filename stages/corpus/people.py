@@ -6,12 +6,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from stages.core.errors import UserError, brief
+from stages.core.errors import UserError
 from stages.corpus.dataset import Names
 from stages.corpus.full_names import split_columns, surname, usable_name
-from stages.corpus.normalize import Form
+from stages.corpus.normalize import Form, Rejected
+from stages.corpus.rows import Format
+from stages.corpus.tables import Table
 from stages.corpus.vocabulary import Vocabulary
 
 CHUNK = 2**16  # training names at once
@@ -55,20 +58,25 @@ def read_people(
     Raises:
         UserError: the file cannot be read, lacks a column or has an unusable name.
     """
-    full = names != "surnames"
+    full, table = names != "surnames", Table(path, Format(keys=""))
+    for column in ("surname", "country"):
+        if column not in table.header:
+            raise UserError(f"{path}: has no column {column!r}; its first line is its header")
+    rows: pd.DataFrame = pa.Table.from_batches(
+        [batch for batch, _ in table.batches()], table.schema
+    ).to_pandas()
+    if table.first:
+        raise UserError(table.first)
+    rows = rows[rows["country"].isin([*countries])].fillna("").reset_index(drop=True)
+    given = rows["given"] if full and "given" in rows else [""] * len(rows)
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-        rows = rows[rows["country"].isin(list(countries))].reset_index(drop=True)
-        given = rows["given"] if full and "given" in rows else [""] * len(rows)
         rows["full_name"] = [
             first and usable_name(split_columns(first, family), form, max_length, full)
             for first, family in zip(given, rows["surname"], strict=True)
         ]
         rows["surname"] = [usable_name(name, form, max_length, full) for name in rows["surname"]]
-    except KeyError as error:
-        raise UserError(f"{path}: has no column {error}; its first line is its header") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {brief(error)}; set evaluate.people") from None
+    except Rejected as reason:
+        raise UserError(f"{path}: {reason}; set evaluate.people") from None
     return rows[["surname", "full_name", "country"]]
 
 

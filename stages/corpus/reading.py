@@ -3,7 +3,7 @@
 Surnames repeat: a name is cleaned once, however often it stands in a block.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -29,14 +29,11 @@ class Chunk(NamedTuple):
     Attributes:
         rows: the rows kept: name and country, as categories.
         rejects: the others: file, line and reason.
-        keys: of each distinct row kept: hashes of its name and of name and country
-            together, and how many rows it stands for.
-        first_row: country, place and text of the first row of a file, if it may be a header.
+        first_row: country, and place and text, of the first row of a file, if it may be a header.
     """
 
     rows: pd.DataFrame
     rejects: pd.DataFrame
-    keys: pd.DataFrame
     first_row: tuple[str, str] | None
 
 
@@ -61,7 +58,7 @@ def _blocks(source: str, params: IngestParams) -> Iterator[Block]:
     for file in files_of(source, "set ingest.train and ingest.test"):
         table = Table(file, format_of(params))
         if table.header:
-            yield from table.blocks(*find_columns(table, params))
+            yield from table.blocks(find_columns(table, params))
 
 
 def parse(
@@ -79,12 +76,15 @@ def parse(
         full: whether the model is one of full names.
 
     Raises:
-        UserError: a row is too long for a CSV, or a column of Parquet is not text.
+        UserError: a row is too long for a CSV.
     """
-    batch, reasons, lines = split(block)
+    (names, homes), reasons = split(block)
     is_longer = pc.equal(reasons, f"longer than {params.max_row_bytes} bytes")
     if (row := is_longer.index(True).as_py()) >= 0:
-        raise too_long(block.file, int(lines[row]), block.format)
+        raise too_long(block.file, int(block.lines[row]), block.format)
+    first_row = None
+    if block.is_start and params.header == "auto":
+        first_row = f"{block.file}, line {block.lines[0]}: {brief(f'{names[0]},{homes[0]}')}"
 
     def usable_country(text: str) -> str:
         country = clean_country(text, params.max_length)
@@ -93,29 +93,19 @@ def parse(
         return country
 
     usable = partial(usable_name, form=params.normalize, max_length=params.max_length, full=full)
-    names, bad_names = _each_distinct(batch.column(0), usable)
-    homes, bad_countries = _each_distinct(batch.column(1), usable_country)
+    names, bad_names = _each_distinct(names, usable)
+    homes, bad_countries = _each_distinct(homes, usable_country)
     reasons = pc.coalesce(reasons, bad_names, bad_countries)
     good = reasons.is_null()
     columns = [pc.if_else(good, names, None), pc.if_else(good, homes, None), reasons]
     frame = pa.table(columns, ["name", "country", "reason"]).to_pandas(strings_to_categorical=True)
-    frame["file"], frame["line"] = block.file, lines
+    frame["file"], frame["line"] = block.file, block.lines
     refused = frame["reason"].notna()
-    rows = frame.loc[~refused, ["name", "country"]]
-    distinct = rows.groupby(["name", "country"], observed=True, sort=False).size()
-    pairs = distinct.index.to_frame(index=False)
-    keys = pd.DataFrame(
-        {
-            "name": pd.util.hash_pandas_object(pairs["name"], index=False),
-            "pair": pd.util.hash_pandas_object(pairs, index=False),
-            "rows": distinct.to_numpy(),
-        }
+    return Chunk(
+        frame.loc[~refused, ["name", "country"]],
+        frame.loc[refused, ["file", "line", "reason"]],
+        (homes[0].as_py(), first_row) if first_row and good[0].as_py() else None,
     )
-    first_row = None
-    if block.is_start and params.header == "auto" and good[0].as_py():
-        said = brief(",".join(column[0].as_py() for column in batch.columns))
-        first_row = (homes[0].as_py(), f"{block.file}, line {lines[0]}: {said}")
-    return Chunk(rows, frame.loc[refused, ["file", "line", "reason"]], keys, first_row)
 
 
 def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:
@@ -142,15 +132,13 @@ class Countries:
 
     def __init__(self) -> None:
         self.rows = Counter[str]()
-        self._first_rows: dict[str, list[str]] = defaultdict(list)
+        self._first_rows: list[tuple[str, str]] = []
 
     def add(self, chunk: Chunk) -> None:
         """Count the rows of a chunk."""
-        for country, count in chunk.rows["country"].value_counts().items():
-            self.rows[str(country)] += int(count)
+        self.rows.update(chunk.rows["country"])
         if chunk.first_row:
-            country, text = chunk.first_row
-            self._first_rows[country].append(text)
+            self._first_rows.append(chunk.first_row)
 
     def check(self) -> None:
         """Refuse countries that nobody meant.
@@ -162,11 +150,11 @@ class Countries:
             UserError: a first row may be a header, two countries differ in case or blanks only, or
                 there is but one.
         """
-        total, first = self.rows.total(), sum(map(len, self._first_rows.values()))
-        for country, texts in self._first_rows.items():
-            if self.rows[country] == len(texts) and total > first:
+        total, first = self.rows.total(), Counter(country for country, _ in self._first_rows)
+        for country, text in self._first_rows:
+            if self.rows[country] == first[country] and total > first.total():
                 raise UserError(
-                    f"{texts[0]} may be a header: its country stands in no other row; set "
+                    f"{text} may be a header: its country stands in no other row; set "
                     "ingest.header to yes or no"
                 )
         spelled: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Blocks of whole lines of a CSV, or of Parquet, as columns; a row that cannot be read says why.
+"""Rows of a CSV, or of Parquet, as columns; a row that cannot be read says why.
 
 Lines are cut at line feeds alone: `splitlines` also cuts within names. A row goes over line ends
 only if it is well-formed and has the right number of fields, so a quote that is not closed costs
@@ -48,52 +48,21 @@ class Block(NamedTuple):
 
     Attributes:
         file: path or URL.
-        first: number of the first line (of a CSV) or row (of Parquet); both count from 1.
-        content: whole lines of a CSV as UTF-8, or columns of Parquet.
-        columns: positions in a row of the columns to read; those of Parquet are read already.
-        fields: number of fields of a row.
+        rows: rows of a CSV as UTF-8, or the columns of Parquet that are to be read.
+        lines: the first line of each row (of a CSV) or its number (of Parquet), from 1.
+        columns: positions in a row of the columns to read of a CSV.
+        fields: number of fields of a row of a CSV.
         format: format of a CSV.
         is_start: whether its first row is that of a CSV which is read without a header.
     """
 
     file: str
-    first: int
-    content: bytes | pa.RecordBatch
+    rows: pa.Array | pa.RecordBatch
+    lines: NDArray[np.int64]
     columns: Sequence[int] = (0, 1)
     fields: int = 2
     format: Format = Format()
     is_start: bool = False
-
-
-class Rows(NamedTuple):
-    """Rows of a file, and why one cannot be read: then its text is in the first column."""
-
-    batch: pa.RecordBatch
-    reasons: pa.Array
-    lines: NDArray[np.int64]
-
-
-def split(block: Block) -> Rows:
-    """Split the rows of a block; an empty line is none, unless there is a single column."""
-    if isinstance(block.content, pa.RecordBatch):
-        numbers = np.arange(block.first, block.first + len(block.content))
-        return Rows(block.content, pa.nulls(len(numbers), TEXT), numbers)
-    lines = cut(block.content)
-    starts = np.ones(len(lines), dtype=bool)
-    if b'"' in block.content:
-        pairs, _ = rows_over_lines(lines, block.fields, block.format)
-        texts = lines.to_pylist() if pairs else []
-        for first, last in pairs:
-            texts[first] = b"\n".join(texts[first : last + 1])
-            starts[first + 1 : last + 1] = False
-        lines = pa.array(texts, BYTES) if pairs else lines
-    if b"\r\n" in block.content:
-        lines = pc.if_else(pc.ends_with(lines, "\r"), pc.binary_slice(lines, 0, -1), lines)
-    if block.fields > 1:
-        starts &= pc.binary_length(lines).to_numpy() > 0
-    lines = lines if starts.all() else lines.filter(pa.array(starts))
-    batch, reasons = _columns(lines, block)
-    return Rows(batch, reasons, block.first + np.flatnonzero(starts))
 
 
 def cut(content: bytes) -> pa.Array:
@@ -101,68 +70,81 @@ def cut(content: bytes) -> pa.Array:
     return pc.split_pattern(pa.array([content.removesuffix(b"\n")], BYTES), "\n").values
 
 
-def rows_over_lines(
+def whole_rows(
     lines: pa.Array, fields: int, format: Format
-) -> tuple[list[tuple[int, int]], int | None]:
-    """First and last line of each row of several lines, and where the next one may begin.
+) -> tuple[pa.Array, NDArray[np.int64], int]:
+    """Join lines to rows; an empty line is none, unless there is a single column.
 
     Quotes come in pairs, so a row goes on from a line with an odd number of them to the next such
     line. It does so only if its text is well-formed.
+
+    Returns:
+        rows: rows without their line ends.
+        starts: places of their first lines.
+        open_line: place of the last line with an odd number of quotes if its row may go on; else
+            the number of lines.
     """
     odd = np.flatnonzero(pc.count_substring(lines, '"').to_numpy() % 2).tolist()
-    pairs, n = [], 0
+    is_start, is_joined, texts, n = np.ones(len(lines), bool), np.zeros(len(lines), bool), [], 0
     while n + 1 < len(odd):
-        text = b"\n".join(lines[odd[n] : odd[n + 1] + 1].to_pylist())
+        first, last = odd[n : n + 2]
+        text = b"\n".join(lines[first : last + 1].to_pylist())
         if len(text) <= format.longest and _cells(text, fields, format)[1] is None:
-            pairs.append((odd[n], odd[n + 1]))
+            texts.append(text)
+            is_joined[first], is_start[first + 1 : last + 1] = True, False
             n += 1
         n += 1
-    return pairs, odd[n] if n < len(odd) else None
+    if texts:
+        lines = pc.replace_with_mask(lines, pa.array(is_joined), pa.array(texts, BYTES))
+    lines = pc.if_else(pc.ends_with(lines, "\r"), pc.binary_slice(lines, 0, -1), lines)
+    if fields != 1:
+        is_start &= pc.binary_length(lines).to_numpy() > 0
+    open_line = odd[n] if n < len(odd) else len(lines)
+    return lines.filter(pa.array(is_start)), np.flatnonzero(is_start), open_line
 
 
-def _columns(lines: pa.Array, block: Block) -> tuple[pa.RecordBatch, pa.Array]:
-    """The columns of rows, and why a row cannot be read; null if it can."""
+def split(block: Block) -> tuple[list[pa.Array], pa.Array]:
+    """Columns of the rows of a block, and why a row cannot be read; null if it can.
+
+    Then its text is in the first column, and nothing in the others.
+    """
+    if isinstance(block.rows, pa.RecordBatch):
+        return block.rows.columns, pa.nulls(len(block.rows), TEXT)
     # Common rows have fields that are bare or in one pair of quotes; in a regular expression of
     # text, bytes that are no UTF-8 match nothing.
     other = "\r\\x{D800}-\\x{DFFF}"
-    field = f'"[^"{other}]*"|[^"{re.escape(block.format.separator)}{other}]*'
+    separator = re.escape(block.format.separator)
+    field = f'"[^"{other}]*"|[^"{separator}{other}]*'
     fields = (
-        f"(?P<field_{n}>{field})" if n in block.columns else f"(?:{field})"
-        for n in range(block.fields)
+        f"(?P<f{n}>{field})" if n in block.columns else f"(?:{field})" for n in range(block.fields)
     )
-    pattern = f"^(?:{re.escape(block.format.separator).join(fields)})$"
     longest = block.format.longest if block.fields <= WIDE else -1
-    is_short = pc.less_equal(pc.binary_length(lines), longest)
-    texts = lines.view(pa.large_string())
-    if is_short.false_count:
-        texts = pc.if_else(is_short, texts, None)
-    common = pc.extract_regex(texts, pattern)
+    is_short = pc.less_equal(pc.binary_length(block.rows), longest)
+    texts = pc.if_else(is_short, block.rows.view(pa.large_string()), None)
+    common = pc.extract_regex(texts, f"^(?:{separator.join(fields)})$")
     is_odd = common.is_null()
-    odd = [_odd_row(line, block) for line in lines.filter(is_odd).to_pylist()]
+    odd = [_odd_row(row, block) for row in block.rows.filter(is_odd).to_pylist()]
     columns = [
         pc.replace_with_mask(
-            pc.ascii_trim(common.field(f"field_{column}"), characters='"').cast(TEXT),
+            pc.ascii_trim(common.field(f"f{column}"), characters='"').cast(TEXT),
             is_odd,
-            pa.array([row[n] for row, _ in odd], TEXT),
+            pa.array([cells[n] for cells, _ in odd], TEXT),
         )
         for n, column in enumerate(block.columns)
     ]
     reasons = pa.array([reason for _, reason in odd], TEXT)
-    return (
-        pa.RecordBatch.from_arrays(columns, [*map(str, block.columns)]),
-        pc.replace_with_mask(pa.nulls(len(lines), TEXT), is_odd, reasons),
-    )
+    return columns, pc.replace_with_mask(pa.nulls(len(texts), TEXT), is_odd, reasons)
 
 
-def _odd_row(line: bytes, block: Block) -> tuple[list[str | None], str | None]:
+def _odd_row(row: bytes, block: Block) -> tuple[list[str | None], str | None]:
     """What is read of a row, and why it cannot be read, if so: then its text is the first cell."""
-    cells, reason = _cells(line, block.fields, block.format)
-    row = [cells[column] for column in block.columns] if not reason else []
-    if undecoded("".join(row)):
+    cells, reason = _cells(row, block.fields, block.format)
+    read = [cells[column] for column in block.columns] if not reason else []
+    if undecoded("".join(read)):
         reason = f"not {block.format.encoding.upper()}"
     if not reason:
-        return [*row], None
-    text = line[:SHOWN] + b"..." if len(line) > block.format.longest else line
+        return [*read], None
+    text = row[:SHOWN] + b"..." if len(row) > block.format.longest else row
     return [text.decode("utf-8", "backslashreplace"), *[None] * (len(block.columns) - 1)], reason
 
 
@@ -178,12 +160,6 @@ def _cells(row: bytes, fields: int, format: Format) -> tuple[list[str], str | No
         return [], reasons[0] if reasons else "broken quotes"
     is_wrong = fields and len(cells) != fields
     return cells, f"{len(cells)} fields instead of {fields}" if is_wrong else None
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of Parquet holds text, or nothing."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return kind in (TEXT, pa.large_string(), pa.string_view(), pa.null())
 
 
 def remedy(reason: str, format: Format) -> str:

@@ -1,6 +1,7 @@
 """Files behind a path, a folder, a glob or a URL, on this machine or in a storage."""
 
 import os
+from itertools import islice
 from typing import NoReturn
 
 import fsspec
@@ -31,8 +32,9 @@ def files_of(source: str, advice: str) -> list[str]:
         if system.isfile(path):
             return [source]  # as relative as it came: rejected.csv names it
         root = path.partition("*")[0].rpartition("/")[0] if "*" in path else path
-        if "file" in system.protocol:
-            _check_folders(root, is_deep="*" not in path or "**" in path)
+        if "file" in system.protocol:  # fsspec leaves out the files of unreadable folders
+            folders = os.walk(root, onerror=_fail)
+            list(folders if "*" not in path or "**" in path else islice(folders, 1))
         files = system.glob(path) if "*" in path else system.find(path)
         if "*" not in path:
             files = [name for name in files if name.lower().endswith(SUFFIXES)]
@@ -50,12 +52,5 @@ def files_of(source: str, advice: str) -> list[str]:
     return [system.unstrip_protocol(name) if "://" in source else name for name in sorted(files)]
 
 
-def _check_folders(root: str, is_deep: bool) -> None:
-    """Raise the `OSError` of a folder that cannot be read: fsspec leaves its files out."""
-
-    def stop(error: OSError) -> NoReturn:
-        raise error
-
-    for _ in os.walk(root, onerror=stop):
-        if not is_deep:
-            break
+def _fail(error: OSError) -> NoReturn:
+    raise error

@@ -15,40 +15,34 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stages.core.errors import UserError, brief
 from stages.core.text import is_separator
-from stages.corpus.rows import (
-    TEXT,
-    Block,
-    Format,
-    cut,
-    is_text,
-    remedy,
-    rows_over_lines,
-    split,
-    too_long,
-)
+from stages.corpus.rows import TEXT, Block, Format, cut, remedy, split, too_long, whole_rows
 from stages.corpus.sources import storage_error
 
 BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
 BLOCK_ROWS = 2**18  # of Parquet
 BATCH_BYTES, BATCH_ROWS = 2**20, 2**15  # of `Table.batches`
 COMMAS = Format()
-SEPARATOR_LINE = re.compile(rb'"?sep=([\t -~])"?\r?', re.IGNORECASE)
+SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?\r?', re.IGNORECASE)
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+TEXTS = (TEXT, pa.large_string(), pa.string_view(), pa.null())  # types of Parquet
 
 
 class Table:
     """One file, a path or URL.
 
     Attributes:
-        header: fields of the first row of a CSV, or their numbers if its format has no header;
-            names of the columns of Parquet.
-        header_line: number of the first row's last line; 0 in Parquet.
-        schema: names and types of the columns, if the first row is a header.
+        header: fields of the first row of a CSV, or their numbers if it is no header; names of the
+            columns of Parquet.
+        first_line: number of the first row's first line; 0 in Parquet.
+        schema: names and types of the columns.
         rows: number of rows; None if only reading tells.
         unreadable: number of rows met by `batches` that cannot be read.
         first: file, line and reason of the first of these.
@@ -63,8 +57,8 @@ class Table:
         self.file, self.rows, self.unreadable, self.first = str(file), None, 0, ""
         if format.separator == "," and self.file.lower().endswith((".tsv", ".tsv.gz")):
             format = format._replace(separator="\t")
-        self.format, self.header, self.header_line = format, list[str](), 0
-        self._line = self._empty_lines = 0  # lines read so far; empty ones before the first row
+        self.format, self.header, self.first_line = format, list[str](), 0
+        self._line = self._skipped = 0  # lines read so far; lines above the rows to read
         try:
             self._system, self._path = fsspec.core.url_to_fs(self.file)
         except (ValueError, ImportError) as error:
@@ -75,9 +69,17 @@ class Table:
                 parquet = pq.ParquetFile(stream)
                 self.schema, self.rows = parquet.schema_arrow, parquet.metadata.num_rows
                 self.header = self.schema.names
-            else:
-                self._read_header(stream)
-                self.schema = pa.schema([(name, TEXT) for name in self.header])
+                return
+            self._read_header(stream)
+        self.schema = pa.schema([(name, TEXT) for name in self.header])
+        if not format.header:
+            self.read_first_row(len(self.header))
+
+    def read_first_row(self, fields: int) -> None:
+        """Take the first row of a CSV for one of so many fields, not for the header."""
+        self._skipped = self.first_line - 1
+        self.header = [str(n + 1) for n in range(fields)]
+        self.schema = pa.schema([(name, TEXT) for name in self.header])
 
     def batches(self) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
         """All rows below the header, and why a row cannot be read; null if it can.
@@ -89,33 +91,26 @@ class Table:
         """
         self.check_header()
         for block in self.blocks(range(len(self.header)), small=True):
-            if isinstance(block.content, pa.RecordBatch):
-                yield block.content, pa.nulls(len(block.content), TEXT)
-                continue
-            rows = split(block)
-            if unreadable := len(rows.reasons) - rows.reasons.null_count:
-                row = int(rows.reasons.is_valid().index(True).as_py())
-                reason, where = str(rows.reasons[row]), f"{self.file}, line {rows.lines[row]}"
+            columns, reasons = split(block)
+            if unreadable := len(reasons) - reasons.null_count:
+                row = int(reasons.is_valid().index(True).as_py())
+                reason, where = str(reasons[row]), f"{self.file}, line {block.lines[row]}"
                 self.first = self.first or f"{where}: {reason}{remedy(reason, self.format)}"
                 self.unreadable += unreadable
-            batch = pa.RecordBatch.from_arrays(rows.batch.columns, schema=self.schema)
+            batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
             for start in range(0, len(batch), BATCH_ROWS):
-                yield batch.slice(start, BATCH_ROWS), rows.reasons.slice(start, BATCH_ROWS)
+                yield batch.slice(start, BATCH_ROWS), reasons.slice(start, BATCH_ROWS)
 
-    def blocks(
-        self, columns: Sequence[int], header: bool = True, small: bool = False
-    ) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[int], small: bool = False) -> Iterator[Block]:
         """Some columns of all rows, in blocks to be split.
 
         Args:
             columns: positions of the columns.
-            header: whether the first row names the columns; without, these are all.
             small: whether the blocks are to be split here, one by one.
 
         Raises:
             UserError: the file is broken, or changes while it is read.
         """
-        fields = len(self.header) if header else len(columns)
         with self._opened() as (stream, is_parquet):
             if is_parquet:
                 # Without reading ahead: a row group may be larger than memory.
@@ -123,16 +118,17 @@ class Table:
                 names = [self.header[column] for column in columns]
                 self._line = 1
                 for batch in parquet.iter_batches(BATCH_ROWS if small else BLOCK_ROWS, None, names):
-                    yield Block(self.file, self._line, batch.select(names))
+                    numbers = np.arange(self._line, self._line + len(batch))
+                    yield Block(self.file, batch.select(names), numbers)
                     self._line += len(batch)
             else:
-                self._line = self.header_line if header else self._empty_lines
+                self._line = self._skipped
                 for _ in range(self._line):
                     stream.readline(self.format.longest + 1)
-                size = BATCH_BYTES if small else BLOCK_BYTES
-                is_start = not header
-                for first, content in self._whole_rows(stream, fields, size):
-                    yield Block(self.file, first, content, columns, fields, self.format, is_start)
+                fields, size = len(self.header), BATCH_BYTES if small else BLOCK_BYTES
+                is_start = self._skipped < self.first_line
+                for rows, numbers in self._rows(stream, fields, size):
+                    yield Block(self.file, rows, numbers, columns, fields, self.format, is_start)
                     is_start = False
             if self._system.info(self._path) != self._state:
                 raise UserError(f"{self.file}: changed while it was read; run again")
@@ -151,12 +147,8 @@ class Table:
         """Raise a `UserError` unless there is exactly one such column, and it holds text."""
         self.check_header()
         names = self.header
-        other = next((sep for sep in ";\t|," if sep in names[0]), None)
-        if len(names) == 1 and column not in names and other:
-            raise UserError(
-                f"{self.file}: has one column, {brief(names[0])!r}; if its fields are separated "
-                f"by {other!r}, set {self.format.keys}separator"
-            )
+        if column not in names and (error := self.other_separator()):
+            raise error
         if names.count(column) != 1:
             what = "two columns" if column in names else "no column"
             choice = brief(", ".join(names), 300)
@@ -165,11 +157,25 @@ class Table:
                 f"{self.file}: has {what} {brief(column, 60)!r}; use {option}, one of: {choice}"
                 + first_row * self.format.header
             )
-        kind = self.schema.field(column).type
-        if not is_text(kind) and kind != pa.binary():
-            raise UserError(
-                f"{self.file}: column {brief(column, 60)!r} is {brief(kind, 60)}, not text"
-            )
+        self.check_type(names.index(column), (*TEXTS, pa.binary()))
+
+    def other_separator(self) -> UserError | None:
+        """The error of a file whose fields another character separates, if it looks like one."""
+        first, *others = self.header
+        for separator in () if others else ";\t|,":
+            if separator in first:
+                return UserError(
+                    f"{self.file}: has one column, {brief(first)!r}; if its fields are separated "
+                    f"by {separator!r}, set {self.format.keys}separator"
+                )
+        return None
+
+    def check_type(self, column: int, types: Sequence[pa.DataType] = TEXTS) -> None:
+        """Raise a `UserError` unless the column at this position holds text."""
+        kind = self.schema.types[column]
+        if (kind.value_type if pa.types.is_dictionary(kind) else kind) not in types:
+            what = f"column {brief(self.header[column], 60)!r} is {brief(kind, 60)}"
+            raise UserError(f"{self.file}: {what}, not text")
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, bool]]:
@@ -196,38 +202,30 @@ class Table:
 
     def _read_header(self, stream: Any) -> None:
         """Read the first row that is not empty, and before it Excel's ``sep=`` line."""
-        for first, block in self._whole_rows(stream, 0, BATCH_BYTES):
-            lines = cut(block)
-            begin = 0
-            for scalar in lines:
-                line = scalar.as_py()
-                said = SEPARATOR_LINE.fullmatch(line)
-                if said and is_separator(said[1].decode()):
-                    self.format = self.format._replace(separator=said[1].decode())
-                elif line.strip(b"\r"):
-                    break
-                begin += 1
-            self._empty_lines = first - 1 + begin
-            if begin == len(lines):
+        said = SEPARATOR_LINE.fullmatch(stream.peek(16)[:16].partition(b"\n")[0])
+        if said and is_separator(said[1].decode()):
+            self.format = self.format._replace(separator=said[1].decode())
+            stream.readline()
+            self._line = 1
+        for rows, lines in self._rows(stream, 0, BATCH_BYTES):
+            if not len(rows):
                 continue
-            last = dict(rows_over_lines(lines, 0, self.format)[0]).get(begin, begin)
-            row = b"\n".join(lines[begin : last + 1].to_pylist())
-            self.header_line = first + last
+            row, self.first_line = rows[0].as_py(), int(lines[0])
+            self._skipped = self.first_line + row.count(b"\n")
             if row.startswith(UTF16):
                 advice = "convert it to UTF-8 (iconv -f utf-16 -t utf-8)"
                 raise UserError(f"{self.file}: is UTF-16; {advice}")
             if len(row) > self.format.longest:
-                raise too_long(self.file, self.header_line, self.format)
-            self.header = [row.decode("utf-8", "replace").removesuffix("\r")]
+                raise too_long(self.file, self.first_line, self.format)
+            self.header = [row.decode("utf-8", "replace")]
             with suppress(csv.Error):
-                (self.header,) = csv.reader(self.header, delimiter=self.format.separator)
-            if not self.format.header:
-                self.header = [str(n + 1) for n in range(len(self.header))]
-                self.header_line = self._empty_lines
+                self.header = next(csv.reader(self.header, delimiter=self.format.separator)) or [""]
             return
 
-    def _whole_rows(self, stream: Any, fields: int, size: int) -> Iterator[tuple[int, bytes]]:
-        """Number of the first line, and whole rows as UTF-8; a line that is too long is cut."""
+    def _rows(
+        self, stream: Any, fields: int, size: int
+    ) -> Iterator[tuple[pa.Array, NDArray[np.int64]]]:
+        """Rows as UTF-8, and numbers of their first lines; a line that is too long is cut."""
         longest, encoding, open_row = self.format.longest, self.format.encoding, b""
         while block := stream.read(size):
             block += stream.readline(longest + 1)
@@ -237,18 +235,18 @@ class Table:
             if codecs.lookup(encoding).name != "utf-8":
                 # Bytes that mean nothing in that encoding are kept: they are no UTF-8 either.
                 block = block.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
-            block = open_row + block + b"\n" * (not is_whole)
-            end = len(block)
-            if b'"' in block:  # the last row may go on
-                lines = cut(block)
-                _, last = rows_over_lines(lines, fields, self.format)
-                begin = sum(map(len, lines[:last].to_pylist()), last) if last is not None else end
-                end = begin if end - begin <= longest else end
-            if end:
-                yield self._line + 1, block[:end]
-            self._line += block.count(b"\n", 0, end)
-            open_row = block[end:]
-            while not is_whole and (rest := stream.readline(longest)):
-                is_whole = rest.endswith(b"\n")
+            lines = cut(open_row + block)
+            rows, starts, stop = whole_rows(lines, fields, self.format)
+            rest = lines[stop:]
+            if len(rest) + (pc.sum(pc.binary_length(rest)).as_py() or 0) > longest:
+                stop, rest = len(lines), lines[:0]
+            open_row = b"".join(line + b"\n" for line in rest.to_pylist())
+            count = np.searchsorted(starts, stop)
+            if count:
+                yield rows[:count], self._line + 1 + starts[:count]
+            self._line += stop
+            while not is_whole and (more := stream.readline(longest)):
+                is_whole = more.endswith(b"\n")
         if open_row:
-            yield self._line + 1, open_row
+            rows, starts, _ = whole_rows(cut(open_row), fields, self.format)
+            yield rows, self._line + 1 + starts

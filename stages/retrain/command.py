@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gto.api
 import numpy as np
 import pandas as pd
+from dvc.repo import Repo
 from filelock import FileLock, Timeout
 from gto.exceptions import ArtifactNotFound
 
@@ -75,6 +76,7 @@ def _challenge(checkout: Checkout, push: bool) -> int:
         # Where there is a remote, fetch unchanged data rather than make it again.
         pull = ["--pull"] if checkout.call("dvc", "remote", "list") else []
         checkout.call("dvc", "repro", *pull, show=True)
+        keep_runs(checkout.folder)  # a model that is rejected is not trained again the next night
         verdict = _judge(checkout, champion, params.gate)
         reason = verdict["reason"]
         message = [f"Retrain: accuracy {verdict['challenger']['accuracy']:.4f}", reason]
@@ -135,6 +137,13 @@ def _stale(checkout: Checkout) -> list[str]:
     status = json.loads(checkout.call("dvc", "status", "--json"))
     changed = "'modified'|'new'|changed (command|params)"
     return sorted(stage for stage, changes in status.items() if re.search(changed, str(changes)))
+
+
+def keep_runs(project: Path) -> None:
+    """Enter what was run in DVC's run cache: it leaves out stages with uncached plain outputs."""
+    with contextlib.chdir(project), Repo() as repo, repo.lock:
+        for stage in repo.index.stages:
+            repo.stage_cache.save(stage)
 
 
 def _judge(checkout: Checkout, champion: Champion | None, params: GateParams) -> dict[str, Any]:

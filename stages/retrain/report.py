@@ -53,22 +53,24 @@ def comparison(verdict: Mapping[str, Any]) -> str:
 
 def drift(old: Path, new: Path) -> str:
     """How far the training names of ``new`` are from those of ``old``; both are Parquet files."""
-    before, after = _counts(old), _counts(new)
-    apart = ", ".join(f"{part} {_distance(before[part], after[part]):.4f}" for part in before)
-    return f"Drift of the training names (Jensen-Shannon; 0: equal, 1: disjoint): {apart}."
+    apart = []
+    for part, before, after in zip(
+        ("countries", "characters"), _counts(old), _counts(new), strict=True
+    ):
+        keys = sorted(before | after)
+        pair = ([counts[key] for key in keys] for counts in (before, after))
+        # Rounding can give the root of a number just below 0.
+        apart.append(f"{part} {np.nan_to_num(jensenshannon(*pair, base=2)):.4f}")
+    return (
+        f"Drift of the training names (Jensen-Shannon; 0: equal, 1: disjoint): {', '.join(apart)}."
+    )
 
 
-def _counts(table: Path) -> dict[str, Counter[str]]:
+def _counts(table: Path) -> tuple[Counter[str], Counter[str]]:
     """Rows of each country and occurrences of each character, counted batch by batch."""
     countries, characters = Counter[str](), Counter[str]()
     with pq.ParquetFile(table) as file:
         for batch in file.iter_batches(columns=["name", "country"]):
             countries.update(batch["country"].to_pylist())
             characters.update("".join(batch["name"].to_pylist()))
-    return {"countries": countries, "characters": characters}
-
-
-def _distance(old: Counter[str], new: Counter[str]) -> float:
-    keys = sorted(old | new)
-    distance = jensenshannon([old[key] for key in keys], [new[key] for key in keys], base=2)
-    return float(np.nan_to_num(distance))  # rounding can give the root of a number just below 0
+    return countries, characters

@@ -6,28 +6,34 @@ Each process holds the whole model and computes a stride of every batch; gradien
 import logging
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import pad
 
-from stages.core.errors import EXPECTED, UserError
+from stages.core.errors import EXPECTED, Terminated, UserError
 from stages.core.params import TrainParams
 from stages.core.runtime import make_reproducible, select_device, select_precision
-from stages.training.stopping import stop
 
 TIMEOUT = timedelta(minutes=30)  # of a collective operation
 AGAIN = "run again to resume"
 GONE = f"another training process has ended; {AGAIN}"
 T = TypeVar("T")
+
+
+def stop(number: int) -> NoReturn:
+    """Raise what the signal ``number`` raises where it is not deferred, with the remedy."""
+    kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise kind(f"training stopped by {signal.Signals(number).name}; {AGAIN}")
 
 
 @dataclass(frozen=True)

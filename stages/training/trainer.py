@@ -17,13 +17,13 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from stages.core.errors import UserError
 from stages.core.params import TrainParams
 from stages.core.progress import progress
+from stages.core.signals import SIGNALS, deferred_signals
 from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
 from stages.training.batches import Rows, collate
 from stages.training.checkpoint import Checkpoints, State
-from stages.training.distributed import Runtime
+from stages.training.distributed import Runtime, stop
 from stages.training.inference import loss_and_accuracy
-from stages.training.stopping import SIGNALS, deferred_signals, stop
 
 Metrics = dict[str, float]
 
@@ -69,6 +69,7 @@ class Trainer:
         if wide:
             self.optimizers.append(Adagrad(wide, rate * params.wide_rate))
         self.schedules = [self.schedule(optimizer) for optimizer in self.optimizers]
+        self._parts: list[Any] = [model, *self.optimizers, *self.schedules]  # which have a state
 
     def schedule(self, optimizer: Optimizer) -> LRScheduler:
         """What sets the optimizer's learning rate before each step."""
@@ -204,20 +205,13 @@ class Trainer:
 
     def state(self) -> State:
         """Everything that decides how the training goes on."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedules": [schedule.state_dict() for schedule in self.schedules],
-            "position": vars(self.position),
-        }
+        parts = [part.state_dict() for part in self._parts]
+        return {"parts": parts, "position": vars(self.position)}
 
     def load_state(self, state: State) -> None:
         """Continue from ``state``, of this process or an earlier one."""
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
-            schedule.load_state_dict(saved)
+        for part, saved in zip(self._parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
         self.position = Position(**state["position"])
 
 

@@ -47,3 +47,9 @@ def test_after_an_error_or_a_signal_the_old_file_stands_alone(
         temporary.write_text("new")
         raise error
     assert contents(tmp_path) == {"table": "old"}
+
+
+def test_an_operating_system_s_error_names_the_target(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"Is a directory: '.*/folder'$"):
+        write_text(tmp_path / "folder", "x")

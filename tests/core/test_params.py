@@ -36,6 +36,11 @@ def folder(tmp_path: Path) -> Path:
             "8",
             "model.layers: should be at most 3 with model.hidden 3000, for want",
         ),
+        ("ingest__encoding", "utf-16", "ingest.encoding: should be an encoding that extends ASCII"),
+        ("ingest__encoding", "nonsense", "ingest.encoding: should be an encoding that extends"),
+        ("ingest__separator", '";;"', "ingest.separator: should be one ASCII symbol"),
+        ("ingest__separator", "'\"'", "ingest.separator: should be one ASCII symbol"),
+        ("ingest__separator", r'"\\x01"', "ingest.separator: should be one ASCII symbol"),
         ("index__validation", "0.9", "index.validation: input should be less than or equal"),
     ],
 )

@@ -53,9 +53,9 @@ def test_a_file_without_given_names_has_surnames_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Kahn,B\n", "has no column 'country'; its first line is its header"),
+        ("Kahn,B\n", "has no column 'surname'; its first line is its header"),
         ("surname,country\n123,B\n", "not a surname; set evaluate.people"),
-        (None, "No such file or directory"),
+        (None, "No such file"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused_in_one_line(

@@ -8,8 +8,6 @@ import time
 import tracemalloc
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,10 +16,8 @@ from stages.core.errors import UserError
 from stages.core.params import Params
 from stages.corpus import reading, tables
 from stages.corpus.normalize import normalise
-from stages.corpus.rows import Block, Format, split
-from stages.corpus.sources import SUFFIXES
+from stages.corpus.rows import Block, Format, cut, split, whole_rows
 from stages.corpus.tables import Table
-from stages.corpus.writing import create
 from tests.conftest import ROOT
 
 LONGEST = Format().longest
@@ -51,23 +47,16 @@ def by_predict(path: Path, **changes: str) -> Rows:
     table = Table(path, Format(**changes))
     rows, refused = [], []
     for block in table.blocks(range(len(table.header)), small=True):
-        batch, reasons, lines = split(block)
+        columns, reasons = split(block)
+        cells_of_rows = zip(*(column.to_pylist() for column in columns), strict=True)
         for cells, reason, line in zip(
-            zip(*(column.to_pylist() for column in batch.columns), strict=True),
-            reasons.to_pylist(),
-            lines.tolist(),
-            strict=True,
+            cells_of_rows, reasons.to_pylist(), block.lines.tolist(), strict=True
         ):
             (refused if reason else rows).append((line, reason) if reason else cells)
     return rows, refused
 
 
 both = pytest.mark.parametrize("read", [by_ingest, by_predict])
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "names.csv"
 
 
 TWO = [("Rossi", "Italy"), ("Müller", "Germany")]
@@ -288,9 +277,10 @@ def test_rows_are_cut_as_the_csv_module_cuts_them(
 ) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n", quoting=quoting).writerows(rows)
-    batch, reasons, _ = split(Block("file", 1, text.getvalue().encode() or b"\n"))
+    whole, starts, _ = whole_rows(cut(text.getvalue().encode()), 2, Format())
+    columns, reasons = split(Block("file", whole, starts))
     assert reasons.null_count == len(rows)
-    assert [*zip(*(column.to_pylist() for column in batch.columns), strict=True)] == rows
+    assert [*zip(*(column.to_pylist() for column in columns), strict=True)] == rows
 
 
 LINES = [b"Rossi,Italy", b'"M\xc3\xbcller","Germany"', b"", b",", b'"', b"a,b,c", b"\xff,x"]
@@ -312,74 +302,33 @@ def test_small_blocks_give_what_one_block_gives(
         assert (by_ingest(path), by_predict(path)) == whole
 
 
-# What is written.
-
-
-def copy(source: Path, target: Path) -> Table:
-    table = Table(source)
-    with create(target, table.schema) as write:
-        for batch, _ in table.batches():
-            write(batch)
-    return table
-
-
-@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix != ".parquet"])
-def test_cells_come_out_as_they_went_in(tmp_path: Path, suffix: str) -> None:
-    separator = "\t" if "tsv" in suffix else ","
-    rows = [("name", "note"), ("Abe", "007"), ("", f"x{separator}y"), ("NA", " 1.50 ")]
-    rows.append(("Ünal", 'say "hi"\nthere'))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n", quoting=1, delimiter=separator).writerows(rows)
-    pack = gzip.compress if suffix.endswith("gz") else bytes
-    (tmp_path / f"in{suffix}").write_bytes(pack(text.getvalue().encode()))
-    copy(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
-    found = (tmp_path / f"out{suffix}").read_bytes()
-    assert (gzip.decompress(found) if suffix.endswith("gz") else found) == text.getvalue().encode()
-
-
-def test_parquet_keeps_its_types(tmp_path: Path) -> None:
-    table = pa.table({"name": ["a", None], "n": pa.array([1, 2], pa.int8()), "l": [[1], []]})
-    pq.write_table(table, tmp_path / "in.parquet")
-    assert copy(tmp_path / "in.parquet", tmp_path / "out.parquet").rows == 2
-    assert pq.read_table(tmp_path / "out.parquet").equals(table)
-
-
-def test_empty_lines_are_cells_of_a_single_column_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "one.csv").write_text("name\na\n\nb\n")
-    (tmp_path / "two.csv").write_text("name,note\na,b\n\nc,d\n\n")
-    copy(tmp_path / "one.csv", tmp_path / "1.csv")
-    assert copy(tmp_path / "two.csv", tmp_path / "2.csv").unreadable == 0
-    assert (tmp_path / "1.csv").read_text() == '"name"\n"a"\n""\n"b"\n'
-    assert (tmp_path / "2.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_output_stays_as_it_was_if_the_work_fails(tmp_path: Path, suffix: str) -> None:
-    target = tmp_path / f"out{suffix}"
-    target.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), create(target, pa.schema([("a", pa.int8())])) as write:
-        write(pa.record_batch({"a": pa.array([1], pa.int8())}))
-        raise ZeroDivisionError
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "said"),
-    [
-        ("file/out.csv", pa.int8(), "cannot be written"),
-        ("nested.csv", pa.list_(pa.int8()), "cannot be written"),
-        ("table.xlsx", pa.int8(), r"must end in one of .*\.parquet"),
-    ],
-)
-def test_unwritable_output_is_one_line(
-    tmp_path: Path, name: str, kind: pa.DataType, said: str
-) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=said), create(tmp_path / name, pa.schema([("a", kind)])):
-        pass
-
-
 def test_memory_does_not_grow_with_the_file(file: Path) -> None:
     file.write_text("name,note\n" + "Abe,something of some length\n" * 10**6)
     assert max(batch.nbytes for batch, _ in Table(file).batches()) < 3 * LONGEST
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("separator", [";", "|", "\t"])
+def test_excels_line_that_says_the_separator_is_heeded(
+    separator: str, quote: str, file: Path
+) -> None:
+    file.write_bytes(
+        f"\ufeff{quote}sep={separator}{quote}\r\nname{separator}country\r\n".encode()
+        + f"Rossi{separator}Italy\r\n".encode()
+    )
+    assert by_ingest(file) == ([("Rossi", "Italy")], [])
+    assert [batch.to_pylist() for batch, _ in Table(file).batches()] == [
+        [{"name": "Rossi", "country": "Italy"}]
+    ]
+
+
+def test_a_file_without_header_loses_no_row(file: Path) -> None:
+    file.write_text("\nMüller,Germany\nRossi,Italy\n", "utf-8")
+    with pytest.raises(UserError, match=r"one of: Müller, Germany \(or --no-header, if"):
+        Table(file).check_text("name")
+    table = Table(file, Format(header=False))
+    table.check_text("1")
+    (rows,) = [batch.to_pylist() for batch, _ in table.batches()]
+    assert rows == [{"1": "Müller", "2": "Germany"}, {"1": "Rossi", "2": "Italy"}]
+    with pytest.raises(UserError, match=r"no column 'name'; use --column, one of: 1, 2$"):
+        table.check_text("name")

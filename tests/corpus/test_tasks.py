@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -115,3 +117,47 @@ def test_a_cluster_keeps_order_and_errors_and_what_it_loses_is_told_in_one_line(
         with pytest.raises(UserError, match=r"^tcp://.* is lost; run again") as scheduler:
             list(results)
     assert "\n" not in f"{every_worker.value}{scheduler.value}"
+
+
+def test_a_signal_waits_until_a_task_is_started_and_ends_the_wait_for_its_result() -> None:
+    """An exception within loky's code may leave a lock, for which its threads wait for ever."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        started, future = [], Future[int]()
+
+        def submit(function: object, item: int) -> Future[int]:
+            signal.raise_signal(signal.SIGTERM)
+            started.append(item)
+            return future
+
+        with pytest.raises(KeyboardInterrupt):
+            list(Tasks(submit, 2).map(int, range(9), few=0))
+        assert started == [0] and future.cancelled()
+
+        def result(timeout: float) -> int:
+            signal.raise_signal(signal.SIGTERM)
+            raise TimeoutError
+
+        waiting = SimpleNamespace(result=result, done=lambda: False, cancel=lambda: None)
+        with pytest.raises(KeyboardInterrupt):
+            list(Tasks(lambda function, item: waiting, 2).map(int, range(9), few=0))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_result_that_comes_as_the_wait_for_signals_ends_is_not_lost() -> None:
+    answers = iter([TimeoutError(), 7])
+
+    def result(timeout: float) -> int:
+        answer = next(answers)
+        if isinstance(answer, TimeoutError):
+            future.done = lambda: True
+            raise answer
+        return answer
+
+    future = SimpleNamespace(result=result, done=lambda: False)
+    assert list(Tasks(lambda function, item: future, 2).map(int, [1], few=0)) == [7]
