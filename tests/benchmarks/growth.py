@@ -1,8 +1,8 @@
 """How seconds and memory grow with the corpus, per stage, compared with a bare pandas.read_csv.
 
-    python tests/benchmarks/growth.py --sizes 1 5 20 --rounds 3 --json growth.json
-    python tests/benchmarks/growth.py --rounds 3 --base ../base --plot growth.png
-    python tests/benchmarks/growth.py --sizes 1 5 --stages ingest index train evaluate predict
+    python -m tests.benchmarks.growth --sizes 1 5 20 --rounds 3 --json growth.json
+    python -m tests.benchmarks.growth --rounds 3 --base ../base
+    python -m tests.benchmarks.growth --sizes 1 5 --stages ingest index train evaluate predict
 
 Sizes are millions of rows of tests/benchmarks/big_corpus.py, which stay in --folder. Each stage is
 a process of its own in a project of its own; sizes take turns, and the median round counts.
@@ -15,7 +15,6 @@ column is the time of this commit divided by that of the base.
   (a page that is shared counts once) and, in brackets, of the resident set size.
 - pandas: `read_csv(FILE, header=None, names=["name", "country"], chunksize=2**18)`, told to go on
   after rows with too many fields and bytes that are not UTF-8, which ingest refuses.
-- slope: of log(seconds) over log(rows) by least squares; 1 is a constant cost per row.
 - train runs one epoch; predict reads ingest's Parquet and asks data/onnx.
 """
 
@@ -29,14 +28,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.benchmarks import big_corpus  # noqa: E402
-from tests.conftest import set_params  # noqa: E402
+from tests.benchmarks import big_corpus
+from tests.conftest import ROOT, set_params
 
 STAGES = ("pandas", "ingest", "index", "train", "evaluate", "predict")
 SAMPLE_SECONDS = 0.1
@@ -62,7 +57,6 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=Path("/tmp/onoma-growth"))
     options.add_argument("--base", type=Path, help="a checkout to compare with")
     options.add_argument("--json", type=Path)
-    options.add_argument("--plot", type=Path)
     args = options.parse_args()
     sizes = [round(size * 1e6) for size in sorted(args.sizes)]
     checkouts = {"": ROOT} | ({"base ": args.base.resolve()} if args.base else {})
@@ -91,8 +85,6 @@ def main() -> None:
     print(table(results))
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
-    if args.plot:
-        plot(results, args.plot)
 
 
 def make_project(rows: int, args: argparse.Namespace, root: Path, name: str) -> Path:
@@ -186,7 +178,6 @@ def table(results: list[dict]) -> str:
         "| stage | rows | seconds | CPU s | rows/s | peak MB | / pandas | / base | cost per row |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    slopes = []
     for stage in dict.fromkeys(result["stage"] for result in results):
         mine = [result for result in results if result["stage"] == stage]
         smallest = mine[0]["seconds"] / mine[0]["rows"]
@@ -201,33 +192,7 @@ def table(results: list[dict]) -> str:
                 f"| {rows / seconds:,.0f} | {result['peak_mb']:.0f} ({result['peak_rss_mb']:.0f}) "
                 f"| {' | '.join(ratios)} | {seconds / rows / smallest:.2f} |"
             )
-        if len(mine) > 1:
-            logs = np.log([[result["rows"], result["seconds"]] for result in mine])
-            slopes.append(f"{stage} {np.polyfit(*logs.T, 1)[0]:.2f}")
-    return "\n".join([*lines, *(["", "slope: " + ", ".join(slopes)] if slopes else [])])
-
-
-def plot(results: list[dict], path: Path) -> None:
-    """Seconds and peak memory over rows, on logarithmic axes."""
-    import matplotlib.pyplot as plt
-
-    figure, (above, below) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for stage in dict.fromkeys(result["stage"] for result in results):
-        if stage.endswith("ingest + index"):
-            continue
-        mine = [result for result in results if result["stage"] == stage]
-        rows = [result["rows"] for result in mine]
-        style = {"linestyle": "--" if stage.startswith("base") else "-"}
-        above.loglog(rows, [result["seconds"] for result in mine], marker="o", label=stage, **style)
-        below.semilogx(
-            rows, [result["peak_mb"] for result in mine], marker="o", label=stage, **style
-        )
-    above.set(title="Time", xlabel="rows", ylabel="seconds")
-    below.set(title="Peak memory", xlabel="rows", ylabel="MB", ylim=0)
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
