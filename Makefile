@@ -35,7 +35,7 @@ verify: .venv/installed
 	cd .onoma/verify && git add --all --intent-to-add && git --no-pager diff --stat --patch --exit-code
 	@echo "verify: the results are byte-identical to those committed"
 
-# The recipes, the lecture notebook's classifier and a linear SVM on the same files.
+# The recipes and a linear SVM on the same files.
 bench: .venv/installed-dev
 	python -m tests.benchmarks.bench $(BENCH)
 
@@ -102,7 +102,7 @@ wheel: .venv/installed
 
 # A long search for inputs that break the readers; tests/fuzz runs a short one.
 fuzz: .venv/installed-dev
-	python -m tests.fuzz 200000
+	python -m tests.fuzz 100000
 
 clean:
 	rm -rf .venv .checkpoints build dist dvc_plots

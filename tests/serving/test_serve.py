@@ -9,7 +9,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import strategies as st
 
@@ -174,6 +173,8 @@ def test_page_loads_nothing_from_elsewhere_and_says_what_it_knows(client: TestCl
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/shares", "/file"])
 def test_api_keeps_to_its_openapi(app, path: str) -> None:
+    import schemathesis  # slow, and used here alone
+
     local = {"Host": "localhost"}
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=local)
     operation = schema[path]["POST"]
@@ -183,7 +184,7 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
     # By hypothesis itself: the package's pytest plugin does not know this pytest.
     @hypothesis.given(case=operation.as_strategy())
     @hypothesis.settings(
-        max_examples=40, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=25, database=None, suppress_health_check=list(hypothesis.HealthCheck)
     )
     def check(case: schemathesis.Case) -> None:
         case.call_and_validate(headers=local, excluded_checks=excluded)
