@@ -70,12 +70,12 @@ class Browser:
 
     async def picture(self, path: Path | None, width: int, height: int) -> None:
         """Make the window so large; the page has to fit; keep what it shows."""
+        await self.do("Emulation.setScrollbarsHidden", hidden=True)
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         await self.do("Emulation.setDeviceMetricsOverride", **size)
         wide = await self.value("document.documentElement.scrollWidth")
         assert wide <= width, f"{wide} pixels wide on a screen of {width}"
         if path:
-            await self.do("Emulation.setScrollbarsHidden", hidden=True)
             image = await self.do("Page.captureScreenshot", format="png")
             path.write_bytes(base64.b64decode(image["data"]))
             print(f"wrote {path}, {path.stat().st_size:,} bytes")
