@@ -12,11 +12,11 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,16 +243,13 @@ def test_no_surname_is_on_both_sides_in_any_spelling() -> None:
     assert not train & test
 
 
-@pytest.mark.parametrize(
-    "forms",
-    [
+def test_all_spellings_and_genders_of_a_name_stand_together() -> None:
+    for forms in (
         *(("Иванов", "Иванова", "Ivanov"), ("Novák", "Nováková"), ("Kowalski", "Kowalska")),
         *(("Müller", "Muller"), ("佐藤", "Satou", "Sato"), ("김", "Gim", "Kim")),
         *(("Παπαδόπουλος", "Papadopoulos"), ("خوري", "Khoury"), ("van Dijk", "Dijk")),
-    ],
-)
-def test_all_spellings_and_genders_of_a_name_stand_together(forms: tuple[str, ...]) -> None:
-    assert any(names_of(part).issuperset(forms) for part in SPLIT)
+    ):
+        assert any(names_of(part).issuperset(forms) for part in SPLIT), forms
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -271,22 +268,6 @@ def test_every_committed_name_is_clean(part: str) -> None:
 
 
 # ---- the steps
-
-
-@dataclass(frozen=True)
-class Given:
-    """A list of names for a test."""
-
-    names: tuple[str, ...]
-    kind: str = "core"
-    client: str = "pip"
-    ranked: bool = False
-
-
-@pytest.fixture
-def given_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the script read lists that are `Given`."""
-    monkeypatch.setattr(name_rows, "read", lambda source: {name: set() for name in source.names})
 
 
 def surname(name: str, country: str = "A", lists: int = 1, *romanised: str) -> Any:
@@ -341,11 +322,16 @@ def test_romanising_as_the_country_does(name: str, country: str, romanised: set[
     assert name_spelling.romanise(name, given, country) == romanised
 
 
-@pytest.mark.usefixtures("given_lists")
-def test_wide_lists_lose_what_is_core_elsewhere_but_not_to_lists_of_npm() -> None:
+def test_wide_lists_lose_what_is_core_elsewhere_but_not_to_lists_of_npm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def listed(*names: str, kind: str = "core", client: str = "pip") -> SimpleNamespace:
+        return SimpleNamespace(names=names, kind=kind, client=client, ranked=False)
+
+    monkeypatch.setattr(name_rows, "read", lambda source: {name: set() for name in source.names})
     sources = {
-        "A": [Given(("Müller", "Both")), Given(("Smith",), client="npm")],
-        "B": [Given(("Both",)), Given(("Muller", "Both", "Smith"), kind="wide")],
+        "A": [listed("Müller", "Both"), listed("Smith", client="npm")],
+        "B": [listed("Both"), listed("Muller", "Both", "Smith", kind="wide")],
     }
     selected = {(s.country, s.name): s.lists for s in name_rows.select(sources)}
     both = {("A", "Müller"): 1, ("A", "Both"): 1, ("A", "Smith"): 1}
