@@ -1,4 +1,9 @@
-"""Dask clusters of real processes on this machine, and workers that are killed at their work."""
+"""Dask clusters of real processes on this machine, and workers that are killed at their work.
+
+Dask is imported where it is used: most tests do without.
+"""
+
+from __future__ import annotations
 
 import itertools
 import os
@@ -6,16 +11,20 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask
 import pytest
-from distributed import Client, LocalCluster
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 
 @contextmanager
 def two_workers() -> Iterator[LocalCluster]:
     """A scheduler, and two workers that are processes of their own and start again if killed."""
+    import dask
+    from distributed import LocalCluster
+
     # LocalCluster closes a worker that it lost so long ago, even if it is back and lost again.
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
@@ -34,6 +43,8 @@ def kill_workers(
     Returns:
         The ids of the processes killed so far.
     """
+    from distributed import Client
+
     killed: list[int] = []
 
     def kill_one() -> None:

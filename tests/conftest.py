@@ -18,6 +18,10 @@ from hypothesis import settings
 
 from tests.forkserver import ForkServer
 
+# Tests run several at a time, on small models: threads of one test would wait for those of another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Examples come in a fixed order, so that a red test is red again; time is no test of anything here.
 settings.register_profile("onoma", deadline=None, derandomize=True)
 settings.load_profile("onoma")

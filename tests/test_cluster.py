@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
 
 from stages import index, ingest
 from stages.corpus import tables
@@ -105,6 +104,8 @@ def start_worker() -> Iterator[Callable[[str, str], None]]:
 def test_a_cluster_that_does_not_fit_is_named_and_nothing_is_written(
     project: Path, start_worker: Callable[[str, str], None], fork_server: ForkServer
 ) -> None:
+    from distributed import LocalCluster
+
     def refusals(address: str) -> list[str]:
         set_params(project, ingest__cluster=address)
         before, lines = results(project), []

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tests.conftest import ROOT
 
@@ -14,6 +13,8 @@ NOTEBOOK = ROOT / "docs/first-steps.ipynb"
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Run all cells in ``folder``; the outputs have no times and one entry per stream."""
+    from nbclient import NotebookClient
+
     client = NotebookClient(
         notebook,
         timeout=300,

@@ -113,11 +113,18 @@ def test_a_device_that_computes_nonsense_is_told_in_one_line_and_nothing_is_writ
     assert not (folder / "metrics").exists()
 
 
+class CodeBlocks(doctest.DocTestParser):
+    """Examples end where their block of code does."""
+
+    def parse(self, text: str, name: str = "") -> list:
+        return super().parse(text.replace("\n```", "\n\n"), name)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_shape_stated_in_the_lessons_holds(page: str, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     failed, tried = doctest.testfile(
-        str(ROOT / "docs" / page), module_relative=False, encoding="utf-8"
+        str(ROOT / "docs" / page), module_relative=False, encoding="utf-8", parser=CodeBlocks()
     )
     assert tried
     assert not failed
@@ -134,7 +141,7 @@ def test_all_code_named_in_the_lessons_exists(page: str) -> None:
 
 def test_both_languages_show_the_same_code() -> None:
     english, chinese = (
-        [(example.source, example.want) for example in doctest.DocTestParser().get_examples(text)]
+        [(example.source, example.want) for example in CodeBlocks().get_examples(text)]
         for text in ((ROOT / "docs" / page).read_text(encoding="utf-8") for page in PAGES)
     )
     assert english == chinese

@@ -133,7 +133,7 @@ def test_chunks_do_not_show(build, shares: tuple[float, float]) -> None:
     train, test = toy_rows(100, 1), toy_rows(30, 2)
     shares = {"index__validation": shares[0], "index__calibration": shares[1]}
     whole = build(train, test, **shares)
-    assert build(train, test, chunk=7, **shares)["bytes"] == whole["bytes"]
+    assert build(train, test, chunk=31, **shares)["bytes"] == whole["bytes"]
 
 
 @settings(max_examples=20)
@@ -167,7 +167,7 @@ def test_no_country_loses_all_its_training_names(build) -> None:
     found = build(train, train[:1], **shares)
     assert len(found["validation"]) and len(found["calibration"])
     assert {*found["train"].labels} == {*range(60)}
-    assert build(train, train[:1], chunk=7, **shares)["bytes"] == found["bytes"]
+    assert build(train, train[:1], chunk=31, **shares)["bytes"] == found["bytes"]
 
 
 def killed(build, target: object, name: str, *rows: list) -> None:

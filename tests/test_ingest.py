@@ -20,7 +20,7 @@ from stages.corpus import tables
 from tests.benchmarks import big_corpus
 from tests.conftest import ROOT, run, set_params
 
-ROWS = 60_000
+ROWS = 20_000
 LETTERS = [
     f"{n:04}".translate(str.maketrans("0123456789", "abcdefghij")).encode() for n in range(5000)
 ]

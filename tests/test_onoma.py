@@ -40,7 +40,7 @@ def test_a_model_is_read_from_the_default_folder(
     assert onoma.predict(NAMES) == onoma.predict(NAMES, onnx_folder) == answers
 
 
-@pytest.mark.parametrize("torch_model", [False, True])
+@pytest.mark.parametrize("torch_model", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_model_can_be_used_in_other_processes(
     onnx_folder: Path,  # noqa: F811
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""`make bench`: the recipes, the lecture notebook's classifier and a linear SVM on the same files.
+"""`make bench`: the recipes (`seed`: the notebook's GRU) and a linear SVM on the same files.
 
     python -m tests.benchmarks.bench --train A.csv.gz --test B.csv.gz --json OUT
 
@@ -34,8 +34,7 @@ from stages.model.metrics import accuracy_and_f1, expected_calibration_error
 from tests.conftest import ROOT, run, set_params
 
 CLEAN, INDEX = Path("data/clean"), Path("data/index")
-DEFAULT = ("default", "thorough", "fast", "notebook", "svm")
-NOTEBOOK_EPOCHS = 20
+DEFAULT = ("list", "thorough", "fast", "seed", "svm")
 PREDICTIONS = 5  # passes over the test names; the median counts
 ECE_BINS = 15
 
@@ -53,8 +52,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures here")
     parser.add_argument("--runs", type=int, default=3, help="of each contestant (3)")
     parser.add_argument("--target", type=float, default=0.85, help="accuracy to be timed (0.85)")
-    names = [*recipe.RECIPES, "notebook", "svm"]
-    parser.add_argument("--only", choices=names, nargs="+", default=DEFAULT, help="no others")
+    parser.add_argument(
+        "--only", choices=[*recipe.RECIPES, "svm"], nargs="+", default=DEFAULT, help="no others"
+    )
     args = parser.parse_args()
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
     right: dict[str, NDArray[np.bool_]] = {}
@@ -124,9 +124,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, float | None]:
 
 def measure(name: str, seed: int) -> None:
     """Train and test one contestant in this process; write result.json and right.npy."""
-    contestants = {"notebook": train_notebook, "svm": train_svm}
-    train = contestants.get(name) or (lambda seed: train_recipe(name, seed))
-    predict, epochs = train(seed)
+    predict, epochs = train_svm(seed) if name == "svm" else train_recipe(name, seed)
     rows, _, names, labels = data()
     predict(names[:100])  # the first call is the slowest
     seconds = []
@@ -165,25 +163,6 @@ def train_recipe(name: str, seed: int) -> tuple[Predict, Epochs]:
     curves = json.loads(Path("metrics/epochs.json").read_text(encoding="utf-8"))
     epochs = list(zip(ends.tolist(), curves["test_accuracy"].values(), strict=True))
     return load("data/onnx", threads=2).predict_proba, epochs
-
-
-def train_notebook(seed: int) -> tuple[Predict, Epochs]:
-    """The lecture notebook's network and loop, for as long as its accuracy rises."""
-    import torch
-
-    from tests.benchmarks import notebook
-
-    torch.manual_seed(seed)
-    rows, countries, names, labels = data()
-    model = notebook.NotebookClassifier(len(countries))
-    targets = torch.from_numpy(np.searchsorted(countries, rows["country"]))
-    epochs: Epochs = []
-    start = time.perf_counter()
-    for _ in notebook.train_epochs(model, rows["name"].tolist(), targets, NOTEBOOK_EPOCHS):
-        seconds = time.perf_counter() - start
-        accuracy = float((notebook.predict(model, names).numpy() == labels).mean())
-        epochs.append((seconds, accuracy))
-    return lambda names: notebook.predict(model, names).numpy(), epochs
 
 
 def train_svm(seed: int) -> tuple[Predict, Epochs]:

@@ -1,31 +1,26 @@
 """Corpora of any size that look like real ones: the same rows for the same seed.
 
-    python tests/benchmarks/big_corpus.py /tmp/big --rows 20000000
-    python tests/benchmarks/big_corpus.py /tmp/big --rows 20000000 --shards 4 --gzip
-
-Writes FOLDER/train (one file, or so many shards) and FOLDER/test.csv, a hundredth of the rows.
-A smaller corpus of the same seed is the beginning of a larger one.
+`write` makes FOLDER/train, in one file or so many shards, and FOLDER/test.csv, a hundredth of the
+rows. A smaller corpus of the same seed is the beginning of a larger one.
 
 - Countries and scripts come in the shares of data/raw; each has its own names.
 - Names repeat by the Zipf-Mandelbrot law; the commonest are those of data/raw, the others are put
   together from their pieces. There is always another one: distinct names grow with rows**(2/3)
   (Heaps' law).
 - One row in a thousand is one that ingest refuses, each kind of them equally often, save unclosed
-  quotes and UTF-16, after which pandas, with which this is compared, would not find back.
+  quotes and UTF-16.
 """
 
-import argparse
 import csv
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[2]
-CHUNK = 2**18
+CHUNK = 2**16
 BAD_SHARE = 0.001
 OFFSET, EXPONENT = 40, 0.5  # of the law: a name of rank r has the share (1 + r / 40) ** -1.5
 BAD_LINES = (
@@ -96,15 +91,14 @@ class Population:
         return (name + end[len(end) // 2 :]).replace('"', "")
 
 
-def write(folder: Path, rows: int, shards: int = 1, zipped: bool = False, seed: int = 1) -> Path:
+def write(folder: Path, rows: int, shards: int = 1, seed: int = 1) -> Path:
     """Write train and test unless they are there; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     population = Population(seed=seed)
-    suffix = ".csv.gz" if zipped else ".csv"
     (folder / "train").mkdir(exist_ok=True)
     edges = np.linspace(0, rows, shards + 1).astype(int)
     for number in range(shards):
-        path = folder / "train" / f"{number:03d}{suffix}"
+        path = folder / "train" / f"{number:03d}.csv"
         _write(path, population, edges[number], edges[number + 1])
     # Far behind the chunks of any train file: other draws from the same population.
     _write(folder / "test.csv", population, 2**40, 2**40 + max(1, rows // 100))
@@ -115,16 +109,11 @@ def _write(path: Path, population: Population, start: int, stop: int) -> None:
     if path.exists():
         return
     part = path.with_suffix(".part")
-    with part.open("wb") as raw:
-        file: BinaryIO = raw
-        if path.suffix == ".gz":
-            file = gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0)  # type: ignore
+    with part.open("wb") as file:
         for lines in _lines(population, int(start), int(stop)):
             edges = np.frombuffer(lines.buffers()[1], dtype=np.int32)
             first, last = edges[lines.offset], edges[lines.offset + len(lines)]
             file.write(memoryview(lines.buffers()[2])[first:last])
-        if file is not raw:
-            file.close()
     part.replace(path)
 
 
@@ -135,18 +124,3 @@ def _lines(population: Population, start: int, stop: int) -> Iterator[pa.BinaryA
         rows = min(CHUNK, skipped + stop - start)
         yield population.chunk(number, rows)[skipped:]
         start += rows - skipped
-
-
-def main() -> None:
-    options = argparse.ArgumentParser()
-    options.add_argument("folder", type=Path)
-    options.add_argument("--rows", type=int, default=1_000_000)
-    options.add_argument("--shards", type=int, default=1)
-    options.add_argument("--gzip", action="store_true")
-    options.add_argument("--seed", type=int, default=1)
-    args = options.parse_args()
-    write(args.folder, args.rows, args.shards, args.gzip, args.seed)
-
-
-if __name__ == "__main__":
-    main()

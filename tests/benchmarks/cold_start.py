@@ -1,6 +1,6 @@
 """How long a first answer takes, beside the import of torch alone.
 
-    python tests/benchmarks/cold_start.py --rounds 10
+    python -m tests.benchmarks.cold_start --rounds 10
 
 Needs the model in data/onnx. Both are processes of their own and take turns; the median counts.
 """

@@ -1,4 +1,4 @@
-"""What a training step costs with many countries: python tests/benchmarks/labels.py.
+"""What a training step costs with many countries: python -m tests.benchmarks.labels.
 
 Trains the model of params.yaml on made-up names, with numbers of countries and sizes of batches
 that take turns; prints the median names per second of each.

@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.core.errors import UserError
-from stages.core.text import SET_SEPARATOR, is_label
+from stages.core.text import SET_SEPARATOR, UNSURE, is_label
 from stages.corpus import full_names
 from stages.corpus.normalize import NOT_A_LABEL
 from stages.corpus.reading import Countries, format_of, read
 from stages.corpus.rows import remedy
-from stages.serving import columns, prediction
 from tests.corpus.test_tables import INGEST, TWO, by_ingest
 
 FRAME = pd.DataFrame(TWO, columns=["name", "country"])
@@ -194,11 +193,11 @@ def test_a_refused_row_leads_to_the_key_that_reads_the_file(
     assert key in remedy(reason, format_of(INGEST))
 
 
-@pytest.mark.parametrize("country", [prediction.UNSURE, "Unsure", f"A{columns.SEPARATOR}B", "=A"])
+@pytest.mark.parametrize("country", [UNSURE, "Unsure", f"A{SET_SEPARATOR}B", "=A"])
 def test_countries_that_break_the_outputs_are_refused(country: str, file: Path) -> None:
     file.write_text(f"Rossi,Italy\nMeier,{country}\n")
     assert by_ingest(file)[1] == [(2, NOT_A_LABEL)]
-    assert not is_label(country) and columns.SEPARATOR == SET_SEPARATOR
+    assert not is_label(country)
 
 
 def countries_of(file: Path, content: str, **changes: object) -> Countries:

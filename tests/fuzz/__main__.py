@@ -1,4 +1,4 @@
-"""Fuzz for long: ``python -m tests.fuzz [INPUTS [TARGET ...]]``, by default 200,000 per target."""
+"""Fuzz for long: ``python -m tests.fuzz [INPUTS [TARGET ...]]``, by default 100,000 per target."""
 
 import faulthandler
 import signal
@@ -37,7 +37,7 @@ def fuzz(target: Target, inputs: int, first_seed: int = 0) -> Counter[str]:
     return outcomes
 
 
-def main(inputs: int = 200_000, *names: str) -> None:
+def main(inputs: int = 100_000, *names: str) -> None:
     """Fuzz the named targets, or all."""
     warnings.simplefilter("ignore")  # the YAML parser's, of repeated anchors
     faulthandler.register(signal.SIGALRM, chain=True)  # says where it hangs, then ends

@@ -6,6 +6,7 @@ import json
 from hypothesis import strategies as st
 
 from stages.core.params import IngestParams, Params
+from stages.core.params import _yaml as read_yaml
 from stages.corpus.reading import read
 from tests.fuzz import bundles, names
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
@@ -54,11 +55,16 @@ some_params = st.sampled_from(list(PARAMS)).flatmap(
 
 
 def read_params(inputs: tuple[bytes, ...]) -> str:
-    """`Params.load`."""
+    """`Params.load`; blocks that the file lacks are as shipped."""
     (content,) = inputs
     path = SCRATCH / "params.yaml"
     path.write_bytes(content)
-    return outcome(lambda: Params.load(path))
+
+    def work() -> None:
+        values = read_yaml(path)
+        Params.check(PARAMS | values if isinstance(values, dict) else values, path)
+
+    return outcome(work)
 
 
 TARGETS = {

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import asyncssh
 import psutil
 import pytest
 from filelock import FileLock
@@ -120,6 +119,8 @@ def served(port: int, *command: str) -> Iterator[None]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Settings of a DVC remote on an SSH server."""
+    import asyncssh
+
     for name in ("host", "user"):
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(tmp_path / name)

@@ -175,7 +175,7 @@ def test_names_that_a_model_cannot_read_count_as_wrong() -> None:
 countries = st.integers(min_value=0, max_value=3)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     rows=st.lists(
         st.tuples(countries, st.integers(-1, 3), st.integers(-1, 3)), min_size=1, max_size=60
@@ -193,7 +193,7 @@ def test_scores_equal_scikit_learn(rows: list[tuple[int, int, int]]) -> None:
         assert verdict["champion"]["macro_f1"][model] == pytest.approx(expected)
 
 
-@settings(max_examples=20)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 1000))
 def test_the_spread_of_the_draws_is_that_of_resampled_rows(seed: int) -> None:
     random = np.random.default_rng(seed)

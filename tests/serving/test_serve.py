@@ -9,7 +9,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
 
 from stages.commands import cli
@@ -188,6 +187,8 @@ def test_page_loads_nothing_from_elsewhere_and_says_what_it_knows(client: TestCl
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/shares", "/file"])
 def test_api_keeps_to_its_openapi(app, path: str) -> None:
+    import schemathesis  # slow, and used here alone
+
     local = {"Host": "localhost"}
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=local)
     operation = schema[path]["POST"]
@@ -197,7 +198,7 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
     # By hypothesis itself: the package's pytest plugin does not know this pytest.
     @hypothesis.given(case=operation.as_strategy())
     @hypothesis.settings(
-        max_examples=40, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=25, database=None, suppress_health_check=list(hypothesis.HealthCheck)
     )
     def check(case: schemathesis.Case) -> None:
         case.call_and_validate(headers=local, excluded_checks=excluded)

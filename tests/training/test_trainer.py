@@ -101,7 +101,7 @@ def test_a_stopped_training_resumes_to_the_same_bits(names, tmp_path, schedule) 
     whole = trainer(names, schedule=schedule)
     history = []
     whole.fit({"test": names}, history.append)
-    for step in (1, 2, 4, 11):  # an epoch has four steps
+    for step in (1, 4, 11):  # an epoch has four steps
         checkpoints = Checkpoints(tmp_path, f"run-{step}")
         first = trainer(names, schedule=schedule)
         stop_in_step(first, step, signal.SIGTERM)
