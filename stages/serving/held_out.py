@@ -224,16 +224,14 @@ class HeldOut:
             if header[name].get("dtype") != code:
                 raise ValueError(f"{name} is not {code}")
         rows = len(arrays["labels"])
-        arrays["measures"] = arrays["measures"].reshape(rows, 2)
-        raw = np.exp(arrays["probabilities"].reshape(rows, countries) / -LEVELS)
+        shapes: dict[str, Any] = {"prior": countries, "ngrams": 2**BITS // 8, "measures": (rows, 2)}
+        shapes |= {"thresholds": (kinds, countries), "probabilities": (rows, countries)}
+        arrays = {name: array.reshape(shapes.get(name, rows)) for name, array in arrays.items()}
+        raw = np.exp(arrays["probabilities"] / -LEVELS)
         arrays["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
-        arrays["thresholds"] = arrays["thresholds"].reshape(kinds, countries)
         prior, thresholds = arrays["prior"], arrays["thresholds"]
         if not (
             0 < rows <= MOST_ROWS
-            and prior.shape == (countries,)
-            and arrays["scripts"].shape == arrays["kinds"].shape == (rows,)
-            and arrays["ngrams"].shape == (2**BITS // 8,)
             and (arrays["labels"] < countries).all()
             and (arrays["kinds"] < kinds).all()
             and np.isfinite(arrays["measures"]).all()

@@ -1,5 +1,6 @@
 """What a model answers, and why it may be unsure."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
@@ -167,9 +168,8 @@ class Answers:
             known = np.where(is_usable, index.astype(np.intp), -1)
             return list(np.array([*choices, None], dtype=object)[known])
 
-        def numbers(values: Floats, is_known: NDArray[np.bool_]) -> list[float | None]:
-            pairs = zip(values.tolist(), is_known.tolist(), strict=True)
-            return [value if known else None for value, known in pairs]
+        def numbers(values: Floats) -> list[float | None]:
+            return [None if math.isnan(value) else value for value in values.tolist()]
 
         # Of the most probable country, unless nothing is said about countries.
         places = {label: n for n, labels in enumerate(config.groups.values()) for label in labels}
@@ -181,15 +181,15 @@ class Answers:
             "country": pick(
                 [*config.countries, UNSURE], np.where(why > 0, len(config.countries), order[:, 0])
             ),
-            "probability": numbers(ranked[:, 0], is_usable),
+            "probability": numbers(ranked[:, 0]),
             "reason": list(np.where(is_usable, pick(REASONS, why), self.rejected)),
             "set": self.sets(),
             "group": pick(config.groups, groups),
-            "group_probability": numbers(sums, groups >= 0),
+            "group_probability": numbers(np.where(groups < 0, np.nan, sums)),
             "kind": pick(KINDS[config.names], self.kinds),
             "read_as": list(self.read_as),
         }
         for n in range(order.shape[1]):
             columns[f"country_{n + 1}"] = pick(config.countries, order[:, n])
-            columns[f"probability_{n + 1}"] = numbers(ranked[:, n], is_usable)
+            columns[f"probability_{n + 1}"] = numbers(ranked[:, n])
         return columns
