@@ -101,7 +101,7 @@ class Answerer:
         model, rows = self._model, positions.tolist()
         table, reasons = self.probabilities[positions], self.reasons[positions]
         if shares is not None and model.held_out:
-            table = reweight(table, model.held_out.prior, shares)
+            table = reweight(table, model.held_out.prior[self.kinds[positions]], shares)
         unusable = np.isnan(table[:, 0])
         order = np.argsort(-table, axis=1, kind="stable")[:, :top]
         ranked = np.take_along_axis(table, order, axis=1).astype(np.float32).round(DECIMALS)

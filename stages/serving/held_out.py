@@ -133,7 +133,7 @@ def reweight(probabilities: Floats, prior: Floats, shares: Floats) -> Floats:
 
     Args:
         probabilities: (names, countries) the model's answers.
-        prior: (countries,) shares under which the probabilities hold.
+        prior: (names, countries) or (countries,) shares under which the probabilities hold.
         shares: (countries,) shares of the population.
     """
     posteriors = probabilities * (shares / np.maximum(prior, LOWEST))
@@ -145,7 +145,8 @@ class HeldOut:
     """What a bundle keeps of the held-out rows.
 
     Attributes:
-        prior: (countries,) shares of the population for which the probabilities hold.
+        prior: (kinds, countries) shares of the population for which the probabilities of a kind of
+            name hold.
         thresholds: (kinds, countries) for `prediction_sets`.
         labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
         kinds: (rows,) the kind of each name, as of `Config.kinds`.
@@ -227,18 +228,18 @@ class HeldOut:
         arrays["measures"] = arrays["measures"].reshape(rows, 2)
         raw = np.exp(arrays["probabilities"].reshape(rows, countries) / -LEVELS)
         arrays["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
-        arrays["thresholds"] = arrays["thresholds"].reshape(kinds, countries)
+        for name in ("prior", "thresholds"):
+            arrays[name] = arrays[name].reshape(kinds, countries)
         prior, thresholds = arrays["prior"], arrays["thresholds"]
         if not (
             0 < rows <= MOST_ROWS
-            and prior.shape == (countries,)
             and arrays["scripts"].shape == arrays["kinds"].shape == (rows,)
             and arrays["ngrams"].shape == (2**BITS // 8,)
             and (arrays["labels"] < countries).all()
             and (arrays["kinds"] < kinds).all()
             and np.isfinite(arrays["measures"]).all()
             and (prior >= 0).all()
-            and abs(prior.sum() - 1) < 1e-6
+            and (abs(prior.sum(axis=1) - 1) < 1e-6).all()
             and ((thresholds >= 0) & (thresholds <= 1)).all()
         ):
             raise ValueError("the arrays of held-out rows do not fit together")
