@@ -192,7 +192,7 @@ class HeldOut:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of `TYPES`; of the rows, a bounded part."""
-        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // len(self.prior))))
+        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // self.prior.shape[1])))
         rows = slice(None, None, max(step, 1))
         levels = np.rint(-np.log(np.clip(self.probabilities, LOWEST, 1)) * LEVELS)
         arrays = {**vars(self), "probabilities": levels}
