@@ -133,7 +133,7 @@ def reweight(probabilities: Floats, prior: Floats, shares: Floats) -> Floats:
 
     Args:
         probabilities: (names, countries) the model's answers.
-        prior: (countries,) shares under which the probabilities hold.
+        prior: (names, countries) or (countries,) shares under which the probabilities hold.
         shares: (countries,) shares of the population.
     """
     posteriors = probabilities * (shares / np.maximum(prior, LOWEST))
@@ -145,7 +145,8 @@ class HeldOut:
     """What a bundle keeps of the held-out rows.
 
     Attributes:
-        prior: (countries,) shares of the population for which the probabilities hold.
+        prior: (kinds, countries) shares of the population for which the probabilities of a kind of
+            name hold.
         thresholds: (kinds, countries) for `prediction_sets`.
         labels: (rows,) true countries; of many rows, an evenly spaced part is kept.
         kinds: (rows,) the kind of each name, as of `Config.kinds`.
@@ -191,7 +192,7 @@ class HeldOut:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of `TYPES`; of the rows, a bounded part."""
-        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // len(self.prior))))
+        step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // self.prior.shape[1])))
         rows = slice(None, None, max(step, 1))
         levels = np.rint(-np.log(np.clip(self.probabilities, LOWEST, 1)) * LEVELS)
         arrays = {**vars(self), "probabilities": levels}
@@ -224,7 +225,7 @@ class HeldOut:
             if header[name].get("dtype") != code:
                 raise ValueError(f"{name} is not {code}")
         rows = len(arrays["labels"])
-        shapes: dict[str, Any] = {"prior": countries, "ngrams": 2**BITS // 8, "measures": (rows, 2)}
+        shapes: dict[str, Any] = {"ngrams": 2**BITS // 8, "measures": (rows, 2), "prior": (kinds, countries)}
         shapes |= {"thresholds": (kinds, countries), "probabilities": (rows, countries)}
         arrays = {name: array.reshape(shapes.get(name, rows)) for name, array in arrays.items()}
         raw = np.exp(arrays["probabilities"] / -LEVELS)
@@ -236,7 +237,7 @@ class HeldOut:
             and (arrays["kinds"] < kinds).all()
             and np.isfinite(arrays["measures"]).all()
             and (prior >= 0).all()
-            and abs(prior.sum() - 1) < 1e-6
+            and (abs(prior.sum(axis=1) - 1) < 1e-6).all()
             and ((thresholds >= 0) & (thresholds <= 1)).all()
         ):
             raise ValueError("the arrays of held-out rows do not fit together")

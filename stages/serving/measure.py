@@ -1,6 +1,5 @@
 """What a bundle keeps of held-out rows, measured after training. NumPy and SciPy only."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,6 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, logsumexp, softmax
 
 from stages.corpus.dataset import Names
-from stages.corpus.vocabulary import Vocabulary
 from stages.serving.calibration import fit_temperature
 from stages.serving.config import Config
 from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
@@ -17,6 +15,7 @@ LEVEL = 0.92  # what the thresholds aim at, since quantiles of few rows err: set
 PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
 CHUNK = 2**18  # names at once
 LEAST_ROWS = 200  # held-out rows of a kind that is measured by itself
+MIXED = 0.02  # weight of all names in the prior of a kind: no country is impossible in it
 
 
 def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
@@ -70,46 +69,49 @@ def calibrated(
     kinds = config.kinds(config.vocabulary.decode(rows.codes, rows.offsets))
     parts = rows_of_kinds(kinds, len(config.temperatures))
     temperatures = [fit_temperature(logits[part], rows.labels[part]) for part in parts]
-    vocabulary = config.vocabulary
-    held_out = measure(vocabulary, train, rows, logits, kinds, temperatures, logit_adjustment)
-    return replace(config, temperatures=temperatures, held_out=held_out)
+    config = replace(config, temperatures=temperatures)
+    held_out = measure(config, train, rows, logits, kinds, logit_adjustment)
+    return replace(config, held_out=held_out)
 
 
 def measure(
-    vocabulary: Vocabulary,
+    config: Config,
     train: Names,
     rows: Names,
     logits: Floats,
     kinds: Integers,
-    temperatures: Sequence[float],
     logit_adjustment: float,
 ) -> HeldOut:
     """Measure a trained model.
 
     Args:
-        vocabulary: the vocabulary of the model.
+        config: the vocabulary, kinds of names and temperatures of the model.
         train: the names that the model was trained on.
         rows: the held-out rows.
         logits: (rows, countries) the model's logits of the held-out rows.
         kinds: (rows,) the kind of each held-out name.
-        temperatures: the divisor of the logits for each kind.
         logit_adjustment: the adjustment with which the model was trained.
     """
-    letters = Letters(vocabulary)
-    ngrams = NgramSet(letters)
+    temperatures, countries = np.array(config.temperatures), logits.shape[1]
+    letters = Letters(config.vocabulary)
+    ngrams, counts = NgramSet(letters), np.zeros((len(temperatures), countries))
     for start in range(0, len(train), CHUNK):
         offsets = np.asarray(train.offsets[start : start + CHUNK + 1])
-        ngrams.add(train.codes[offsets[0] : offsets[-1]])
+        own = train.codes[offsets[0] : offsets[-1]]
+        ngrams.add(own)
+        of_kind = config.kinds(config.vocabulary.decode(own, offsets - offsets[0]))
+        np.add.at(counts, (of_kind, train.labels[start : start + CHUNK]), 1)
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
-    countries = logits.shape[1]
-    probabilities = softmax(logits / np.array(temperatures)[kinds, None], axis=1)
+    probabilities = softmax(logits / temperatures[kinds, None], axis=1)
     thresholds = [
         set_thresholds(probabilities[own], labels[own])
         for own in rows_of_kinds(kinds, len(temperatures))
     ]
-    prior = np.bincount(train.labels, minlength=countries) ** (1.0 - logit_adjustment)
+    # Training added the adjustment by the counts of all names, whatever their kind.
+    total = counts.sum(axis=0)
+    prior = (counts + MIXED * total) / np.maximum(total, 1) ** logit_adjustment
     return HeldOut(
-        prior=prior / prior.sum(),
+        prior=prior / prior.sum(axis=1, keepdims=True),
         thresholds=np.stack(thresholds),
         labels=labels,
         kinds=kinds,

@@ -157,7 +157,7 @@ class Answers:
         """
         config, table = self.config, self.probabilities
         if shares is not None and config.held_out:
-            table = reweight(table, config.held_out.prior, shares).astype(np.float32)
+            table = reweight(table, config.held_out.prior[self.kinds], shares).astype(np.float32)
         order = np.argsort(-table, axis=1, kind="stable")[:, :top]
         ranked = np.take_along_axis(table, order, axis=1)
         is_usable = ~np.isnan(ranked[:, 0])

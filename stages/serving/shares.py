@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,9 @@ STEPS, TOLERANCE = 500, 1e-5  # of expectation maximisation: most steps, and whe
 SAMPLE_CELLS = 2**19  # probabilities kept of a population at most: names x countries
 Z = 1.96  # standard errors of a 95 % interval
 FEW_NAMES, MUCH_UNSURE, MUCH = 100, 0.2, 0.05  # when a note says that an estimate is doubtful
+# Names of a population differ from held-out rows as if these were a sixth as many. With this,
+# intervals also hold for held-out surnames that no training name has, which are harder.
+STRAY = 6
 
 
 class Shares(NamedTuple):
@@ -56,9 +58,9 @@ class Population:
         self._countries, self._held_out = countries, held_out
         self.names = 0
         self.unsure: Counter[str] = Counter()
-        self._kinds: Counter[int] = Counter()
         self.total = np.zeros(len(countries))
         self.sample = np.empty((0, len(countries)), dtype=np.float32)
+        self._kinds = np.empty(0, dtype=np.uint8)  # of the names in the sample
         self._rate = 1.0  # share of the names that is in the sample
         self._keys = np.empty(0)
         self._random = np.random.default_rng(seed)
@@ -77,18 +79,20 @@ class Population:
         for n, count in enumerate(np.bincount(reasons[~unusable], minlength=len(REASONS))):
             if n and count:
                 self.unsure[str(REASONS[n])] += int(count)
-        usable = probabilities[~unusable & (reasons == 0)]
-        self._kinds.update(kinds[~unusable & (reasons == 0)].tolist())
+        sure = ~unusable & (reasons == 0)
+        usable = probabilities[sure]
         self.total += usable.sum(axis=0, dtype=np.float64)
         # Each name has a random number; those below a rate, which falls, are the sample.
         keys = self._random.random(len(usable))
         chosen = keys < self._rate
         self._keys = np.concatenate([self._keys, keys[chosen]])
+        self._kinds = np.concatenate([self._kinds, kinds[sure][chosen]])
         self.sample = np.concatenate([self.sample, usable[chosen]])
         while len(self.sample) > self._most:
             self._rate /= 2
             kept = self._keys < self._rate
-            self._keys, self.sample = self._keys[kept], self.sample[kept]
+            self._keys, self._kinds = self._keys[kept], self._kinds[kept]
+            self.sample = self.sample[kept]
 
     def estimate(self, prior: Floats | None = None) -> Shares:
         """The shares; of a population without usable names, nothing is known.
@@ -100,9 +104,10 @@ class Population:
         if not self.used:
             return Shares(nothing, nothing, nothing + 1)
         if prior is None:
-            estimate = population_shares(self.sample, self.total / self.used, self._rows())
+            mean = self.total / self.used
+            estimate = population_shares(self.sample, self._kinds, mean, self._held_out)
         else:
-            table = reweight(self.sample, self._held_out.prior, prior)
+            table = reweight(self.sample, self._held_out.prior[self._kinds], prior)
             shares = table.mean(axis=0)
             half = Z * table.std(axis=0) / np.sqrt(len(table))
             estimate = Shares(shares, shares - half, shares + half, "prior")
@@ -114,14 +119,6 @@ class Population:
         lower, upper = np.minimum(lower, middle - half), np.maximum(upper, middle + half)
         return Shares(shares, np.maximum(lower, 0), np.minimum(upper, 1), method)
 
-    def _rows(self) -> HeldOut:
-        """The held-out rows of the most frequent kind of name, if they have the same countries."""
-        rows, kind = self._held_out, self._kinds.most_common(1)[0][0]
-        own = rows.kinds == kind
-        if len(np.unique(rows.labels[own])) < len(np.unique(rows.labels)):
-            return rows
-        return replace(rows, labels=rows.labels[own], probabilities=rows.probabilities[own])
-
     def summary(self, prior: Floats | None = None) -> dict[str, Any]:
         """The result as JSON values: the largest share first; see `estimate` for ``prior``."""
         estimate = self.estimate(prior)
@@ -129,7 +126,8 @@ class Population:
         if self.used:
             # Names of known country that would tell as much: the share of entropy that is removed.
             before = entr(estimate.shares).sum()
-            answers = reweight(self.sample, self._held_out.prior, estimate.shares)
+            model_shares = self._held_out.prior[self._kinds]
+            answers = reweight(self.sample, model_shares, estimate.shares)
             after = entr(answers).sum(axis=1).mean()
             effective = self.used * float(1 - after / before) if before > 0 else 0.0
         keys = ("share", "lower", "upper", "plain")
@@ -179,23 +177,42 @@ def estimate_shares(probabilities: Floats, prior: Floats, weights: Floats | None
 
     Args:
         probabilities: (names, countries) the model's answers.
-        prior: (countries,) shares under which the probabilities hold.
+        prior: (names, countries) or (countries,) shares under which the probabilities hold.
         weights: (names,) how often each name occurs; once by default.
     """
     weights = np.ones(len(probabilities)) if weights is None else weights
+    weights = weights / weights.sum()
     ratios = probabilities / np.maximum(prior, LOWEST)
-    shares = np.array(prior, dtype=np.float64)
+    shares = np.full(ratios.shape[1], 1 / ratios.shape[1])
     for _ in range(STEPS):
-        posteriors = ratios * shares
-        posteriors /= posteriors.sum(axis=1, keepdims=True)
-        before, shares = shares, weights @ posteriors / weights.sum()
+        before, shares = shares, shares * ((weights / (ratios @ shares)) @ ratios)
         if np.abs(shares - before).sum() < TOLERANCE:
             break
-    return shares
+    return np.asarray(shares)
+
+
+def effective_names(probabilities: Floats) -> Floats:
+    """(countries,) how many different names, equally frequent, tell as much about each country.
+
+    Kish, Survey Sampling, 1965: the square of the sum of the weights by the sum of their squares.
+    Names with the same answer count as one name, which is drawn as a cluster.
+
+    Args:
+        probabilities: (names, countries) of the countries in the population.
+    """
+    _, first, times = np.unique(
+        np.ascontiguousarray(probabilities).view(f"V{probabilities[0].nbytes}"),
+        return_index=True,
+        return_counts=True,
+    )
+    weights = probabilities[first] * times[:, None]
+    tiny = np.finfo(np.float64).tiny  # a country that no name can be from
+    return np.asarray((weights.sum(axis=0) ** 2 + tiny) / ((weights**2).sum(axis=0) + tiny))
 
 
 def population_shares(
     probabilities: Floats,
+    kinds: Integers,
     mean: Floats,
     rows: HeldOut,
     resamples: int = 100,
@@ -203,45 +220,62 @@ def population_shares(
 ) -> Shares:
     """Estimate shares and their intervals.
 
-    The intervals come from a bootstrap of two levels (Efron & Tibshirani, An Introduction to the
-    Bootstrap, 1993): held-out rows are resampled within each country, a population with the
-    estimated shares is drawn from them, and its shares are estimated; the root mean square of the
-    errors counts what the names and what the model leave uncertain. Populations with the shares of
-    ``prior``, drawn the same way, say how far an estimate lies from them by chance.
+    The intervals come from a bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap,
+    1993): populations with the estimated shares are drawn from held-out rows, and their shares are
+    estimated; the root mean square of the errors counts what the names and what the model leave
+    uncertain. Of each country so few rows are drawn that they vary as much as the held-out rows,
+    `STRAY` fold, and the names of the population together: one that many people have is one draw.
+    Populations with the shares of the model, drawn the same way, say how far an estimate lies from
+    them by chance.
 
     Args:
         probabilities: (names, countries) the answers to a population or a random sample of it.
+        kinds: (names,) the kind of each name; rows of the most frequent one are drawn if they have
+            all countries.
         mean: (countries,) mean of the probabilities of the whole population.
         rows: what the bundle keeps of held-out rows.
         resamples: draws of the bootstrap.
         seed: the seed of the draws.
     """
-    prior, labels, held_out = rows.prior, rows.labels, rows.probabilities
     random, names = np.random.default_rng(seed), len(probabilities)
+    kind = np.bincount(kinds).argmax()
+    own = rows.kinds == kind
+    if len(np.unique(rows.labels[own])) < len(np.unique(rows.labels)):
+        own[:] = True
+    labels, held_out, priors = (
+        rows.labels[own],
+        rows.probabilities[own],
+        rows.prior[rows.kinds[own]],
+    )
+    prior = rows.prior[kind]
     known = np.bincount(labels, minlength=len(prior)) > 0
 
-    def draws(shares: Floats) -> list[Floats]:
-        """Weights of the held-out rows in populations with these shares."""
-        drawn: list[Floats] = []
-        for _ in range(resamples):
-            chance = np.zeros(len(labels))
-            for country in np.flatnonzero(known):
-                own = np.flatnonzero(labels == country)
-                counts = random.multinomial(len(own), np.full(len(own), 1 / len(own)))
-                chance[own] = shares[country] * counts / len(own)
-            drawn.append(random.multinomial(names, chance / chance.sum()).astype(np.float64))
-        return drawn
+    def draws(shares: Floats) -> Floats:
+        """(resamples, rows) weights of the held-out rows in populations with these shares."""
+        clusters = effective_names(reweight(probabilities, rows.prior[kinds], shares))
+        chance = np.where(known, np.maximum(shares, LOWEST), 0)
+        sizes = random.multinomial(names, chance / chance.sum(), size=resamples)
+        weights = np.zeros((resamples, len(labels)))
+        for country in np.flatnonzero(known):
+            same = labels == country
+            number = same.sum()
+            drawn = max(round(1 / (STRAY / number + 1 / clusters[country])), 1)
+            counts = random.multinomial(drawn, np.full(number, 1 / number), size=resamples)
+            weights[:, same] = sizes[:, [country]] * counts / drawn
+        return weights
 
-    shares = estimate_shares(probabilities, prior)
-    chances = [np.abs(estimate_shares(held_out, prior, w) - prior).sum() for w in draws(prior)]
+    def estimate(weights: Floats) -> Floats:
+        drawn = weights > 0
+        return estimate_shares(held_out[drawn], priors[drawn], weights[drawn])
+
+    shares = estimate_shares(probabilities, rows.prior[kinds])
+    chances = [np.abs(estimate(weights) - prior).sum() for weights in draws(prior)]
     shifted = bool(np.abs(shares - prior).sum() > np.quantile(chances, 0.95))
     if not shifted:
         shares = np.asarray(mean, dtype=np.float64)
-    errors = [
-        (estimate_shares(held_out, prior, w) if shifted else w @ held_out / names) - shares
-        for w in draws(shares)
-    ]
-    half = Z * np.sqrt(np.mean(np.square(errors), axis=0))
+    weights = draws(shares)
+    found = [*map(estimate, weights)] if shifted else weights @ held_out / names
+    half = Z * np.sqrt(np.mean(np.square(found - shares), axis=0))
     half = np.where(known, half, 1.0)  # a country without held-out rows: nothing is known
     method = "em" if shifted else "mean"
     return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), method)

@@ -1,19 +1,23 @@
 """Errors of estimated shares in simulated populations.
 
-    python tests/benchmarks/populations.py [--names 10000] [--draws 200]
+    python -m tests.benchmarks.populations [--names 10000] [--draws 20]
 
 Run in a checkout with data/clean and data/onnx. Each population is drawn with replacement from the
-test names, with other shares of the countries than in training. The error is the total variation
-distance from the true shares; "covered" is the share of the intervals that contain the truth.
+test names, or from the people of `tests.benchmarks.persons` by surname or by full name, with other
+shares of the countries than in training; a country without names there has none. The error is the
+total variation distance from the true shares; "covered" is the share of the intervals that contain
+the truth.
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from stages.serving.bundle import load
-from stages.serving.shares import population_shares
+from stages.serving.shares import Population
+from tests.benchmarks.persons import people, persons
 
 # Shares of some countries; the others have the rest, in the proportions of training.
 POPULATIONS: dict[str, dict[str, float] | None] = {
@@ -26,37 +30,51 @@ POPULATIONS: dict[str, dict[str, float] | None] = {
 }
 
 
+def names_to_draw() -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
+    """Yield what the names are, the names, and their countries."""
+    test = pd.read_parquet("data/clean/test.parquet")
+    yield "test names", test["name"].tolist(), test["country"].tolist()
+    known = people() + persons()
+    countries = [one.country for one in known]
+    yield "people by surname", [one.surname for one in known], countries
+    yield "people by full name", [one.full_name for one in known], countries
+
+
 def main() -> None:
-    options = argparse.ArgumentParser()
+    """Print the table."""
+    options = argparse.ArgumentParser(description="Errors of shares in simulated populations.")
     options.add_argument("--names", type=int, default=10_000)
-    options.add_argument("--draws", type=int, default=200)
+    options.add_argument("--draws", type=int, default=20)
     args = options.parse_args()
     model = load("data/onnx")
-    held_out = model.held_out
-    assert held_out is not None
-    test = pd.read_parquet("data/clean/test.parquet")
-    answers = model.ask(test["name"].tolist())
-    usable = answers.reasons == 0
-    labels = test["country"].map({name: n for n, name in enumerate(model.countries)}).to_numpy()
-    pools = [np.flatnonzero(usable & (labels == n)) for n in range(len(model.countries))]
-    random = np.random.default_rng(1)
-    print("| population | error | of the plain mean | ratio | covered |\n|---|---:|---:|---:|---:|")
-    for title, shares in POPULATIONS.items():
-        truth = mix(shares, held_out.prior, model.countries)
-        rows = []
-        for draw in range(args.draws):
-            counts = random.multinomial(args.names, truth)
-            names = np.concatenate(
-                [random.choice(p, n) for p, n in zip(pools, counts, strict=True)]
-            )
-            table = answers.probabilities[names]
-            mean = table.mean(axis=0)
-            estimate = population_shares(table, mean, held_out, 50, draw)
-            errors = [np.abs(shares - truth).sum() / 2 for shares in (estimate.shares, mean)]
-            covered = (estimate.lower <= truth) & (truth <= estimate.upper)
-            rows.append([*errors, covered.mean()])
-        error, plain, covered = np.mean(rows, axis=0)
-        print(f"| {title} | {error:.3f} | {plain:.3f} | {error / plain:.2f} | {covered:.2f} |")
+    random, numbers = np.random.default_rng(1), {name: n for n, name in enumerate(model.countries)}
+    training = np.array(model.training_names) / sum(model.training_names)
+    print("| names | population | error | of the plain mean | ratio | covered |")
+    print("|---|---|---:|---:|---:|---:|")
+    for which, names, countries in names_to_draw():
+        answers = model.ask(names)
+        labels = np.array([numbers[country] for country in countries])
+        pools = [np.flatnonzero((answers.reasons == 0) & (labels == n)) for n in numbers.values()]
+        for title, shares in POPULATIONS.items():
+            truth = mix(shares, training, model.countries) * [len(pool) > 0 for pool in pools]
+            truth /= truth.sum()
+            rows = []
+            for draw in range(args.draws):
+                counts = random.multinomial(args.names, truth)
+                drawn = np.concatenate(
+                    [random.choice(p, n) for p, n in zip(pools, counts, strict=True) if n]
+                )
+                population = Population(model.countries, model.held_out, seed=draw)
+                population.add(
+                    answers.probabilities[drawn], answers.reasons[drawn], answers.kinds[drawn]
+                )
+                found, mean = population.estimate(), population.total / population.used
+                errors = [np.abs(shares - truth).sum() / 2 for shares in (found.shares, mean)]
+                covered = (found.lower <= truth) & (truth <= found.upper)
+                rows.append([*errors, covered.mean()])
+            error, plain, covered = np.mean(rows, axis=0)
+            scores = f"{error:.3f} | {plain:.3f} | {error / plain:.2f} | {covered:.2f}"
+            print(f"| {which} | {title} | {scores} |", flush=True)
 
 
 def mix(shares: dict[str, float] | None, prior: np.ndarray, countries: tuple[str, ...]):

@@ -43,7 +43,7 @@ def held_out(rows: int = 5, countries: int = 3, **changes: object) -> HeldOut:
     """Rows as if they had been held out: no two arrays are alike."""
     random = np.random.default_rng(1)
     values: dict = {
-        "prior": np.full(countries, 1 / countries),
+        "prior": np.full((1, countries), 1 / countries),
         "thresholds": np.linspace(0.1, 0.3, countries)[None],
         "labels": np.arange(rows) % countries,
         "kinds": np.zeros(rows, int),

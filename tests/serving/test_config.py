@@ -58,7 +58,7 @@ def test_a_model_without_held_out_rows_keeps_none_of_an_earlier_one(folder: Path
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("format",), 3, "format 3, but this onoma reads 4; run dvc repro"),
+        (("format",), 4, "format 4, but this onoma reads 5; run dvc repro"),
         (("surprise",), 1, "surprise is unknown"),
         (("x\ny" * 1000,), 1, "x yx yx"),
         (("model",), 3, "model must be"),
@@ -234,4 +234,4 @@ def test_a_country_may_have_no_share_of_the_training_names_and_no_threshold(fold
     none = [0, 0.5, 0.5]
     write_arrays(folder, prior=none, thresholds=none)
     rows = Config.read(folder).held_out
-    assert (rows.prior[0], rows.thresholds[0, 0]) == (0, 0)
+    assert (rows.prior[0, 0], rows.thresholds[0, 0]) == (0, 0)

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from stages.serving import shares
 from stages.serving.held_out import HeldOut, reweight
-from stages.serving.shares import Population, estimate_shares, population_shares
+from stages.serving.shares import (
+    Population,
+    Shares,
+    effective_names,
+    estimate_shares,
+    population_shares,
+)
 from tests.serving import made
 from tests.serving.made import PRIOR, distance, population
 
@@ -16,7 +22,18 @@ from tests.serving.made import PRIOR, distance, population
 def held_out(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], prior: NDArray = PRIOR
 ) -> HeldOut:
-    return made.held_out(prior=prior, probabilities=probabilities, labels=labels)
+    return made.held_out(
+        prior=prior[None],
+        probabilities=probabilities,
+        labels=labels,
+        kinds=np.zeros(len(labels), dtype=int),
+    )
+
+
+def shares_of(probabilities: NDArray[np.float64], rows: HeldOut, *arguments: int) -> Shares:
+    """Shares of a population of surnames."""
+    kinds, mean = np.zeros(len(probabilities), dtype=int), probabilities.mean(axis=0)
+    return population_shares(probabilities, kinds, mean, rows, *arguments)
 
 
 def test_em_finds_shares_that_the_mean_of_probabilities_misses() -> None:
@@ -62,7 +79,7 @@ def test_intervals_cover_the_truth(truth: NDArray[np.float64]) -> None:
     for seed in range(20):
         rows = held_out(*population(PRIOR, 300, 1000 + seed))
         probabilities, _ = population(truth, 400, seed)
-        estimate = population_shares(probabilities, probabilities.mean(axis=0), rows, 30, seed)
+        estimate = shares_of(probabilities, rows, 30, seed)
         covered.append((estimate.lower <= truth) & (truth <= estimate.upper))
     assert np.mean(covered) >= 0.85
 
@@ -71,9 +88,9 @@ def test_intervals_cover_the_truth(truth: NDArray[np.float64]) -> None:
 def test_with_many_held_out_rows_intervals_are_as_wide_as_chance(
     truth: NDArray[np.float64],
 ) -> None:
-    rows = held_out(*population(PRIOR, 3000, 1000))
+    rows = held_out(*population(PRIOR, 30_000, 1000))
     samples = [population(truth, 400, seed)[0] for seed in range(40)]
-    estimate = population_shares(samples[0], samples[0].mean(axis=0), rows, 40)
+    estimate = shares_of(samples[0], rows, 40)
     em = estimate.method == "em"
     estimates = [estimate_shares(table, PRIOR) if em else table.mean(axis=0) for table in samples]
     ratios = (estimate.upper - estimate.lower) / 2 / np.std(estimates, axis=0)
@@ -82,17 +99,15 @@ def test_with_many_held_out_rows_intervals_are_as_wide_as_chance(
 
 def test_without_a_shift_the_shares_are_the_mean_of_the_probabilities() -> None:
     probabilities, _ = population(PRIOR, 400, 2)
-    mean = probabilities.mean(axis=0)
-    estimate = population_shares(probabilities, mean, held_out(*population(PRIOR, 300, 1)))
+    estimate = shares_of(probabilities, held_out(*population(PRIOR, 300, 1)))
     assert estimate.method == "mean"
-    assert estimate.shares == pytest.approx(mean)
+    assert estimate.shares == pytest.approx(probabilities.mean(axis=0))
 
 
 def test_same_input_gives_the_same_intervals() -> None:
     rows = held_out(*population(PRIOR, 100, 1))
     probabilities, _ = population(PRIOR[::-1], 100, 2)
-    arguments = (probabilities, probabilities.mean(axis=0), rows, 20)
-    one, other = population_shares(*arguments), population_shares(*arguments)
+    one, other = (shares_of(probabilities, rows, 20) for _ in range(2))
     np.testing.assert_array_equal(one.lower, other.lower)
 
 
@@ -101,15 +116,14 @@ def test_a_country_without_held_out_rows_has_no_narrow_interval(number: int) -> 
     answers, labels = population(PRIOR, 300, 1)
     kept = (labels != 3) | ((labels == 3).cumsum() <= number)
     probabilities, _ = population(PRIOR[::-1], 400, 2)
-    rows = held_out(answers[kept], labels[kept])
-    estimate = population_shares(probabilities, probabilities.mean(axis=0), rows, 20)
+    estimate = shares_of(probabilities, held_out(answers[kept], labels[kept]), 20)
     assert ((estimate.lower[3], estimate.upper[3]) == (0, 1)) == (number == 0)
 
 
 def test_countries_alike_have_intervals_alike_though_a_third_has_no_held_out_rows() -> None:
     names = np.eye(3)[[0, 1, 2, 2] * 100]
     rows = held_out(np.eye(3)[[0, 1] * 100], np.arange(200) % 2, np.full(3, 1 / 3))
-    estimate = population_shares(names, names.mean(axis=0), rows)
+    estimate = shares_of(names, rows)
     assert estimate.shares == pytest.approx([0.25, 0.25, 0.5])
     assert estimate.upper[0] == pytest.approx(estimate.upper[1], abs=0.05)
 
@@ -172,17 +186,42 @@ def test_intervals_come_from_held_out_rows_of_the_kind_that_is_asked() -> None:
     rows = made.held_out(
         probabilities=np.concatenate([sure, unsure]),
         labels=np.arange(200) % 2,
-        prior=np.full(2, 0.5),
+        prior=np.full((2, 2), 0.5),
         kinds=np.repeat([0, 1], 100),
     )
     widths = []
     for kind in (0, 1):
         population = Population("AB", rows, seed=1)
-        table = np.eye(2, dtype=np.float32)[[0, 0, 0, 1] * 100]
+        column = np.tile([0.9, 0.9, 0.9, 0.1], 100) + np.linspace(0, 0.01, 400)
+        table = np.stack([column, 1 - column], axis=1).astype(np.float32)
         population.add(table, np.zeros(400, dtype=int), np.full(400, kind))
         estimate = population.estimate()
         widths.append(estimate.upper[0] - estimate.lower[0])
     assert widths[1] > 2 * widths[0]
+
+
+def test_each_kind_of_name_has_its_own_prior() -> None:
+    probabilities, labels = population(PRIOR, 3000, 1)
+    kinds = np.arange(3000) % 2
+    prior = np.stack([PRIOR, PRIOR[::-1]])
+    answers = reweight(probabilities, PRIOR, prior[kinds]).astype(np.float32)
+    rows = made.held_out(prior=prior, probabilities=answers, labels=labels, kinds=kinds)
+    asked, _ = population(np.full(4, 0.25), 4000, 2)
+    for own in (np.zeros(4000, dtype=int), np.ones(4000, dtype=int), np.arange(4000) % 2):
+        people = Population("ABCD", rows, seed=1)
+        table = reweight(asked, PRIOR, prior[own]).astype(np.float32)
+        people.add(table, np.zeros(4000, dtype=int), own)
+        assert distance(people.estimate().shares, np.full(4, 0.25)) < 0.03
+
+
+def test_repeated_names_count_as_one_draw() -> None:
+    table = np.array([[0.75, 0.25], [0.75, 0.25], [0.5, 0.5], [1.0, 0.0]])
+    assert effective_names(table) == pytest.approx([3**2 / (1.5**2 + 0.5**2 + 1), 2])
+    assert effective_names(np.tile(table, (100, 1))) == pytest.approx(effective_names(table))
+    assert effective_names(np.eye(2)[[0]]).tolist() == [1, 1]
+    rows, (names, _) = held_out(*population(PRIOR, 3000, 1)), population(PRIOR[::-1], 4000, 2)
+    many, few = shares_of(names, rows), shares_of(np.tile(names[:40], (100, 1)), rows)
+    assert (few.upper - few.lower).sum() > 1.3 * (many.upper - many.lower).sum()
 
 
 def test_of_a_population_without_usable_names_nothing_is_known() -> None:
