@@ -5,8 +5,9 @@
 
 Writes train.csv.gz and test.csv.gz to FOLDER, runs ingest, index and train there with params.yaml
 as name2nat.yaml changes it, and prints the figures of the test rows. A killed training resumes when
-the same command runs again; a finished one is scored again. With rows held out for validation it
-prints the figures of these, to choose values by, and leaves the test alone.
+the same command runs again, and a finished one is scored again; the minutes are those of this call.
+With rows held out for validation it prints the figures of these, to choose values by, and leaves
+the test alone.
 
 The split: a hash of the full name puts eight tenths of the names into train and one into test; the
 last tenth, which the peer develops on, is left out. A row is a full name and one of its
