@@ -1,0 +1,135 @@
+"""This pipeline on the full names of name2nat, whose README scores a BiGRU on them.
+
+    python -m tests.benchmarks.name2nat FOLDER
+    python -m tests.benchmarks.name2nat FOLDER --share .05 --set index.validation=.1 train.epochs=6
+
+Writes train.csv.gz and test.csv.gz to FOLDER, runs ingest, index and train there with params.yaml
+as name2nat.yaml changes it, and prints the figures of the test rows. A killed training resumes when
+the same command runs again, and a finished one is scored again; the minutes are those of this call.
+With rows held out for validation it prints the figures of these, to choose values by, and leaves
+the test alone.
+
+The split: a hash of the full name puts eight tenths of the names into train and one into test; the
+last tenth, which the peer develops on, is left out. A row is a full name and one of its
+nationalities: a name of two people, American and British, has two rows, both in one part, and of
+its two test rows top-1 gets one at most. The peer scores rows as well, but draws its parts row by
+row: a name in its test may be in its train, with another nationality. Test rows whose name ingest
+refuses, or whose nationality no training row has, count as wrong.
+"""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import io
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ruamel.yaml import YAML
+
+from stages.core.files import atomic_path
+from stages.corpus.dataset import Names
+from stages.model.metrics import top_accuracy
+from stages.serving.torch_bundle import load_model
+from stages.training.inference import all_logits
+from tests.conftest import ENVIRONMENT, ROOT
+
+sys.path.insert(0, str(ROOT / "data" / "raw"))
+
+import people_counts
+from name_lists import download
+
+PARTS = 8 * ["train"] + ["dev", "test"]
+TOP = (1, 2, 3, 5)
+
+
+def main() -> None:
+    """Make the files, run the stages, print the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="a project of its own; it may hold the results")
+    parser.add_argument("--share", type=float, default=1.0, help="of the full names (1)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of params.yaml")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    write_params(args.folder, args.set)
+    started = time.monotonic()
+    if not (args.folder / "data/model/config.json").exists():
+        rows = split(people_counts.load(download("name2nat")), args.share)
+        for part in ("train", "test"):
+            write(args.folder / f"{part}.csv.gz", rows[part])
+        for stage in ("ingest", "index", "train"):
+            environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-m", f"stages.{stage}"]
+            if subprocess.run(command, cwd=args.folder, env=environment).returncode:
+                sys.exit(f"stage {stage} failed")
+    figures = validation(args.folder) or test(args.folder)
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    minutes = (time.monotonic() - started) / 60, (cpu.ru_utime + cpu.ru_stime) / 60
+    print(f"name2nat: {figures}; {minutes[0]:.1f} minutes, {minutes[1]:.1f} of the processor")
+
+
+def split(table: dict[str, list[str]], share: float) -> dict[str, list[tuple[str, str]]]:
+    """Rows of (full name, nationality) of each part, of a share of the names."""
+    rows: dict[str, list[tuple[str, str]]] = {part: [] for part in PARTS}
+    for full, nationalities in table.items():
+        drawn = int.from_bytes(hashlib.sha256(full.encode()).digest()[:8])
+        drawn, tenth = divmod(drawn, len(PARTS))
+        if drawn < share * 2**64 / len(PARTS):
+            rows[PARTS[tenth]] += [(full, nationality) for nationality in nationalities]
+    return rows
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> None:
+    """Write a gzip CSV, the same bytes for the same rows."""
+    with (
+        atomic_path(path) as part,
+        part.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
+        io.TextIOWrapper(zipped, "utf-8", newline="") as text,
+    ):
+        csv.writer(text, lineterminator="\n").writerows(rows)
+
+
+def write_params(folder: Path, assignments: list[str]) -> None:
+    """Write params.yaml: the project's, with the values of name2nat.yaml and of KEY=VALUE."""
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load(ROOT / "params.yaml")
+    blocks: dict[str, dict[str, Any]] = yaml.load(Path(__file__).with_suffix(".yaml"))
+    for block, values in blocks.items():
+        params[block] |= values
+    params["ingest"] |= {"train": "train.csv.gz", "test": "test.csv.gz", "header": "no"}
+    for assignment in assignments:
+        key, _, value = assignment.partition("=")
+        block, _, name = key.partition(".")
+        params[block][name] = yaml.load(value)
+    yaml.dump(params, folder / "params.yaml")
+
+
+def validation(folder: Path) -> str:
+    """Figures of the rows held out, after the last epoch; empty if there are none."""
+    curves = json.loads((folder / "metrics/epochs.json").read_text(encoding="utf-8"))
+    figures = {name: list(by_epoch.values())[-1] for name, by_epoch in curves.items()}
+    return ", ".join(f"{name} {x}" for name, x in figures.items() if "validation" in name)
+
+
+def test(folder: Path) -> str:
+    """Shares of all test rows whose nationality is among the most probable ones."""
+    with gzip.open(folder / "test.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        asked = sum(1 for _ in csv.reader(file))
+    model, _ = load_model(folder / "data/model", torch.device("cpu"))
+    names = Names.load(folder / "data/index/test")
+    logits, labels = all_logits(model, names, 1024), np.asarray(names.labels)
+    answered = len(names) / asked
+    shares = (f"top-{top} {top_accuracy(logits, labels, top) * answered:.4f}" for top in TOP)
+    return f"{', '.join(shares)} of {asked:,} test rows, {asked - len(names):,} not asked"
+
+
+if __name__ == "__main__":
+    main()
