@@ -23,7 +23,8 @@ def main() -> None:
     """Run the stage."""
     params = Params.load(Path("params.yaml"))
     train, test = (pd.read_parquet(CLEAN / f"{split}.parquet") for split in ("train", "test"))
-    model = linear_svm(**params.baseline.model_dump()).fit(train["name"], train["country"])
+    names, countries = train["name"].tolist(), train["country"].tolist()
+    model = linear_svm(names, countries, **params.baseline.model_dump())
     metrics = accuracy_and_f1(test["country"], model.predict(test["name"]))
     form = (params.corpus.names, params.ingest.normalize, params.ingest.max_length)
     files = people_files(params.evaluate.people)

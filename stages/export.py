@@ -16,7 +16,8 @@ from stages.core.errors import UserError, exit_code
 from stages.core.files import write_metrics
 from stages.core.params import ModelParams
 from stages.serving import bundle, onnx_bundle
-from stages.serving.graph import OPSET, build
+from stages.serving.graph import build
+from stages.serving.nodes import OPSET
 from stages.serving.predictor import Predictor
 from stages.serving.torch_bundle import load_model
 
@@ -35,7 +36,7 @@ def main() -> None:
     model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     shape = ModelParams.model_validate(config.model)
-    graph = build(shape, weights).SerializeToString(deterministic=True)
+    graph = build(shape, weights, config.vocabulary.blank).SerializeToString(deterministic=True)
     onnx_bundle.save(ONNX, config, graph)
 
     result = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_rows())

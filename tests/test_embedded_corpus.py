@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.errors import UserError, exit_code
+from stages.corpus.normalize import script as script_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RAW = ROOT / "data" / "raw"
@@ -50,6 +51,7 @@ name_lists = importlib.import_module("name_lists")
 name_rows = importlib.import_module("name_rows")
 name_spelling = importlib.import_module("name_spelling")
 people_counts = importlib.import_module("people_counts")
+players = importlib.import_module("players")
 COUNTRIES = set(script.SOURCES["countries"])
 
 
@@ -82,7 +84,7 @@ def sizes_of(part: str) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def downloaded() -> None:
-    """What npm and `pip download` bring; a test that needs it is skipped where it is missing."""
+    """What npm, pip and apt-get download; a test that needs it is skipped where it is missing."""
     script.check_versions()
     try:
         for package, pin in script.SOURCES["packages"].items():
@@ -163,7 +165,7 @@ def test_packages_are_pinned_as_in_the_project_and_the_readme_has_their_licences
         assert row in readme
         assert f"- {package}: Copyright" in readme
     used = {s.package for sources in script.table_of_lists().values() for s in sources}
-    assert used | {"anyascii", "name2nat"} == set(script.SOURCES["packages"])
+    assert used | {"anyascii", "name2nat", "scid-rating-data"} == set(script.SOURCES["packages"])
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,7 @@ def test_packages_are_pinned_as_in_the_project_and_the_readme_has_their_licences
     [
         ("@faker-js/faker", "faker-js-faker-10.6.0.tgz"),
         ("name2nat", "name2nat-0.5.1-py3-none-any.whl"),
+        ("scid-rating-data", "scid-rating-data_202104-1_all.deb"),
     ],
 )
 def test_a_download_that_fails_or_has_other_bytes_is_one_line_and_writes_nothing(
@@ -237,8 +240,14 @@ def test_a_name_stands_most_often_in_a_country_that_owns_it() -> None:
 
 def test_no_surname_is_on_both_sides_in_any_spelling() -> None:
     """Kanji and Hangul have several readings: the groups are tested for them below."""
-    train = {name_spelling.fold(name) for name in names_of("train") if " " not in name}
-    test = {name_spelling.fold(name) for name in names_of("test")}
+    train, test = (
+        {
+            name if script_of(name[0]) in ("CJK", "HANGUL") else name_spelling.fold(name)
+            for name in names_of(part)
+            if " " not in name
+        }
+        for part in SPLIT
+    )
     assert "" not in train | test
     assert not train & test
 
@@ -404,6 +413,26 @@ def test_dividing_full_names(full: str, nationality: str, parts: tuple[str, str]
     assert people_counts.divide(full, nationality) == parts
 
 
+def test_players_are_read_with_their_first_surname_and_federation() -> None:
+    lines = """# Carlsen, Comment #GM NOR [2847]
+Jensen, Ada #-  DEN [1551] 1962
+   %Bio Title GM:2004
+Garcia Lopez, Ada Maria #wi ESP [1700] 1980
+Lund Holm, Ada #-  DEN [1551] 1962
+van der Voorbeeld, Jan2 #IM NED [2400] 1960
+Adams, A.1 #-  ENG [....] ????
+Example Open #tournament
+"""
+    found = [(person.given, person.surname, person.nationality) for person in players.parsed(lines)]
+    assert found == [
+        ("Ada", "Jensen", "DEN"),
+        ("Ada Maria", "Garcia", "ESP"),
+        ("Jan", "van der Voorbeeld", "NED"),
+        ("A.", "Adams", "ENG"),
+    ]
+    assert people_counts.label_of("DEN") == "Danish" and people_counts.label_of("USA") == "~USA"
+
+
 def counts_of(*people: tuple[str, str, int]) -> Any:
     counts = people_counts.Counts()
     for name, country, number in people:
@@ -481,6 +510,8 @@ def test_those_held_out_are_not_counted(name2nat: dict[str, list[str]]) -> None:
 @pytest.mark.slow
 def test_no_full_name_of_a_person_is_committed(name2nat: dict[str, list[str]]) -> None:
     real = {full_names.known_by(name) for name in name2nat if " " in name}
+    chess = players.players(name_lists.download("scid-rating-data"))
+    real |= {full_names.known_by(player.full) for player in chess}
     real |= {full_names.known_by(f"{given} {surname}") for given, surname, _ in script.people()}
     names = {name for part in SPLIT for name in names_of(part) if " " in name}
     # Surnames of two words, which a few people are known by alone.

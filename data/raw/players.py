@@ -18,15 +18,16 @@ _PLAYER = re.compile(r"([^\W\d_][^,#]*), ([^\W\d_][^,#]*?)\d* *#\S+ +([A-Z]{3}) 
 
 
 def players(package: Path) -> Iterator[Person]:
-    """Yield the players who have a usable surname.
-
-    Args:
-        package: the .deb.
-    """
+    """Yield the players of the list in a .deb who have a usable surname."""
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as deb:
         untar = ["tar", "--extract", "--to-stdout", LIST]
         text = subprocess.run(untar, stdin=deb.stdout, check=True, stdout=subprocess.PIPE).stdout
-    for line in text.decode("latin-1").splitlines():
+    return parsed(text.decode("latin-1"))
+
+
+def parsed(text: str) -> Iterator[Person]:
+    """Yield the players of the list's text who have a usable surname."""
+    for line in text.splitlines():
         if found := _PLAYER.match(line):
             family, given, federation = found.groups()
             surname = first_surname(family.split(" "), federation in TWO_SURNAMES)

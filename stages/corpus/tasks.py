@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ ResultT = TypeVar("ResultT")
 FEW = 6  # items that this process has done before others have started
 CONNECT_SECONDS = 10
 SIGNAL_SECONDS = 0.2  # between looks for a signal
+CANCEL_SECONDS = 10  # until loky has seen what is cancelled
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ class Tasks:
             raise UserError(f"{self.cluster}: {brief(error, 200)}") from None
         finally:
             with _uninterrupted():
-                for future in running:
-                    future.cancel()
+                cancelled = [future for future in running if future.cancel()]
+                if not self.cluster:  # at shutdown loky's manager dies of a future it did not see
+                    wait(cancelled, timeout=CANCEL_SECONDS)
 
 
 @contextmanager

@@ -165,10 +165,11 @@ def hash_words(codes: Tensor, blank: int) -> Tensor:
 
     Of a word of more than `WORD` characters, the last ones count.
     """
+    letters = codes.masked_fill(codes == blank, BEGIN)
     hashed, inside = torch.ones_like(codes), torch.ones_like(codes, dtype=torch.bool)
     for back in range(1, WORD + 1):
-        shifted = pad(codes, (back, 0))[:, : codes.shape[1]]
-        inside = inside & (shifted != blank) & (shifted != BEGIN)
+        shifted = pad(letters, (back, 0))[:, : codes.shape[1]]
+        inside = inside & (shifted != BEGIN)
         hashed = torch.where(inside, (hashed * 1_000_003 + shifted) & 0x7FFFFFFF, hashed)
     return (hashed * 73_244_475) & 0x7FFFFFFF
 

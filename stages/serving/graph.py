@@ -7,19 +7,17 @@ For speed, a GRU of one layer that reads forward (as shipped) reads the first ch
 neighbouring names share once, see `_last_states`. Other classifiers use ONNX's recurrent operators.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, TensorProto
 
 from stages.core.params import ModelParams
-
-OPSET = 20  # the lowest with every operator below: older ONNX Runtimes read it, too
-IR_VERSION = 9  # of the same age
-INPUT, OUTPUT = "codes", "logits"
-STEP, STATE = "step", "state"  # what the body of a loop reads
+from stages.corpus.vocabulary import END
+from stages.model.classifier import WORD
+from stages.serving.nodes import INPUT, STATE, STEP, Graph
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -27,69 +25,13 @@ Weights = Mapping[str, NDArray[Any]]
 _GATES = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn": (0,)}
 
 
-class Graph:
-    """Nodes and constants in the order in which they are added."""
+def build(params: ModelParams, weights: Weights, blank: int) -> ModelProto:
+    """The classifier as an ONNX model.
 
-    def __init__(self, outer: "Graph | None" = None) -> None:
-        """Begin a graph, or the body of a loop in ``outer``, which keeps the constants of both."""
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = outer._constants if outer else []
-        self._prefix = "body_" if outer else ""
-
-    def constant(self, value: NDArray[Any] | Sequence[int] | int) -> str:
-        """Add a tensor (integers as int64); return its name."""
-        name = f"constant_{len(self._constants)}"
-        array = np.ascontiguousarray(value).reshape(np.shape(value))
-        self._constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
-        """Add a node; return the name of its last output."""
-        name = f"{self._prefix}{operator.lower()}_{len(self._nodes)}"
-        names = [f"{name}_{n}" for n in range(outputs)]
-        self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
-        return names[-1]
-
-    def loop(self, steps: str, state: str, body: "Graph", next_state: str) -> str:
-        """Add a loop; return the last state.
-
-        Args:
-            steps: the number of steps.
-            state: the float32 matrix that is `STATE` in the first step.
-            body: what a step does with `STATE` and its number `STEP`.
-            next_state: what is `STATE` in the next step; it may have more or fewer rows.
-        """
-        value, condition = helper.make_tensor_value_info, "is_going_on"
-        same = body.node("Identity", condition)
-        inputs = [value(STEP, TensorProto.INT64, []), value(condition, TensorProto.BOOL, [])]
-        inputs.append(value(STATE, TensorProto.FLOAT, [None, None]))
-        outputs = [value(same, TensorProto.BOOL, [])]
-        outputs.append(value(next_state, TensorProto.FLOAT, [None, None]))
-        inner = helper.make_graph(body._nodes, "body", inputs, outputs)
-        return self.node("Loop", steps, "", state, body=inner)
-
-    def model(self, logits: str, codes: int, countries: int) -> ModelProto:
-        """The finished model: `INPUT` (batch, length) int64 -> `OUTPUT` (batch, countries)."""
-        graph = helper.make_graph(
-            [*self._nodes, helper.make_node("Identity", [logits], [OUTPUT])],
-            "onoma",
-            [helper.make_tensor_value_info(INPUT, TensorProto.INT64, ["batch", "length"])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", countries])],
-            self._constants,
-        )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="onoma",
-        )
-        helper.set_model_props(model, {"codes": str(codes)})
-        checker.check_model(model, full_check=True)
-        return model
-
-
-def build(params: ModelParams, weights: Weights) -> ModelProto:
-    """The classifier with these weights (its state dict as numpy arrays) as an ONNX model.
+    Args:
+        params: the shape of the network.
+        weights: its state dict as numpy arrays.
+        blank: the code of the blank between words.
 
     Raises:
         onnx.checker.ValidationError: the graph is not valid; this is a bug.
@@ -104,7 +46,9 @@ def build(params: ModelParams, weights: Weights) -> ModelProto:
     layer_weights = [graph.constant(weights[f"logits.{part}"]) for part in ("weight", "bias")]
     logits = graph.node("Gemm", features, *layer_weights, transB=1)
     if params.wide_ngrams:
-        logits = graph.node("Add", logits, _wide_logits(graph, params, weights["wide.weight"]))
+        logits = graph.node(
+            "Add", logits, _wide_logits(graph, params, weights["wide.weight"], blank)
+        )
     return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
 
 
@@ -115,13 +59,19 @@ def quantised(table: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float16
     return np.clip(np.rint(table / divisors), -127, 127).astype(np.int8), scales
 
 
-def _wide_logits(graph: Graph, params: ModelParams, table: NDArray[Any]) -> str:
+def _wide_logits(graph: Graph, params: ModelParams, table: NDArray[Any], blank: int) -> str:
     """`Classifier.wide_logits` of names of one length."""
     count = graph.constant(params.wide_buckets)
     rows = [
         graph.node("Mod", _hash_ngrams(graph, order), count)
         for order in range(1, params.wide_ngrams + 1)
     ]
+    if params.wide_words:
+        ends = [graph.node("Equal", INPUT, graph.constant(code)) for code in (blank, END)]
+        words = graph.node("Mod", _hash_words(graph, blank), count)
+        # Where no word ends, there is a row of zeros.
+        rows.append(graph.node("Where", graph.node("Or", *ends), words, count))
+        table = np.concatenate([table, np.zeros_like(table[:1])])
     buckets = graph.node("Concat", *rows, axis=1)
     weights, scales = (
         graph.node(
@@ -151,6 +101,23 @@ def _hash_ngrams(graph: Graph, order: int) -> str:
         shifted = _positions(graph, padded, 0, -back)
         moved = graph.node("Mul", hashed, graph.constant(1_000_003))
         hashed = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
+    return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
+
+
+def _hash_words(graph: Graph, blank: int) -> str:
+    """`classifier.hash_words` of the codes."""
+    low_bits, begin = graph.constant(0x7FFFFFFF), graph.constant(0)
+    is_blank = graph.node("Equal", INPUT, graph.constant(blank))
+    letters = graph.node("Where", is_blank, begin, INPUT)
+    inside = graph.node("GreaterOrEqual", INPUT, begin)
+    hashed = graph.node("Cast", inside, to=TensorProto.INT64)
+    for back in range(1, WORD + 1):
+        padded = graph.node("Pad", letters, graph.constant([0, back, 0, 0]))
+        shifted = _positions(graph, padded, 0, -back)
+        inside = graph.node("And", inside, graph.node("Cast", shifted, to=TensorProto.BOOL))
+        moved = graph.node("Mul", hashed, graph.constant(1_000_003))
+        moved = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
+        hashed = graph.node("Where", inside, moved, hashed)
     return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
 
 

@@ -225,7 +225,11 @@ class HeldOut:
             if header[name].get("dtype") != code:
                 raise ValueError(f"{name} is not {code}")
         rows = len(arrays["labels"])
-        shapes: dict[str, Any] = {"ngrams": 2**BITS // 8, "measures": (rows, 2), "prior": (kinds, countries)}
+        shapes: dict[str, Any] = {
+            "ngrams": 2**BITS // 8,
+            "measures": (rows, 2),
+            "prior": (kinds, countries),
+        }
         shapes |= {"thresholds": (kinds, countries), "probabilities": (rows, countries)}
         arrays = {name: array.reshape(shapes.get(name, rows)) for name, array in arrays.items()}
         raw = np.exp(arrays["probabilities"] / -LEVELS)

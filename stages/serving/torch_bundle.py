@@ -56,7 +56,8 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
         key = brief(".".join(map(str, ("model", *first["loc"]))))
         raise UserError(f"{folder / CONFIG}: {key}: {uncapitalised(first['msg'])}") from None
     with torch.device("meta"), NoDraws():  # shapes without memory
-        model = Classifier(shape, len(config.vocabulary), len(config.countries))
+        codes = config.vocabulary
+        model = Classifier(shape, len(codes), len(config.countries), codes.blank)
     try:
         check_regular(path, MAX_WEIGHTS_BYTES)
         tensors = load_file(path, device=str(device))

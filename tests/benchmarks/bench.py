@@ -169,9 +169,8 @@ def train_svm(seed: int) -> tuple[Predict, Epochs]:
     """TF-IDF of character n-grams and a linear SVM."""
     params = Params.load(Path("params.yaml")).baseline
     rows, countries, names, labels = data()
-    model = linear_svm(params.ngrams, params.regularisation, seed)
     start = time.perf_counter()
-    model.fit(rows["name"], rows["country"])
+    model = linear_svm(rows["name"], rows["country"], params.ngrams, params.regularisation, seed)
     seconds = time.perf_counter() - start
 
     def predict(names: list[str]) -> NDArray[Any]:

@@ -46,7 +46,7 @@ def main() -> None:
         ("int8", INT8),
     ):
         graph.quantised = quantised
-        graphs[name] = graph.build(shape, weights).SerializeToString()
+        graphs[name] = graph.build(shape, weights, config.vocabulary.blank).SerializeToString()
     if args.other:
         graphs["other"] = args.other.read_bytes()
     settings = onnxruntime.SessionOptions()

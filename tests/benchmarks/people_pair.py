@@ -1,8 +1,9 @@
 """The model against the linear SVM on the same people: a paired test.
 
-    python -m tests.benchmarks.people_pair [data/model]
+    python -m tests.benchmarks.people_pair [data/model] [0.5]
 
-Reads params.yaml, data/clean, data/raw/people and the model; trains the SVM of the stage baseline.
+Reads params.yaml, data/clean, data/raw/people and the model; trains the SVM of the stage baseline,
+with a number as the second argument one that also has whole words, of that weight.
 For each file of ``evaluate.people`` it prints the accuracy of both by surname, by surname of those
 who have a given name, and by full name. p is that of the exact McNemar test: of the people whom one
 of the two has right and the other wrong, as many are expected on either side.
@@ -26,7 +27,9 @@ def main() -> None:
     """Print the table."""
     params = Params.load(Path("params.yaml"))
     train = pd.read_parquet(CLEAN / "train.parquet")
-    svm = linear_svm(**params.baseline.model_dump()).fit(train["name"], train["country"])
+    words = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    rows = train["name"], train["country"]
+    svm = linear_svm(*rows, **params.baseline.model_dump(), words=words)
     model = load(sys.argv[1] if len(sys.argv) > 1 else "data/model")
     form = (params.corpus.names, params.ingest.normalize, params.ingest.max_length)
 

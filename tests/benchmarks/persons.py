@@ -1,7 +1,7 @@
 """How a model does on real people, by surname and by full name.
 
     python -m tests.benchmarks.persons data/onnx
-    python -m tests.benchmarks.persons --svm    # the balanced linear SVM on names_train.csv.gz
+    python -m tests.benchmarks.persons --svm [--words .5]  # the balanced linear SVM
 
 Asks for the held-out persons of name2nat, read from its wheel (data/raw/build_names.py downloads
 it; no full name of it is written), in the order in which the wheel has their names: Chinese, Korean
@@ -16,7 +16,6 @@ import argparse
 import csv
 import gzip
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -82,14 +81,10 @@ def frequent(total: int = 1000) -> list[Asked]:
     return [Asked(name, name, country) for name, country in chosen]
 
 
-def by_svm(train: list[tuple[str, str]]) -> Answer:
+def by_svm(train: list[tuple[str, str]], words: float) -> Answer:
     """Train the linear SVM with equal weight for each country."""
-    rows, size = Counter(train), Counter(country for _, country in train)
-    weights = np.array([k * len(train) / len(size) / size[c] for (_, c), k in rows.items()])
-    model = linear_svm(ngrams=4, regularisation=0.3, seed=1)
-    model.set_params(tfidfvectorizer__min_df=2, linearsvc__tol=0.02)
-    names, countries = zip(*rows, strict=True)
-    model.fit(names, countries, linearsvc__sample_weight=weights)
+    names, countries = zip(*train, strict=True)
+    model = linear_svm(names, countries, 4, 0.3, 1, "balanced", words)
 
     def answer(names: Sequence[str]) -> list[list[str]]:
         best = model.decision_function(list(names)).argsort(axis=1)[:, :-4:-1]
@@ -113,10 +108,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Score a model on real people.")
     parser.add_argument("model", type=Path, nargs="?", default=Path("data/onnx"))
     parser.add_argument("--svm", action="store_true", help="the linear SVM instead")
+    parser.add_argument("--words", type=float, default=0.0, help="its weight of whole words")
     arguments = parser.parse_args()
     with gzip.open(RAW / "names_train.csv.gz", "rt", encoding="utf-8", newline="") as file:
         train = [(name, country) for name, country in csv.reader(file)]
-    answer = by_svm(train) if arguments.svm else by_model(arguments.model)
+    answer = by_svm(train, arguments.words) if arguments.svm else by_model(arguments.model)
     seen = {fold(word) for name, _ in set(train) for word in (name, *name.split(" "))}
 
     def show(what: str, asked: list[Asked], full: bool = False) -> None:

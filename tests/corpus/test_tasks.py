@@ -161,3 +161,19 @@ def test_a_result_that_comes_as_the_wait_for_signals_ends_is_not_lost() -> None:
 
     future = SimpleNamespace(result=result, done=lambda: False)
     assert list(Tasks(lambda function, item: future, 2).map(int, [1], few=0)) == [7]
+
+
+@pytest.mark.slow
+def test_tasks_that_nobody_waits_for_keep_no_process_alive(tmp_path: Path) -> None:
+    code = f"""if __name__ == "__main__":
+    from pathlib import Path
+    from time import sleep
+    from stages.corpus.tasks import start_tasks
+    with start_tasks(2, None, Path({str(tmp_path)!r})) as tasks:
+        results = tasks.map(sleep, [0.05] * 40, few=0)
+        next(results)
+        results.close()
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    subprocess.run([sys.executable, script], check=True, timeout=60)

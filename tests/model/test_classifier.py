@@ -7,7 +7,7 @@ import torch
 from stages.core.params import ModelParams
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import BEGIN, END, UNICODE, UNKNOWN, Vocabulary, codepoints
-from stages.model.classifier import Classifier, hash_ngrams, last_state, real_codes
+from stages.model.classifier import Classifier, hash_ngrams, hash_words, last_state, real_codes
 from stages.training.batches import collate
 
 WORDS = ["Abe", "O", "Li", "Müller", "Ng", "Nguyen", "O'Brien", "Smith", "Kowalski", "Poe", "Sato"]
@@ -25,6 +25,7 @@ def params(**changes: object) -> ModelParams:
         "character_dropout": 0.0,
         "wide_ngrams": 3,
         "wide_buckets": 60,
+        "wide_words": 0.5,
     }
     return ModelParams(**(plain | changes))
 
@@ -79,6 +80,26 @@ def test_an_ngram_is_found_by_its_characters_alone() -> None:
     assert bigrams[0, 2] == bigrams[0, 5] == bigrams[1, 4]  # 5 6
     assert trigrams[0, 2] != trigrams[0, 5], "the one begins the name"
     assert bigrams[0, 2] != hash_ngrams(torch.tensor([[6, 5]]), 2)[0, 1], "order matters"
+
+
+def test_a_word_is_found_wherever_it_stands() -> None:
+    blank = 4
+    names = torch.tensor([[0, 5, 6, 7, blank, 8, 9, 1], [0, 8, 9, blank, 5, 6, 7, 1]])
+    hashed = hash_words(names, blank)
+    assert hashed[0, 4] == hashed[1, 7] and hashed[0, 7] == hashed[1, 3]
+    assert hashed[0, 4] != hashed[0, 7]
+    assert hashed[0, 4] != hash_words(torch.tensor([[0, 6, 7, 1]]), blank)[0, 3], "a part of it"
+
+
+def test_words_are_left_out_at_random_in_training_alone(names) -> None:
+    model = Classifier(params(dropout=0.0, wide_words=0.4), 40, 3)
+    torch.nn.init.normal_(model.wide.weight)
+    batch = collate(names, np.arange(8), CPU)
+    with torch.no_grad():
+        drawn = [model(batch.codes, batch.lengths) for _ in range(200)]
+        whole = model.eval()(batch.codes, batch.lengths)
+    is_whole = torch.stack([torch.isclose(logits, whole).all(dim=1) for logits in drawn])
+    assert is_whole.float().mean() == pytest.approx(0.4, abs=0.06)
 
 
 def test_hashes_are_spread_over_the_buckets_and_fit_them() -> None:

@@ -59,7 +59,9 @@ def classifier(config: Config, spread: float = 0.5) -> Classifier:
     """A classifier with random weights everywhere, also where training starts from 0."""
     torch.manual_seed(1)
     params = ModelParams.model_construct(**config.model)  # also what params.yaml may not say
-    model = Classifier(params, len(config.vocabulary), len(config.countries)).eval()
+    model = Classifier(
+        params, len(config.vocabulary), len(config.countries), config.vocabulary.blank
+    ).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=spread)
     return model
@@ -68,7 +70,7 @@ def classifier(config: Config, spread: float = 0.5) -> Classifier:
 def graph(model: Classifier, params: ModelParams) -> bytes:
     """The classifier in ONNX."""
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    return bytes(build(params, weights).SerializeToString(deterministic=True))
+    return bytes(build(params, weights, model.blank).SerializeToString(deterministic=True))
 
 
 def save_onnx(folder: Path, config: Config, spread: float = 0.5) -> Path:
