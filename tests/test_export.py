@@ -62,8 +62,8 @@ def test_stage_fails_if_the_exported_model_answers_differently(
 ) -> None:
     right = export.build
 
-    def wrong(params: object, weights: dict[str, NDArray[np.float32]]) -> object:
-        return right(params, {name: value * 1.5 for name, value in weights.items()})
+    def wrong(params: object, weights: dict[str, NDArray[np.float32]], blank: int) -> object:
+        return right(params, {name: value * 1.5 for name, value in weights.items()}, blank)
 
     monkeypatch.setattr(export, "build", wrong)
     with pytest.raises(UserError, match="answers differ"):

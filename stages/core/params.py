@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import UserError, brief, exit_code, uncapitalised
 from stages.core.text import extends_ascii, is_label, is_separator, is_text
+from stages.core.yaml_file import read_yaml
 
-# The last four are the parser's own slips on odd scalars such as `!!int ""`.
-NO_YAML = (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 Cell = Literal["gru", "lstm", "rnn"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 UpToOne = Annotated[float, Field(ge=0, le=1)]
@@ -134,7 +131,7 @@ class ModelParams(Block):
     character_dropout: Share
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
     wide_buckets: Annotated[int, Field(ge=2, le=2**24)]
-    wide_words: Annotated[float, Field(ge=0, le=1)]
+    wide_words: UpToOne
 
 
 class TrainParams(Block):
@@ -225,13 +222,7 @@ class Params(Block):
         Raises:
             UserError: the file cannot be read, or a key or value in it is not allowed.
         """
-        try:
-            values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}") from None
-        except NO_YAML as error:
-            raise UserError(f"{path}: not valid YAML: {brief(error, 200)}") from None
-        return cls.check(values, path)
+        return cls.check(read_yaml(path), path)
 
     @classmethod
     def check(cls, values: Any, path: Path) -> Self:

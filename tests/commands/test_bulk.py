@@ -104,13 +104,14 @@ def test_given_names_come_in_a_column_of_their_own(
 def folder_of_full_names(onnx_folder: Path, tmp_path: Path) -> Path:
     """The bundle as one of both kinds of names, with groups."""
     config = Config.read(onnx_folder)
-    thresholds = np.repeat(config.held_out.thresholds, 2, axis=0)
+    rows = config.held_out
+    by_kind = {name: np.repeat(getattr(rows, name), 2, axis=0) for name in ("thresholds", "prior")}
     config = dataclasses.replace(
         config,
         names="both",
         temperatures=[1.0, 1.5],
         groups={"Alps": ["Austria", "Belgium"], "Other": ["Chad", "Denmark"]},
-        held_out=dataclasses.replace(config.held_out, thresholds=thresholds),
+        held_out=dataclasses.replace(rows, **by_kind),
     )
     shutil.copytree(onnx_folder, tmp_path / "full")
     config.write(tmp_path / "full")

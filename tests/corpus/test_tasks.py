@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil

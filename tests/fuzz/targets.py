@@ -6,7 +6,7 @@ import json
 from hypothesis import strategies as st
 
 from stages.core.params import IngestParams, Params
-from stages.core.params import _yaml as read_yaml
+from stages.core.yaml_file import read_yaml
 from stages.corpus.reading import read
 from tests.fuzz import bundles, names
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
