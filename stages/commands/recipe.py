@@ -6,8 +6,8 @@ import argparse
 RECIPES = {
     "default": """model.embedding=64 model.hidden=128 model.layers=1 model.bidirectional=false
         model.character_dropout=0.05 model.wide_ngrams=4 model.wide_buckets=98304
-        model.wide_words=0.5 train.epochs=4 train.batch_size=512 train.learning_rate=0.006
-        train.wide_rate=80.0 train.label_smoothing=0.02 train.logit_adjustment=0.6""",
+        model.wide_words=0.5 train.epochs=3 train.batch_size=512 train.learning_rate=0.006
+        train.wide_rate=100.0 train.label_smoothing=0.02 train.logit_adjustment=0.6""",
     "list": """model.character_dropout=0.15 model.wide_words=0.0
         train.epochs=8 train.batch_size=256 train.wide_rate=45.0
         train.label_smoothing=0.05 train.logit_adjustment=0.2""",
