@@ -48,7 +48,7 @@ def main() -> None:
     args = options.parse_args()
     model = load("data/onnx")
     random, numbers = np.random.default_rng(1), {name: n for n, name in enumerate(model.countries)}
-    training = np.array(model.training_names) / sum(model.training_names)
+    training = np.array(model.config.training_names) / sum(model.config.training_names)
     print("| names | population | error | of the plain mean | ratio | covered |")
     print("|---|---|---:|---:|---:|---:|")
     for which, names, countries in names_to_draw():
