@@ -41,7 +41,7 @@ def test_it_has_19_cells_and_small_outputs() -> None:
     assert all(cell.outputs for cell in notebook.cells[2:] if cell.cell_type == "code")
     text, plots = outputs(notebook)
     assert len(text) < 10_000
-    assert [len(plot) < 15_000 for plot in plots] == [True]
+    assert [len(plot) < 20_000 for plot in plots] == [True]
 
 
 @pytest.mark.slow
