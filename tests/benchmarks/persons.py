@@ -1,7 +1,7 @@
 """How a model does on real people, by surname and by full name.
 
     python -m tests.benchmarks.persons data/onnx
-    python -m tests.benchmarks.persons --svm [--words .5]  # the balanced linear SVM
+    python -m tests.benchmarks.persons --svm [--words .5]  # the linear SVM of the stage baseline
 
 Asks for the held-out persons of name2nat, read from its wheel (data/raw/build_names.py downloads
 it; no full name of it is written), in the order in which the wheel has their names: Chinese, Korean
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 import onoma
+from stages.core.params import Params
 from stages.model.linear import linear_svm
 
 RAW = Path(__file__).resolve().parents[2] / "data" / "raw"
@@ -82,9 +83,10 @@ def frequent(total: int = 1000) -> list[Asked]:
 
 
 def by_svm(train: list[tuple[str, str]], words: float) -> Answer:
-    """Train the linear SVM with equal weight for each country."""
+    """Train the linear SVM of the stage baseline."""
     names, countries = zip(*train, strict=True)
-    model = linear_svm(names, countries, 4, 0.3, 1, "balanced", words)
+    baseline = Params.load(Path("params.yaml")).baseline
+    model = linear_svm(names, countries, **baseline.model_dump(), words=words)
 
     def answer(names: Sequence[str]) -> list[list[str]]:
         best = model.decision_function(list(names)).argsort(axis=1)[:, :-4:-1]

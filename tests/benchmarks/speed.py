@@ -1,4 +1,4 @@
-"""Names per second of `Predictor.predict`: full names beside surnames, a checkout beside another.
+"""Names per second of `Predictor.predict`: full names against surnames, two checkouts.
 
     python tests/benchmarks/speed.py --rounds 9 --other ../onoma-at-6046350
 
@@ -83,7 +83,7 @@ def full_names() -> list[str]:
 
 
 def start(checkout: Path, names: list[str]) -> "subprocess.Popen[str]":
-    """A process that predicts these names when it is told to."""
+    """Start a worker process that has these names; `ask` makes it predict them."""
     worker = subprocess.Popen(
         [sys.executable, __file__, "--worker"],
         cwd=checkout,
