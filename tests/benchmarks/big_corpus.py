@@ -13,13 +13,13 @@ rows. A smaller corpus of the same seed is the beginning of a larger one.
 
 import csv
 import gzip
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
+
 CHUNK = 2**16
 BAD_SHARE = 0.001
 OFFSET, EXPONENT = 40, 0.5  # of the law: a name of rank r has the share (1 + r / 40) ** -1.5
@@ -60,7 +60,7 @@ class Population:
             for names in (list(dict.fromkeys(names)) for names in groups.values())
         ]
 
-    def chunk(self, number: int, rows: int, bad: float = BAD_SHARE) -> pa.BinaryArray:
+    def chunk(self, number: int) -> list[bytes]:
         """Lines of a chunk, each with its line end."""
         random = np.random.default_rng([self._seed, number])
         group = np.searchsorted(self._shares, random.random(CHUNK)).clip(max=len(self._names) - 1)
@@ -68,10 +68,10 @@ class Population:
         person = (drawn.clip(max=2.0**50).astype(np.uint64) << np.uint64(8)) | group.astype("u8")
         distinct, place = np.unique(person, return_inverse=True)
         lines = [*map(self._line, (distinct & np.uint64(255)).tolist(), (distinct >> 8).tolist())]
-        spoilt = np.flatnonzero(random.random(CHUNK) < bad)
+        spoilt = np.flatnonzero(random.random(CHUNK) < BAD_SHARE)
         place[spoilt] = len(lines) + random.integers(len(BAD_LINES), size=len(spoilt))
         lines += [line + b"\n" for line in BAD_LINES]
-        return pa.array(lines, pa.binary()).take(pa.array(place[:rows]))
+        return [lines[index] for index in place]
 
     def _line(self, group: int, rank: int) -> bytes:
         return f'"{self._name(group, rank)}","{self._countries[group]}"\n'.encode()
@@ -97,30 +97,22 @@ def write(folder: Path, rows: int, shards: int = 1, seed: int = 1) -> Path:
     population = Population(seed=seed)
     (folder / "train").mkdir(exist_ok=True)
     edges = np.linspace(0, rows, shards + 1).astype(int)
-    for number in range(shards):
-        path = folder / "train" / f"{number:03d}.csv"
-        _write(path, population, edges[number], edges[number + 1])
+    for number, (start, stop) in enumerate(pairwise(edges.tolist())):
+        _write(folder / "train" / f"{number:03d}.csv", population, start, stop)
     # Far behind the chunks of any train file: other draws from the same population.
     _write(folder / "test.csv", population, 2**40, 2**40 + max(1, rows // 100))
     return folder
 
 
 def _write(path: Path, population: Population, start: int, stop: int) -> None:
+    """Rows ``start`` to ``stop`` of the endless corpus."""
     if path.exists():
         return
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        for lines in _lines(population, int(start), int(stop)):
-            edges = np.frombuffer(lines.buffers()[1], dtype=np.int32)
-            first, last = edges[lines.offset], edges[lines.offset + len(lines)]
-            file.write(memoryview(lines.buffers()[2])[first:last])
+        while start < stop:
+            number, skipped = divmod(start, CHUNK)
+            end = min(CHUNK, skipped + stop - start)
+            file.write(b"".join(population.chunk(number)[skipped:end]))
+            start += end - skipped
     part.replace(path)
-
-
-def _lines(population: Population, start: int, stop: int) -> Iterator[pa.BinaryArray]:
-    """Rows ``start`` to ``stop`` of the endless corpus."""
-    while start < stop:
-        number, skipped = divmod(start, CHUNK)
-        rows = min(CHUNK, skipped + stop - start)
-        yield population.chunk(number, rows)[skipped:]
-        start += rows - skipped

@@ -15,21 +15,24 @@ seen. train runs one epoch; predict reads ingest's Parquet and asks data/onnx.
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from tests.benchmarks import big_corpus
+from tests.benchmarks.common import in_turns, print_table
 from tests.conftest import ROOT, set_params
 
 STAGES = ("ingest", "index", "train", "evaluate", "predict")
 SAMPLE_SECONDS = 0.1
-Figures = tuple[float, float, float]
-"""Seconds, CPU seconds, peak MB."""
+HEADER = ("stage", "rows", "seconds", "CPU s", "rows/s", "peak MB")
 
 
 def main() -> None:
@@ -37,76 +40,65 @@ def main() -> None:
     options.add_argument("--sizes", type=float, nargs="+", default=[1, 5, 20], help="million rows")
     options.add_argument("--stages", nargs="+", choices=STAGES, default=["ingest", "index"])
     options.add_argument("--rounds", type=int, default=1)
-    options.add_argument("--processes", type=int, default=2, help="ingest.processes")
     options.add_argument("--folder", type=Path, default=Path("/tmp/onoma-growth"))
     options.add_argument("--base", type=Path, help="a checkout to compare with")
     args = options.parse_args()
     sizes = [round(size * 1e6) for size in sorted(args.sizes)]
-    checkouts = [ROOT, *([args.base.resolve()] if args.base else [])]
-    projects = {
-        (rows, root): make_project(rows, args, root) for rows in sizes for root in checkouts
+    roots = [ROOT, *([args.base.resolve()] if args.base else [])]
+    projects = {pair: make_project(*pair, args) for pair in product(sizes, roots)}
+    commands = {
+        (stage, rows, root): partial(measure, stage, projects[rows, root], root)
+        for rows, stage, root in product(sizes, args.stages, roots)
     }
-    found: dict[tuple[str, int, Path], list[Figures]] = {}
-    for _ in range(args.rounds):
-        for rows in sizes:
-            for stage in args.stages:
-                for root in checkouts:
-                    figures = measure(command(stage, root), projects[rows, root], root)
-                    found.setdefault((stage, rows, root), []).append(figures)
-                    print(f"{root}: {stage}, {rows:,} rows: {figures}", file=sys.stderr)
-    medians = {
-        key: [statistics.median(column) for column in zip(*rounds, strict=True)]
-        for key, rounds in found.items()
-    }
-    print("| stage | rows | seconds | CPU s | rows/s | peak MB | CPU / base |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for stage in args.stages:
-        for rows in sizes:
-            seconds, cpu, peak = medians[stage, rows, ROOT]
-            ratio = f"{cpu / medians[stage, rows, checkouts[1]][1]:.2f}" if args.base else ""
-            print(
-                f"| {stage} | {rows:,} | {seconds:.1f} | {cpu:.1f} | {rows / seconds:,.0f} "
-                f"| {peak:.0f} | {ratio} |"
-            )
+    rounds = in_turns(commands, args.rounds)
+    medians = {key: np.median(figures, axis=0) for key, figures in rounds.items()}
+
+    def table() -> Iterator[tuple[object, ...]]:
+        for stage, rows in product(args.stages, sizes):
+            (seconds, cpu, peak), *base = (medians[stage, rows, root] for root in roots)
+            ratios = [f"{cpu / other[1]:.2f}" for other in base]
+            rate = f"{rows / seconds:,.0f}"
+            yield stage, f"{rows:,}", f"{seconds:.1f}", f"{cpu:.1f}", rate, f"{peak:.0f}", *ratios
+
+    print_table([*HEADER, *(["CPU / base"] if args.base else [])], table())
 
 
-def make_project(rows: int, args: argparse.Namespace, root: Path) -> Path:
+def make_project(rows: int, root: Path, args: argparse.Namespace) -> Path:
     """A folder with a corpus and the checkout's parameters, ready for stages."""
     corpus = big_corpus.write(args.folder / f"corpus-{rows}", rows)
     project: Path = args.folder / f"project-{rows}{'' if root == ROOT else '-base'}"
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir()
     for path in root.glob("*.yaml"):
-        (project / path.name).write_bytes(path.read_bytes())
+        shutil.copy(path, project)
     set_params(
         project,
         ingest__train=corpus / "train",
         ingest__test=corpus / "test.csv",
         ingest__max_rejected=rows,
-        ingest__processes=args.processes,
         train__epochs=1,
     )
     return project
 
 
-def command(stage: str, root: Path) -> list[str]:
+def measure(stage: str, project: Path, root: Path) -> tuple[float, float, float]:
+    """Run a stage, or predict: seconds, CPU seconds, peak MB."""
+    words = f"stages.{stage}"
     if stage == "predict":
-        words = "predict --input data/clean/train.parquet --output answers.parquet --prefix our_"
-        words += f" --model {root / 'data/onnx'}"
-        return [sys.executable, "-m", "stages.commands.cli", *words.split()]
-    return [sys.executable, "-m", f"stages.{stage}"]
-
-
-def measure(command: list[str], project: Path, root: Path) -> Figures:
-    """Run a command."""
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+        words = "stages.commands.cli predict --input data/clean/train.parquet"
+        words += f" --output answers.parquet --prefix our_ --model {root / 'data/onnx'}"
     peak = 0.0
     cpu: dict[int, float] = {}
     start = time.perf_counter()
-    process = psutil.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL)
+    process = psutil.Popen(
+        [sys.executable, "-m", *words.split()],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.DEVNULL,
+    )
     while process.poll() is None:
         memory = 0.0
-        for member in [process, *children(process)]:
+        for member in family(process):
             try:
                 used, times = member.memory_full_info(), member.cpu_times()
             except psutil.Error:  # it has just ended
@@ -117,13 +109,13 @@ def measure(command: list[str], project: Path, root: Path) -> Figures:
         time.sleep(SAMPLE_SECONDS)
     seconds = time.perf_counter() - start
     if process.returncode:
-        sys.exit(f"{' '.join(command)} failed in {project}")
-    return round(seconds, 2), round(sum(cpu.values()), 2), round(peak / 1e6)
+        sys.exit(f"{words} failed in {project}")
+    return seconds, sum(cpu.values()), peak / 1e6
 
 
-def children(process: psutil.Popen) -> list[psutil.Process]:
+def family(process: psutil.Popen) -> list[psutil.Process]:
     try:
-        return process.children(recursive=True)
+        return [process, *process.children(recursive=True)]
     except psutil.Error:
         return []
 

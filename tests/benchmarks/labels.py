@@ -1,13 +1,16 @@
-"""What a training step costs with many countries: python -m tests.benchmarks.labels.
+"""What a training step costs with many countries.
 
-Trains the model of params.yaml on made-up names, with numbers of countries and sizes of batches
-that take turns; prints the median names per second of each.
+    python -m tests.benchmarks.labels [--rounds 7]
+
+Trains the model of params.yaml on made-up names, with numbers of countries that take turns; prints
+the median names per second of processor time of each, without the first round.
 """
 
 import argparse
-import itertools
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,9 @@ from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
 from stages.training.distributed import Runtime
 from stages.training.trainer import Trainer
+from tests.benchmarks.common import in_turns, print_table, seconds
 
-CHARACTERS, NAMES, STEPS = 80, 40_000, 15
+CHARACTERS, NAMES, STEPS, BATCH = 80, 40_000, 15, 256
 
 
 def made_up(countries: int) -> Names:
@@ -30,34 +34,31 @@ def made_up(countries: int) -> Names:
     return Names(codes, offsets, random.integers(0, countries, NAMES), np.zeros(NAMES, bool))
 
 
+def training(countries: int) -> Callable[[], float]:
+    """A function that trains for some steps, and gives its seconds of processor time."""
+    params = Params.load(Path("params.yaml"))
+    settings = params.train.model_copy(update={"device": "cpu", "batch_size": BATCH})
+    model = Classifier(params.model, CHARACTERS + 2, countries)
+    trainer = Trainer(model, settings, made_up(countries), Runtime.create(settings))
+    batches = np.random.default_rng(1).permutation(NAMES)[: STEPS * BATCH].reshape(STEPS, BATCH)
+
+    def train() -> None:
+        for batch in batches:
+            trainer.train_step(batch)
+
+    return partial(seconds, train, time.process_time)
+
+
 def main() -> None:
     """Train in turn; print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--countries", type=int, nargs="+", default=[34, 176])
-    parser.add_argument("--batches", type=int, nargs="+", default=[256])
     args = parser.parse_args()
-    params = Params.load(Path("params.yaml"))
-    trainers, rates = {}, {}
-    for countries, size in itertools.product(args.countries, args.batches):
-        settings = params.train.model_copy(update={"device": "cpu", "batch_size": size})
-        runtime = Runtime.create(settings)
-        model = Classifier(params.model, CHARACTERS + 2, countries)
-        trainers[countries, size] = Trainer(model, settings, made_up(countries), runtime)
-        rates[countries, size] = []
-    order = np.random.default_rng(1).permutation(NAMES)
-    for _ in range(args.rounds + 1):
-        for (countries, size), trainer in trainers.items():
-            started = time.process_time()
-            for step in range(STEPS):
-                trainer.train_step(order[step * size : (step + 1) * size])
-            rates[countries, size].append(STEPS * size / (time.process_time() - started))
-    print("names per second of processor time, without the first round\n")
-    print("| countries |" + "|".join(f" batches of {size} " for size in args.batches) + "|")
-    print("|---:|" + "---:|" * len(args.batches))
-    for countries in args.countries:
-        cells = [f" {statistics.median(rates[countries, size][1:]):,.0f} " for size in args.batches]
-        print(f"| {countries} |" + "|".join(cells) + "|")
+    times = in_turns({count: training(count) for count in args.countries}, args.rounds + 1)
+    medians = {count: statistics.median(column[1:]) for count, column in times.items()}
+    rows = ((count, f"{STEPS * BATCH / median:,.0f}") for count, median in medians.items())
+    print_table(("countries", "names/s"), rows, texts=0)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@
 
 Writes train.csv.gz and test.csv.gz to FOLDER, runs ingest, index and train there with params.yaml
 as name2nat.yaml changes it, and prints the figures of the test rows. A killed training resumes when
-the same command runs again, and a finished one is scored again; the minutes are those of this call.
-With rows held out for validation it prints the figures of these, to choose values by, and leaves
-the test alone.
+the same command runs again, and a finished one is scored again. With rows held out for validation
+it prints the figures of these, to choose values by, and leaves the test alone.
 
 The split: a hash of the full name puts eight tenths of the names into train and one into test; the
 last tenth, which the peer develops on, is left out. A row is a full name and one of its
@@ -18,34 +17,28 @@ refuses, or whose nationality no training row has, count as wrong.
 """
 
 import argparse
-import csv
-import gzip
 import hashlib
-import io
 import json
-import resource
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from ruamel.yaml import YAML
 
-from stages.core.files import atomic_path
 from stages.corpus.dataset import Names
 from stages.model.metrics import top_accuracy
 from stages.serving.torch_bundle import load_model
 from stages.training.inference import all_logits
-from tests.conftest import ENVIRONMENT, ROOT
+from tests.benchmarks.common import ROOT
 
-sys.path.insert(0, str(ROOT / "data" / "raw"))
+import people_counts  # isort: skip  # data/raw
+from name_lists import download  # isort: skip
 
-import people_counts
-from name_lists import download
-
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 PARTS = 8 * ["train"] + ["dev", "test"]
 TOP = (1, 2, 3, 5)
 
@@ -59,20 +52,16 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     write_params(args.folder, args.set)
-    started = time.monotonic()
     if not (args.folder / "data/model/config.json").exists():
         rows = split(people_counts.load(download("name2nat")), args.share)
         for part in ("train", "test"):
-            write(args.folder / f"{part}.csv.gz", rows[part])
+            pd.DataFrame(rows[part]).to_csv(
+                args.folder / f"{part}.csv.gz", header=False, index=False
+            )
         for stage in ("ingest", "index", "train"):
-            environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
             command = [sys.executable, "-m", f"stages.{stage}"]
-            if subprocess.run(command, cwd=args.folder, env=environment).returncode:
-                sys.exit(f"stage {stage} failed")
-    figures = validation(args.folder) or test(args.folder)
-    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
-    minutes = (time.monotonic() - started) / 60, (cpu.ru_utime + cpu.ru_stime) / 60
-    print(f"name2nat: {figures}; {minutes[0]:.1f} minutes, {minutes[1]:.1f} of the processor")
+            subprocess.run(command, cwd=args.folder, env=ENVIRONMENT, check=True)
+    print(f"name2nat: {validation(args.folder) or test(args.folder)}")
 
 
 def split(table: dict[str, list[str]], share: float) -> dict[str, list[tuple[str, str]]]:
@@ -86,23 +75,11 @@ def split(table: dict[str, list[str]], share: float) -> dict[str, list[tuple[str
     return rows
 
 
-def write(path: Path, rows: list[tuple[str, str]]) -> None:
-    """Write a gzip CSV, the same bytes for the same rows."""
-    with (
-        atomic_path(path) as part,
-        part.open("wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
-        io.TextIOWrapper(zipped, "utf-8", newline="") as text,
-    ):
-        csv.writer(text, lineterminator="\n").writerows(rows)
-
-
 def write_params(folder: Path, assignments: list[str]) -> None:
     """Write params.yaml: the project's, with the values of name2nat.yaml and of KEY=VALUE."""
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load(ROOT / "params.yaml")
-    blocks: dict[str, dict[str, Any]] = yaml.load(Path(__file__).with_suffix(".yaml"))
-    for block, values in blocks.items():
+    for block, values in yaml.load(Path(__file__).with_suffix(".yaml")).items():
         params[block] |= values
     params["ingest"] |= {"train": "train.csv.gz", "test": "test.csv.gz", "header": "no"}
     for assignment in assignments:
@@ -121,8 +98,7 @@ def validation(folder: Path) -> str:
 
 def test(folder: Path) -> str:
     """Shares of all test rows whose nationality is among the most probable ones."""
-    with gzip.open(folder / "test.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        asked = sum(1 for _ in csv.reader(file))
+    asked = len(pd.read_csv(folder / "test.csv.gz", header=None))
     model, _ = load_model(folder / "data/model", torch.device("cpu"))
     names = Names.load(folder / "data/index/test")
     logits, labels = all_logits(model, names, 1024), np.asarray(names.labels)

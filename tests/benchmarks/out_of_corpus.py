@@ -1,24 +1,25 @@
-"""How often names that are not of the corpus get the answer "unsure", and why.
+"""How often names that are not of the corpus are "unfamiliar".
 
-    python tests/benchmarks/out_of_corpus.py [--model data/onnx]
+    python -m tests.benchmarks.out_of_corpus [--model data/onnx]
 
-Run in a checkout with data/clean and data/onnx. Names in other scripts and of Yoruba and Sinhala
-origin are Faker's (extra ``corpus``); lists of other far countries are below. The well-known
-people (data/raw/people/names_people.csv.gz) are of countries of the corpus.
+Run in a checkout with data/clean and data/onnx. Names of Yoruba and Sinhala origin are Faker's
+(extra ``corpus``); lists of other far countries are below. The well-known people
+(data/raw/people/names_people.csv.gz) are of countries of the corpus.
 """
 
 import argparse
 import importlib
 import random
 import string
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from anyascii import anyascii
 
 from stages.serving.bundle import load
-from stages.serving.prediction import NOT_A_NAME, NOT_A_SURNAME, SCRIPT, UNFAMILIAR
+from stages.serving.prediction import UNFAMILIAR
+from tests.benchmarks.common import RAW, clean, print_table
 
 POLYNESIAN = """Tuilagi Faleolo Fonua Tupou Kaahumanu Kamehameha Kealoha Kahananui Mahoe Leavasa
 Tuiasosopo Polamalu Faumuina Malielegaoi Tamasese Mataafa Tuimalealiifano Havili Vunipola Moala
@@ -35,15 +36,6 @@ Zempoaltecatl Cuamatzi Xolocotzi Tecpanecatl Ahuatzi Papalotzi Tlilayatzi Xahuen
 Tzompantzi Coyotzi Quechol Nahuatlato"""
 KEYBOARD = """asdfgh qwerty zxcvbn qwertyuiop asdfghjkl sdfghj dfghjk fghjkl wertyu ertyui rtyuio
 tyuiop xcvbnm asdf jkl qazwsx wsxedc edcrfv rfvtgb tgbyhn yhnujm qweasd asdqwe zxcasd lkjhgf"""
-SCRIPTS = {
-    "Hebrew": "he_IL",
-    "Thai": "th_TH",
-    "Devanagari": "hi_IN",
-    "Bengali": "bn_BD",
-    "Tamil": "ta_IN",
-    "Odia": "or_IN",
-    "Sinhala": "si_LK",
-}
 
 
 def faker(locale: str) -> list[str]:
@@ -51,20 +43,15 @@ def faker(locale: str) -> list[str]:
     return list(provider.last_names)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser()
-    options.add_argument("--model", type=Path, default=Path("data/onnx"))
-    model = load(options.parse_args().model)
-    test = pd.read_parquet("data/clean/test.parquet")["name"].tolist()
-    people = pd.read_csv("data/raw/people/names_people.csv.gz", keep_default_na=False)["surname"]
-    choose = random.Random(1)
-    gibberish = [
-        "".join(choose.choices(string.ascii_lowercase, k=choose.randint(4, 10)))
-        for _ in range(1000)
-    ]
-    sets = {
-        "test names": test,
-        "well-known people": people.tolist(),
+def names_by_kind() -> Iterator[tuple[str, list[str]]]:
+    """Yield what the names are, and the names; those from elsewhere are not in the corpus."""
+    test = clean("test")[0]
+    people = pd.read_csv(RAW / "people/names_people.csv.gz", keep_default_na=False)
+    yield "test names", test
+    yield "well-known people", people["surname"].tolist()
+    choose, letters = random.Random(1), string.ascii_lowercase
+    gibberish = ["".join(choose.choices(letters, k=choose.randint(4, 10))) for _ in range(1000)]
+    elsewhere = {
         "random letters": gibberish,
         "keyboard runs": KEYBOARD.split(),
         "Polynesian": POLYNESIAN.split(),
@@ -72,17 +59,21 @@ def main() -> None:
         "Nahuatl": NAHUATL.split(),
         "Yoruba": faker("yo_NG"),
         "Sinhala": [anyascii(name) for name in faker("si_LK")],
-        **{f"{script} script": faker(locale) for script, locale in SCRIPTS.items()},
     }
-    corpus = {*test, *pd.read_parquet("data/clean/train.parquet")["name"]}
-    print("| names | number | script | unfamiliar | not a name |\n|---|---:|---:|---:|---:|")
-    for title, names in sets.items():
-        if title not in ("test names", "well-known people"):
-            names = [name for name in names if name.title() not in corpus]
-        reasons = model.ask(names).reasons
-        columns = ([SCRIPT], [UNFAMILIAR], [NOT_A_SURNAME, NOT_A_NAME])
-        shares = (f"{np.isin(reasons, column).mean():.3f}" for column in columns)
-        print(f"| {title} | {len(names):,} | {' | '.join(shares)} |")
+    corpus = {*test, *clean("train")[0]}
+    for kind, names in elsewhere.items():
+        yield kind, [name for name in names if name.title() not in corpus]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--model", type=Path, default=Path("data/onnx"))
+    model = load(options.parse_args().model)
+
+    def row(kind: str, names: list[str]) -> list[str]:
+        return [kind, f"{len(names):,}", f"{(model.ask(names).reasons == UNFAMILIAR).mean():.3f}"]
+
+    print_table(("names", "number", "unfamiliar"), (row(*kind) for kind in names_by_kind()))
 
 
 if __name__ == "__main__":

@@ -1,52 +1,54 @@
-"""How a model does on real people, by surname and by full name.
+"""How bundles and linear SVMs do on real people, by surname and by full name.
 
     python -m tests.benchmarks.persons data/onnx
-    python -m tests.benchmarks.persons --svm [--words .5]  # the linear SVM of the stage baseline
+    python -m tests.benchmarks.persons data/model --svm 0 .5
 
-Asks for the held-out persons of name2nat, read from its wheel (data/raw/build_names.py downloads
-it; no full name of it is written), in the order in which the wheel has their names: Chinese, Korean
-and Vietnamese ones begin with the surname. Then for the people of people.toml, given name first,
-and for the 1,000 most frequent surnames of the ranked lists, as many of each country as it has,
-without those that other countries' lists own; of these it also says how many prediction sets have
-the country. A surname is unseen if no word of a training row is
-spelled like it.
+Each number after ``--svm`` is an SVM as in the stage baseline, trained on data/clean, with whole
+words of that weight. p is that of the first contestant against another, by the exact McNemar test.
+
+All are asked for the people of data/raw/people.toml, and for the held-out persons of name2nat, read
+from its wheel (data/raw/build_names.py downloads it; no full name of it is written) in the order of
+its names: Chinese, Korean and Vietnamese ones begin with the surname. Then for the 1,000 most
+frequent surnames of the ranked lists, as many of each country as it has, without those that other
+countries' lists own; of these it also says how many prediction sets have the country.
 """
 
 import argparse
-import csv
-import gzip
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 import onoma
 from stages.core.params import Params
-from stages.model.linear import linear_svm
+from stages.corpus.people import read_people
+from stages.model.linear import decision_table, linear_svm
+from stages.model.metrics import top_accuracy
+from tests.benchmarks.common import RAW, clean, mcnemar, print_table
 
-RAW = Path(__file__).resolve().parents[2] / "data" / "raw"
-sys.path.insert(0, str(RAW))
-
-import build_names  # noqa: E402
-import people_counts  # noqa: E402
-from name_lists import download, table_of_lists  # noqa: E402
-from name_rows import kept  # noqa: E402
-from name_spelling import SOURCES, fold  # noqa: E402
-
-# The first 34 countries have lists; those that joined them have people alone.
-FIRST_34 = {country for country, lists in SOURCES["countries"].items() if lists}
-Answer = Callable[[Sequence[str]], list[list[str]]]  # the three most probable countries of each
+import people_counts  # isort: skip  # data/raw
+from name_lists import download, table_of_lists  # isort: skip
+from name_rows import kept  # isort: skip
+from name_spelling import SOURCES  # isort: skip
 
 
 class Asked(NamedTuple):
-    """A name and where it is from."""
+    """A name and where it is from; the full name is empty without a given name."""
 
     surname: str
     full_name: str
     country: str
+
+
+class Contestant(NamedTuple):
+    """A model; ``score`` gives (names, countries), the highest for the most probable country."""
+
+    title: str
+    countries: Sequence[str]
+    score: Callable[[list[str]], NDArray[np.floating]]
 
 
 def persons() -> list[Asked]:
@@ -64,8 +66,8 @@ def persons() -> list[Asked]:
 
 def people() -> list[Asked]:
     """Return the people of people.toml."""
-    known = [person for person in build_names.people() if person[2] in SOURCES["countries"]]
-    return [Asked(last, f"{first} {last}".strip(), country) for first, last, country in known]
+    file, countries = RAW / "people/names_people.csv.gz", SOURCES["countries"]
+    return [Asked(*row) for row in read_people(file, countries, "both", "nfc", 100).values]
 
 
 def frequent(total: int = 1000) -> list[Asked]:
@@ -79,72 +81,64 @@ def frequent(total: int = 1000) -> list[Asked]:
     ranked = {country: list(dict.fromkeys(names)) for country, names in ranked.items()}
     table = zip_longest(*([(name, c) for name in names] for c, names in ranked.items()))
     chosen = [entry for rank in table for entry in rank if entry][:total]
-    return [Asked(name, name, country) for name, country in chosen]
+    return [Asked(name, "", country) for name, country in chosen]
 
 
-def by_svm(train: list[tuple[str, str]], words: float) -> Answer:
+def by_svm(words: float) -> Contestant:
     """Train the linear SVM of the stage baseline."""
-    names, countries = zip(*train, strict=True)
-    baseline = Params.load(Path("params.yaml")).baseline
-    model = linear_svm(names, countries, **baseline.model_dump(), words=words)
-
-    def answer(names: Sequence[str]) -> list[list[str]]:
-        best = model.decision_function(list(names)).argsort(axis=1)[:, :-4:-1]
-        return [[str(model.classes_[column]) for column in row] for row in best]
-
-    return answer
+    baseline = Params.load(Path("params.yaml")).baseline.model_dump()
+    model = linear_svm(*clean("train"), **baseline, words=words)
+    title = f"SVM, words {words:g}" if words else "SVM"
+    return Contestant(title, model.classes_, lambda names: decision_table(model, names))
 
 
-def by_model(folder: Path) -> Answer:
-    """Ask a bundle."""
-    model = onoma.load(folder)
+def questions() -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what is asked, names, and their countries."""
+    for who, everybody in (("people", people()), ("persons", persons())):
+        named = [one for one in everybody if one.full_name]
+        yield f"{who}, surname", [o.surname for o in everybody], [o.country for o in everybody]
+        yield f"{who}, full name", [o.full_name for o in named], [o.country for o in named]
+    asked = frequent()
+    yield "frequent surnames", [one.surname for one in asked], [one.country for one in asked]
 
-    def answer(names: Sequence[str]) -> list[list[str]]:
-        return [[country for country, _ in found.top] for found in model.predict(names, top=3)]
 
-    return answer
+def compare(
+    contestants: Sequence[Contestant], names: list[str], countries: Sequence[str]
+) -> Iterator[str]:
+    """Yield top-1, top-3 and, but of the first, p of each contestant."""
+    rights: list[NDArray[np.bool_]] = []
+    for contestant in contestants:
+        places = {country: place for place, country in enumerate(contestant.countries)}
+        labels = np.array([places.get(country, -1) for country in countries])
+        scores = contestant.score(names)
+        rights.append(scores.argmax(axis=1) == labels)
+        yield f"{rights[-1].mean():.4f}"
+        yield f"{top_accuracy(scores, labels, 3):.3f}"
+        if len(rights) > 1:
+            yield f"{mcnemar(rights[0], rights[-1]):.2g}"
 
 
 def main() -> None:
     """Print a table of top-1 and top-3."""
-    parser = argparse.ArgumentParser(description="Score a model on real people.")
-    parser.add_argument("model", type=Path, nargs="?", default=Path("data/onnx"))
-    parser.add_argument("--svm", action="store_true", help="the linear SVM instead")
-    parser.add_argument("--words", type=float, default=0.0, help="its weight of whole words")
-    arguments = parser.parse_args()
-    with gzip.open(RAW / "names_train.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        train = [(name, country) for name, country in csv.reader(file)]
-    answer = by_svm(train, arguments.words) if arguments.svm else by_model(arguments.model)
-    seen = {fold(word) for name, _ in set(train) for word in (name, *name.split(" "))}
-
-    def show(what: str, asked: list[Asked], full: bool = False) -> None:
-        answers = answer([a.full_name if full else a.surname for a in asked])
-        right = [
-            (found[0] == a.country, a.country in found)
-            for found, a in zip(answers, asked, strict=True)
-        ]
-        top1, top3 = np.mean(right, axis=0)
-        print(f"| {what} | {len(asked):,} | {top1:.3f} | {top3:.3f} |")
-
-    print("| asked | names | top-1 | top-3 |\n|---|--:|--:|--:|")
-    for who, everybody in (("persons", persons()), ("people", people())):
-        first = [asked for asked in everybody if asked.country in FIRST_34]
-        for which, some in (("34 countries", first), ("all", everybody)):
-            show(f"{who}, {which}: surname", some)
-            show(
-                f"{who}, {which}: unseen surname", [a for a in some if fold(a.surname) not in seen]
-            )
-            show(f"{who}, {which}: full name", some, full=True)
-        for country in sorted({asked.country for asked in everybody}):
-            show(
-                f"{who}, {country}: full name", [a for a in everybody if a.country == country], True
-            )
-    show("frequent surnames", frequent())
-    if not arguments.svm:
-        asked = frequent()
-        found = onoma.load(arguments.model).predict([one.surname for one in asked])
-        covered = np.mean([one.country in a.set for one, a in zip(asked, found, strict=True)])
-        print(f"\nof the frequent surnames, sets with the country: {covered:.3f}")
+    parser = argparse.ArgumentParser(description="Score models on real people.")
+    parser.add_argument("models", type=Path, nargs="*", metavar="model")
+    parser.add_argument("--svm", type=float, nargs="+", default=[], help="weights of whole words")
+    args = parser.parse_args()
+    models = {str(folder): onoma.load(folder) for folder in args.models}
+    contestants = [
+        *(Contestant(title, m.countries, m.predict_proba) for title, m in models.items()),
+        *map(by_svm, args.svm),
+    ]
+    header = ["asked", "names"]
+    for number, contestant in enumerate(contestants):
+        header += [contestant.title, "top-3", "p"][: 3 if number else 2]
+    rows = ((what, f"{len(q[0]):,}", *compare(contestants, *q)) for what, *q in questions())
+    print_table(header, rows)
+    asked = frequent() if models else []
+    for title, model in models.items():
+        answers = model.predict([one.surname for one in asked])
+        covered = np.mean([one.country in a.set for one, a in zip(asked, answers, strict=True)])
+        print(f"\n{title}: of the frequent surnames, sets with the country: {covered:.3f}")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,21 @@
 Run in a checkout with data/clean and data/onnx. Each population is drawn with replacement from the
 test names, or from the people of `tests.benchmarks.persons` by surname or by full name, with other
 shares of the countries than in training; a country without names there has none. The error is the
-total variation distance from the true shares; "covered" is the share of the intervals that contain
-the truth.
+total variation distance from the true shares, in brackets that of the mean of the probabilities;
+"covered" is the share of the intervals that contain the truth.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from stages.serving.bundle import load
+from stages.serving.prediction import Answers
+from stages.serving.predictor import Predictor
 from stages.serving.shares import Population
+from tests.benchmarks.common import clean, print_table
 from tests.benchmarks.persons import people, persons
 
 # Shares of some countries; the others have the rest, in the proportions of training.
@@ -28,16 +31,39 @@ POPULATIONS: dict[str, dict[str, float] | None] = {
     "Nordic": {"Swedish": 0.5, "Finnish": 0.3, "German": 0.1},
     "uniform": None,
 }
+Shares = NDArray[np.floating]
 
 
-def names_to_draw() -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
-    """Yield what the names are, the names, and their countries."""
-    test = pd.read_parquet("data/clean/test.parquet")
-    yield "test names", test["name"].tolist(), test["country"].tolist()
-    known = people() + persons()
-    countries = [one.country for one in known]
-    yield "people by surname", [one.surname for one in known], countries
-    yield "people by full name", [one.full_name for one in known], countries
+def true_shares(shares: dict[str, float] | None, model: Predictor) -> Shares:
+    """(countries,) shares of a population."""
+    if shares is None:
+        return np.full(len(model.countries), 1 / len(model.countries))
+    own = np.array([shares.get(country, 0.0) for country in model.countries])
+    rest = np.where(own > 0, 0.0, model.config.training_names)
+    return own + rest / rest.sum() * (1 - own.sum())
+
+
+def simulate(
+    model: Predictor, answers: Answers, countries: list[str], truth: Shares, size: int, draws: int
+) -> tuple[str, str]:
+    """Draw populations of answered names; give their mean errors and the share covered."""
+    random = np.random.default_rng(1)
+    usable = answers.reasons == 0
+    pools = [np.flatnonzero(usable & (np.array(countries) == name)) for name in model.countries]
+    truth = truth * [len(pool) > 0 for pool in pools]
+    truth /= truth.sum()
+    rows = []
+    for draw in range(draws):
+        counts = random.multinomial(size, truth)
+        parts = [random.choice(p, n) for p, n in zip(pools, counts, strict=True) if n]
+        drawn = np.concatenate(parts)
+        population = Population(model.countries, model.held_out, seed=draw)
+        population.add(answers.probabilities[drawn], answers.reasons[drawn], answers.kinds[drawn])
+        found, mean = population.estimate(), population.total / population.used
+        distances = [np.abs(shares - truth).sum() / 2 for shares in (found.shares, mean)]
+        rows.append([*distances, ((found.lower <= truth) & (truth <= found.upper)).mean()])
+    error, plain, covered = np.mean(rows, axis=0)
+    return f"{error:.3f} ({plain:.3f})", f"{covered:.2f}"
 
 
 def main() -> None:
@@ -46,44 +72,22 @@ def main() -> None:
     options.add_argument("--names", type=int, default=10_000)
     options.add_argument("--draws", type=int, default=20)
     args = options.parse_args()
-    model = load("data/onnx")
-    random, numbers = np.random.default_rng(1), {name: n for n, name in enumerate(model.countries)}
-    training = np.array(model.config.training_names) / sum(model.config.training_names)
-    print("| names | population | error | of the plain mean | ratio | covered |")
-    print("|---|---|---:|---:|---:|---:|")
-    for which, names, countries in names_to_draw():
-        answers = model.ask(names)
-        labels = np.array([numbers[country] for country in countries])
-        pools = [np.flatnonzero((answers.reasons == 0) & (labels == n)) for n in numbers.values()]
-        for title, shares in POPULATIONS.items():
-            truth = mix(shares, training, model.countries) * [len(pool) > 0 for pool in pools]
-            truth /= truth.sum()
-            rows = []
-            for draw in range(args.draws):
-                counts = random.multinomial(args.names, truth)
-                drawn = np.concatenate(
-                    [random.choice(p, n) for p, n in zip(pools, counts, strict=True) if n]
-                )
-                population = Population(model.countries, model.held_out, seed=draw)
-                population.add(
-                    answers.probabilities[drawn], answers.reasons[drawn], answers.kinds[drawn]
-                )
-                found, mean = population.estimate(), population.total / population.used
-                errors = [np.abs(shares - truth).sum() / 2 for shares in (found.shares, mean)]
-                covered = (found.lower <= truth) & (truth <= found.upper)
-                rows.append([*errors, covered.mean()])
-            error, plain, covered = np.mean(rows, axis=0)
-            scores = f"{error:.3f} | {plain:.3f} | {error / plain:.2f} | {covered:.2f}"
-            print(f"| {which} | {title} | {scores} |", flush=True)
+    model, known = load("data/onnx"), people() + persons()
+    countries = [one.country for one in known]
+    kinds = {
+        "test names": clean("test"),
+        "people, surname": ([one.surname for one in known], countries),
+        "people, full name": ([one.full_name or one.surname for one in known], countries),
+    }
+    answers = [(model.ask(names), countries) for names, countries in kinds.values()]
+    header = ["population", *(cell for kind in kinds for cell in (kind, "covered"))]
 
+    def row(population: str) -> list[str]:
+        truth = true_shares(POPULATIONS[population], model)
+        cells = (simulate(model, *each, truth, args.names, args.draws) for each in answers)
+        return [population, *chain.from_iterable(cells)]
 
-def mix(shares: dict[str, float] | None, prior: np.ndarray, countries: tuple[str, ...]):
-    """(countries,) true shares of a population."""
-    if shares is None:
-        return np.full(len(countries), 1 / len(countries))
-    own = np.array([shares.get(name, 0.0) for name in countries])
-    rest = np.where(own > 0, 0.0, prior)
-    return own + rest / rest.sum() * (1 - own.sum())
+    print_table(header, map(row, POPULATIONS))
 
 
 if __name__ == "__main__":

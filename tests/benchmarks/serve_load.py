@@ -17,17 +17,19 @@ import json
 import resource
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from multiprocessing import Process
 
 import psutil
 
-POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+from tests.benchmarks.common import served
+
 GIVE_UP_SECONDS = 10
+POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 def request(names: list[str], top: int) -> bytes:
@@ -35,34 +37,30 @@ def request(names: list[str], top: int) -> bytes:
     return b"%sConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (POST, len(body), body)
 
 
-async def slow_client(port: int, kind: int) -> None:
+# What slow clients send before a byte a second: half a header, half a body, nothing at all.
+STARTS = (POST, POST + b'Content-Length: 1000\r\n\r\n{"names": [', b"")
+
+
+async def slow_client(port: int, number: int) -> None:
     while True:
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-            with suppress(asyncio.IncompleteReadError):
-                if kind == 0:  # asks for a large answer and does not read it
-                    writer.transport.pause_reading()
-                    await drip(writer, request(["Abe"] * 256, 1000))
-                elif kind % 3 == 0:  # half a header, then a byte a second
-                    await drip(writer, POST)
-                elif kind % 3 == 1:  # half a body, then a byte a second
-                    await drip(writer, POST + b"Content-Length: 1000\r\n\r\n" + b'{"names": [')
-                else:  # nothing
-                    await reader.readexactly(1)
+            start = STARTS[number % 3]
+            if number % 50 == 0:  # asks for a large answer and does not read it
+                writer.transport.pause_reading()
+                start = request(["Abe"] * 256, 1000)
+            writer.write(start)
+            while start and not writer.is_closing():
+                await asyncio.sleep(1)
+                writer.write(b"x")
+            await reader.read(1)  # until it is disconnected
             writer.transport.abort()
         await asyncio.sleep(1)
 
 
-async def drip(writer: asyncio.StreamWriter, start: bytes) -> None:
-    writer.write(start)
-    while not writer.is_closing():
-        await asyncio.sleep(1)
-        writer.write(b"x")
-
-
 def slow_clients(port: int, count: int) -> None:
     async def run() -> None:
-        await asyncio.gather(*(slow_client(port, number % 50) for number in range(count)))
+        await asyncio.gather(*(slow_client(port, number) for number in range(count)))
 
     asyncio.run(run())
 
@@ -126,23 +124,14 @@ def main() -> None:
     limits = (args.descriptors, args.descriptors)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of the clients
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
     with tempfile.TemporaryFile("w+") as log:
-        server = psutil.Popen(
-            [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits),
-        )
-        try:
-            port = int(server.stdout.readline().split()[1].rpartition(":")[2])
+        with served(stderr=log, preexec_fn=limit) as (server, address):
+            port = int(address.rpartition(":")[2])
             slow = Process(target=slow_clients, args=(port, args.slow), daemon=True)
             slow.start()
             good = asyncio.run(load(server, port, args))
             slow.kill()
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                server.kill()
         log.seek(0)
         lines = log.readlines()
     print(f"{len(lines)} lines on standard error", *lines[:5])

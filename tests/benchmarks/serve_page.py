@@ -13,13 +13,14 @@ import asyncio
 import base64
 import itertools
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from tests.benchmarks.common import served
 
 NAME = "Papadopoulos"
 LIST = "\n".join(
@@ -132,8 +133,8 @@ async def visit(browser: Browser, address: str, pictures: Path | None) -> None:
 
 
 async def open_tab(port: int, address: str, pictures: Path | None) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as response:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        async with session.put("/json/new?about:blank") as response:
             tab = (await response.json())["webSocketDebuggerUrl"]
         async with session.ws_connect(tab, max_msg_size=0) as socket:
             await visit(Browser(socket), address, pictures)
@@ -144,27 +145,18 @@ def main() -> None:
     options.add_argument("--pictures", type=Path, metavar="FOLDER", help="write the pictures here")
     options.add_argument("--chromium", default="chromium")
     args = options.parse_args()
-    serve = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
-    chromium_command = [args.chromium, "--headless", "--no-sandbox", "--remote-debugging-port=0"]
-    with (
-        tempfile.TemporaryDirectory() as profile,
-        subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server,
-        subprocess.Popen(
-            [*chromium_command, f"--user-data-dir={profile}"], stderr=subprocess.DEVNULL
-        ) as chromium,
-    ):
-        try:
-            assert server.stdout
-            address = server.stdout.readline().split()[1]
-            opened = Path(profile, "DevToolsActivePort")
-            while not (opened.exists() and opened.read_text()):
-                time.sleep(0.05)
-            port = int(opened.read_text().split()[0])
-            asyncio.run(open_tab(port, address, args.pictures))
-        finally:
-            chromium.terminate()
-            server.terminate()
-            chromium.wait()
+    command = [args.chromium, "--headless", "--no-sandbox", "--remote-debugging-port=0"]
+    with tempfile.TemporaryDirectory() as profile, served() as (_, address):
+        command.append(f"--user-data-dir={profile}")
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as chromium:
+            try:
+                opened = Path(profile, "DevToolsActivePort")
+                while not (opened.exists() and opened.read_text()):
+                    time.sleep(0.05)
+                port = int(opened.read_text().split()[0])
+                asyncio.run(open_tab(port, address, args.pictures))
+            finally:
+                chromium.terminate()
 
 
 if __name__ == "__main__":
