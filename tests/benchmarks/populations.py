@@ -13,12 +13,11 @@ import argparse
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from stages.serving.bundle import load
-from stages.serving.prediction import Answers
 from stages.serving.predictor import Predictor
-from stages.serving.shares import Population
 from tests.benchmarks.common import clean, print_table
 from tests.benchmarks.persons import people, persons
 
@@ -44,24 +43,23 @@ def true_shares(shares: dict[str, float] | None, model: Predictor) -> Shares:
 
 
 def simulate(
-    model: Predictor, answers: Answers, countries: list[str], truth: Shares, size: int, draws: int
+    model: Predictor, names: list[str], countries: list[str], truth: Shares, size: int, draws: int
 ) -> tuple[str, str]:
-    """Draw populations of answered names; give their mean errors and the share covered."""
+    """Draw populations from the names; give their mean errors and the share covered."""
     random = np.random.default_rng(1)
-    usable = answers.reasons == 0
-    pools = [np.flatnonzero(usable & (np.array(countries) == name)) for name in model.countries]
-    truth = truth * [len(pool) > 0 for pool in pools]
+    table = pd.DataFrame({"name": names, "country": countries})[model.ask(names).reasons == 0]
+    pools = table.groupby("country")["name"].apply(list).reindex(model.countries, fill_value=[])
+    truth = truth * (pools.str.len() > 0)
     truth /= truth.sum()
     rows = []
-    for draw in range(draws):
+    for _ in range(draws):
         counts = random.multinomial(size, truth)
         parts = [random.choice(p, n) for p, n in zip(pools, counts, strict=True) if n]
-        drawn = np.concatenate(parts)
-        population = Population(model.countries, model.held_out, seed=draw)
-        population.add(answers.probabilities[drawn], answers.reasons[drawn], answers.kinds[drawn])
-        found, mean = population.estimate(), population.total / population.used
-        distances = [np.abs(shares - truth).sum() / 2 for shares in (found.shares, mean)]
-        rows.append([*distances, ((found.lower <= truth) & (truth <= found.upper)).mean()])
+        found = pd.DataFrame(model.shares(np.concatenate(parts))["shares"]).set_index("country")
+        found = found.loc[truth.index]
+        covered = (found["lower"] <= truth) & (truth <= found["upper"])
+        errors = (found[["share", "plain"]].sub(truth, axis=0)).abs().sum() / 2
+        rows.append([*errors, covered.mean()])
     error, plain, covered = np.mean(rows, axis=0)
     return f"{error:.3f} ({plain:.3f})", f"{covered:.2f}"
 
@@ -79,12 +77,11 @@ def main() -> None:
         "people, surname": ([one.surname for one in known], countries),
         "people, full name": ([one.full_name or one.surname for one in known], countries),
     }
-    answers = [(model.ask(names), countries) for names, countries in kinds.values()]
     header = ["population", *(cell for kind in kinds for cell in (kind, "covered"))]
 
     def row(population: str) -> list[str]:
         truth = true_shares(POPULATIONS[population], model)
-        cells = (simulate(model, *each, truth, args.names, args.draws) for each in answers)
+        cells = (simulate(model, *each, truth, args.names, args.draws) for each in kinds.values())
         return [population, *chain.from_iterable(cells)]
 
     print_table(header, map(row, POPULATIONS))
