@@ -68,7 +68,8 @@ def make_project(rows: int, root: Path, args: argparse.Namespace) -> Path:
     corpus = big_corpus.write(args.folder / f"corpus-{rows}", rows)
     project: Path = args.folder / f"project-{rows}{'' if root == ROOT else '-base'}"
     shutil.rmtree(project, ignore_errors=True)
-    project.mkdir()
+    (project / "data").mkdir(parents=True)
+    (project / "data/raw").symlink_to(root / "data/raw")  # evaluate reads its people
     for path in root.glob("*.yaml"):
         shutil.copy(path, project)
     set_params(
