@@ -122,7 +122,7 @@ class Answers:
         return Answers(self.config, *(values[rows] for values in arrays))
 
     def put(self, row: int, other: "Answers", most: int) -> "Answers":
-        """These answers with others of the same model from a row on.
+        """These answers with others of the same model from a row on, written in place if they fit.
 
         Args:
             row: the first row that the others take.

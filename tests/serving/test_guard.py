@@ -46,6 +46,13 @@ def test_a_rebound_hostname_reads_no_answer(allowed: str | None, host: str, answ
     assert answered or ("--allow-host" in response.json()["detail"] and "\n" not in response.text)
 
 
+def test_the_page_and_the_api_answer_for_the_hosts_that_are_allowed(onnx_folder: Path) -> None:
+    client = TestClient(web.create_app(load(onnx_folder), ["onoma.example"]))
+    for host, status in (("onoma.example", 200), ("localhost", 421)):
+        for path in ("/", "/healthz", "/openapi.json"):
+            assert client.get(path, headers={"Host": host}).status_code == status
+
+
 def test_an_allowed_host_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["serve", "--allow-host", "http://onoma.example"])

@@ -39,6 +39,12 @@ def shares_of(probabilities: NDArray[np.float64], rows: HeldOut) -> Shares:
     return population_shares(probabilities, kinds, mean, rows)
 
 
+def width(probabilities: NDArray[np.float64], rows: HeldOut) -> float:
+    """Of all intervals together."""
+    estimate = shares_of(probabilities, rows)
+    return (estimate.upper - estimate.lower).sum()
+
+
 def by_em(probabilities: NDArray[np.float64], *weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """Shares of a population, estimated under `PRIOR`."""
     return estimate_shares(probabilities, np.tile(PRIOR, (len(probabilities), 1)), *weights)
@@ -93,7 +99,7 @@ def test_with_many_held_out_rows_intervals_are_as_wide_as_chance(
 def test_a_country_without_held_out_rows_has_no_narrow_interval(number: int) -> None:
     answers, labels = population(PRIOR, 300, 1)
     kept = (labels != 3) | ((labels == 3).cumsum() <= number)
-    probabilities, _ = population(PRIOR[::-1], 400, 2)
+    probabilities, _ = population(PRIOR, 400, 2)
     estimate = shares_of(probabilities, held_out(answers[kept], labels[kept]))
     assert (estimate.lower[3] <= 0 and estimate.upper[3] >= 1) == (number == 0)
 
@@ -196,8 +202,16 @@ def test_repeated_names_count_as_one_draw() -> None:
     assert effective_names(np.tile(table, (100, 1))) == pytest.approx(effective_names(table))
     assert effective_names(np.eye(2)[[0]]).tolist() == [1, 1]
     rows, (names, _) = held_out(*population(PRIOR, 3000, 1)), population(PRIOR[::-1], 4000, 2)
-    many, few = shares_of(names, rows), shares_of(np.tile(names[:40], (100, 1)), rows)
-    assert (few.upper - few.lower).sum() > 1.3 * (many.upper - many.lower).sum()
+    assert width(np.tile(names[:40], (100, 1)), rows) > 1.3 * width(names, rows)
+
+
+def test_intervals_are_wider_than_the_number_of_held_out_rows_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, (names, _) = held_out(*population(PRIOR, 3000, 1)), population(PRIOR[::-1], 4000, 2)
+    whole = width(names, rows)
+    monkeypatch.setattr(shares, "STRAY", 1)  # in place of 6
+    assert whole > 1.8 * width(names, rows)
 
 
 def test_of_a_population_without_usable_names_nothing_is_known() -> None:
