@@ -52,7 +52,8 @@ class Answerer:
         distinct: list[bytes | None] = encoded.dictionary.to_pylist()
         if len(self._positions) > self._most:  # start again: frequent names soon return
             self._forget()
-        self._compute([n for n in distinct if n not in self._positions], given is not None)
+        if unknown := [name for name in distinct if name not in self._positions]:
+            self._compute(unknown, given is not None)
         positions = np.array([self._positions[name] for name in distinct], dtype=np.intp)
         return self._remembered.take(positions), encoded.indices.to_numpy()
 
@@ -67,7 +68,8 @@ class Answerer:
             texts = [text and text.partition(GIVEN)[0] for text in texts]
         start = len(self._positions)
         self._positions.update(zip(names, range(start, start + len(names)), strict=True))
-        self._remembered += self._model.ask(texts, self._full_names, given)
+        answers = self._model.ask(texts, self._full_names, given)
+        self._remembered = self._remembered.put(start, answers, self._most)
 
     def columns(
         self, answers: Answers, top: int, abstain: float, prefix: str, shares: Floats | None = None

@@ -32,8 +32,8 @@ def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and all(map(is_item, value))
 
 
-def _are_texts(value: Any) -> bool:
-    return _is_list(value, is_text) and len(set(value)) == len(value)
+def _are_texts(value: Any, is_item: Callable[[Any], bool] = is_text) -> bool:
+    return _is_list(value, is_item) and len(set(value)) == len(value)
 
 
 def _is_vocabulary(value: Any) -> bool:
@@ -75,9 +75,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
         "case, scripts and characters of these scripts, none of them twice",
     ),
     "countries": (
-        lambda value: (
-            _are_texts(value) and _is_list(value, is_label) and 1 <= len(value) <= MOST_COUNTRIES
-        ),
+        lambda value: _are_texts(value, is_label) and 1 <= len(value) <= MOST_COUNTRIES,
         f"1 to {MOST_COUNTRIES} different printable texts of at most {LONGEST} characters, "
         "none of which begins as a spreadsheet's formula",
     ),
@@ -155,14 +153,8 @@ class Config:
         Raises:
             ValueError: a value is not allowed.
         """
-        values = {
-            "format": FORMAT,
-            **vars(self),
-            "countries": list(self.countries),
-            "vocabulary": self.vocabulary.to_config(),
-            "held_out": self.held_out is not None,
-            "provenance": self.provenance or {},
-        }
+        values = {"format": FORMAT, **vars(self), "vocabulary": self.vocabulary.to_config()}
+        values |= {"held_out": self.held_out is not None, "provenance": self.provenance or {}}
         values = json.loads(json.dumps(values))
         _check(values)
         (folder / ARRAYS).unlink(missing_ok=True)  # an earlier model's
@@ -192,11 +184,10 @@ class Config:
             values["vocabulary"] = Vocabulary.from_config(values["vocabulary"])
             values["countries"] = tuple(values["countries"])
             path, shape = folder / ARRAYS, (len(values["temperatures"]), len(values["countries"]))
-            values["held_out"] = (
-                HeldOut.from_bytes(read_regular(path, MAX_ARRAYS_BYTES), *shape)
-                if values["held_out"]
-                else None
-            )
+            has_rows, values["held_out"] = values["held_out"], None
+            if has_rows:
+                content = read_regular(path, MAX_ARRAYS_BYTES)
+                values["held_out"] = HeldOut.from_bytes(content, *shape)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{path}: {reason}; train a model first (dvc repro)") from None

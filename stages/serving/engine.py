@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stages.core.errors import UserError
 from stages.corpus.full_names import unusable
 from stages.serving.config import Config
-from stages.serving.held_out import Integers, Letters, NgramSet
+from stages.serving.held_out import Integers, Letters
 from stages.serving.prediction import REASONS, SCRIPT, UNFAMILIAR
 
 BATCH_CODES = 2**12  # of a batch: large enough for the products, small enough for the caches
@@ -31,9 +31,8 @@ class Engine:
             weights: the file to blame if answers are no numbers.
         """
         self._logits, self._config, self._threads, self._weights = logits, config, threads, weights
-        self._letters = Letters(config.vocabulary)
-        bits = config.held_out.ngrams if config.held_out else None
-        self._ngrams = NgramSet(self._letters, bits)
+        ngrams = config.held_out.ngrams if config.held_out else None
+        self._letters = Letters(config.vocabulary, ngrams)
 
     def __call__(
         self, names: list[str], kinds: Integers
@@ -55,7 +54,7 @@ class Engine:
         if config.held_out:
             highest = logits.max(axis=1)
             energy = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
-            measures = np.stack([self._ngrams.known(codes, offsets), energy], axis=1)
+            measures = np.stack([self._letters.known(codes, offsets), energy], axis=1)
             reasons[config.held_out.unfamiliar(scripts, measures)] = UNFAMILIAR
         reasons[scripts < 0] = SCRIPT
         for row, name in enumerate(names):

@@ -7,6 +7,7 @@ countries that a name may come from, and whether it looks like the names of the 
 import json
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
@@ -33,20 +34,23 @@ TYPES: Final = {
 LOWEST = 1e-6  # probabilities below this count as this: float32 has few digits there
 ORDERS = (3, 4)  # lengths of the n-grams
 BITS = 20  # log2 of the number of hash values
+OTHERS = -1  # in the place of a script: all with few held-out rows
 FALSE_ALARMS = 0.0115  # share of held-out names that are called unfamiliar; of new names, some more
 # Odd numbers, one for each character of an n-gram: multiply-shift hashing.
 FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
 
 
 class Letters:
-    """What the codes of a vocabulary stand for.
+    """What the codes of a vocabulary stand for, and the n-grams of the training names.
 
     Attributes:
         plain: (codes,) a number for each code, the same for É, E, é and e.
         script: (codes,) for letters, the index of their script in the vocabulary; else -1.
+        ngrams: (2**`BITS` / 8,) one bit for each hash value of an n-gram of `plain`.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, ngrams: NDArray[np.uint8] | None = None) -> None:
+        self.ngrams = np.zeros(2**BITS // 8, dtype=np.uint8) if ngrams is None else ngrams
         fallbacks = UNKNOWN + 1
         first = fallbacks + len(vocabulary.scripts)
         self.plain = np.arange(len(vocabulary), dtype=np.uint64)
@@ -72,32 +76,20 @@ class Letters:
         """
         return np.maximum.reduceat(self.script[codes], offsets[:-1])
 
-
-class NgramSet:
-    """Character n-grams of the training names, without case and accents, as hash values.
-
-    Attributes:
-        bits: (2**`BITS` / 8,) one bit for each hash value.
-    """
-
-    def __init__(self, letters: Letters, bits: NDArray[np.uint8] | None = None) -> None:
-        self._letters = letters
-        self.bits = np.zeros(2**BITS // 8, dtype=np.uint8) if bits is None else bits
-
     def add(self, codes: Integers) -> None:
-        """Add the n-grams of names; see `Letters.scripts`."""
-        known = np.unpackbits(self.bits)
+        """Add the n-grams of training names; see `scripts`."""
+        known = np.unpackbits(self.ngrams)
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
             known[hashes[inside]] = 1
-        self.bits = np.packbits(known)
+        self.ngrams = np.packbits(known)
 
     def known(self, codes: Integers, offsets: Integers) -> Floats:
-        """(names,) share of known n-grams, the mean over `ORDERS`; see `Letters.scripts`."""
+        """(names,) share of known n-grams, the mean over `ORDERS`; see `scripts`."""
         shares = np.zeros(len(offsets) - 1)
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
-            known = inside & (self.bits[hashes >> 3] >> (7 - (hashes & 7)) & 1).astype(bool)
+            known = inside & (self.ngrams[hashes >> 3] >> (7 - (hashes & 7)) & 1).astype(bool)
             hits = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
             total = np.add.reduceat(inside, offsets[:-1], dtype=np.int64)
             # A name that is too short for this order counts as known.
@@ -106,7 +98,7 @@ class NgramSet:
 
     def _hashes(self, codes: Integers, order: int) -> tuple[Integers, NDArray[np.bool_]]:
         """(codes,) hash of the n-gram that begins at each position, and whether it is in a name."""
-        plain = np.concatenate([self._letters.plain[codes], np.zeros(order, dtype=np.uint64)])
+        plain = np.concatenate([self.plain[codes], np.zeros(order, dtype=np.uint64)])
         ends = np.concatenate([codes == END, np.ones(order, dtype=bool)])
         total = np.full(len(codes), order, dtype=np.uint64)
         inside = np.ones(len(codes), dtype=bool)
@@ -153,7 +145,7 @@ class HeldOut:
         probabilities: (rows, countries) the model's answers.
         scripts: (rows,) the script of each name.
         measures: (rows, 2) share of known n-grams, energy.
-        ngrams: bits of an `NgramSet`.
+        ngrams: the n-grams of `Letters`.
     """
 
     prior: Floats
@@ -178,17 +170,26 @@ class HeldOut:
             scripts: (names,) the script of each name.
             measures: (names, 2) as of the held-out rows.
         """
+        unfamiliar = np.zeros(len(scripts), dtype=bool)
+        for number in np.unique(scripts).tolist():
+            if pool := self._pools.get(number, self._pools.get(OTHERS)):
+                own, (ordered, limit) = scripts == number, pool
+                unfamiliar[own] = _fisher(ordered, measures[own]) < limit
+        return unfamiliar
+
+    @cached_property
+    def _pools(self) -> dict[int, tuple[Floats, float]]:
+        """The measures to compare with for each script, in order, and the lowest familiar sum."""
         present, counts = np.unique(self.scripts, return_counts=True)
         frequent = present[counts >= 1 / FALSE_ALARMS]
-        own_pools = np.where(np.isin(self.scripts, frequent), self.scripts, -1)
-        pools = np.where(np.isin(scripts, frequent), scripts, -1)
-        unfamiliar = np.zeros(len(scripts), dtype=bool)
-        for pool in np.unique(pools):
-            reference, names = self.measures[own_pools == pool], measures[pools == pool]
-            if len(reference) >= 1 / FALSE_ALARMS:
-                limit = np.quantile(_fisher(reference, reference), FALSE_ALARMS)
-                unfamiliar[pools == pool] = _fisher(reference, names) < limit
-        return unfamiliar
+        scripts = np.where(np.isin(self.scripts, frequent), self.scripts, OTHERS)
+        pools: dict[int, tuple[Floats, float]] = {}
+        for number in np.unique(scripts).tolist():
+            own = self.measures[scripts == number]
+            if len(own) >= 1 / FALSE_ALARMS:
+                ordered = np.sort(own.T).astype(np.float64)  # the type of what is compared
+                pools[number] = ordered, float(np.quantile(_fisher(ordered, own), FALSE_ALARMS))
+        return pools
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of `TYPES`; of the rows, a bounded part."""
@@ -225,12 +226,9 @@ class HeldOut:
             if header[name].get("dtype") != code:
                 raise ValueError(f"{name} is not {code}")
         rows = len(arrays["labels"])
-        shapes: dict[str, Any] = {
-            "ngrams": 2**BITS // 8,
-            "measures": (rows, 2),
-            "prior": (kinds, countries),
-        }
-        shapes |= {"thresholds": (kinds, countries), "probabilities": (rows, countries)}
+        shapes: dict[str, Any] = {"measures": (rows, 2), "probabilities": (rows, countries)}
+        shapes |= dict.fromkeys(("prior", "thresholds"), (kinds, countries))
+        shapes["ngrams"] = 2**BITS // 8
         arrays = {name: array.reshape(shapes.get(name, rows)) for name, array in arrays.items()}
         raw = np.exp(arrays["probabilities"] / -LEVELS)
         arrays["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
@@ -248,10 +246,8 @@ class HeldOut:
         return cls(**arrays)
 
 
-def _fisher(reference: Floats, values: Floats) -> Floats:
-    """(values,) sum of the logs of both measures' p-values."""
-    total = np.zeros(len(values))
-    for n in range(values.shape[1]):
-        ranks = np.searchsorted(np.sort(reference[:, n]), values[:, n], side="right")
-        total += np.log((ranks + 1) / (len(reference) + 1))
-    return total
+def _fisher(ordered: Floats, values: Floats) -> Floats:
+    """(values,) sum of the logs of the p-values of (values, measures) in (measures, rows)."""
+    pairs = zip(ordered, values.T, strict=True)
+    ranks = np.stack([np.searchsorted(rows, value, side="right") for rows, value in pairs])
+    return np.asarray(np.log((ranks + 1) / (ordered.shape[1] + 1)).sum(axis=0))

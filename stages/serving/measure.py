@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit, logsumexp, softmax
 
 from stages.corpus.dataset import Names
 from stages.serving.calibration import fit_temperature
 from stages.serving.config import Config
-from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters, NgramSet
+from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters
 
 LEVEL = 0.92  # what the thresholds aim at, since quantiles of few rows err: sets promise 0.9
 PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
@@ -48,75 +47,45 @@ def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
     return thresholds
 
 
-def rows_of_kinds(kinds: Integers, number: int) -> list[NDArray[np.bool_]]:
-    """(rows,) for each kind: the held-out rows that measure it, all of them if it has too few.
-
-    Args:
-        kinds: (rows,) the kind of each held-out name.
-        number: the number of kinds.
-    """
-    masks = (kinds == kind for kind in range(number))
-    return [own if own.sum() >= LEAST_ROWS else np.ones(len(kinds), dtype=bool) for own in masks]
-
-
 def calibrated(
     config: Config, train: Names, rows: Names, logits: Floats, logit_adjustment: float
 ) -> Config:
     """The config with temperatures and held-out rows, measured for each kind of name apart.
 
-    The arguments are those of `measure`.
-    """
-    kinds = config.kinds(config.vocabulary.decode(rows.codes, rows.offsets))
-    parts = rows_of_kinds(kinds, len(config.temperatures))
-    temperatures = [fit_temperature(logits[part], rows.labels[part]) for part in parts]
-    config = replace(config, temperatures=temperatures)
-    held_out = measure(config, train, rows, logits, kinds, logit_adjustment)
-    return replace(config, held_out=held_out)
-
-
-def measure(
-    config: Config,
-    train: Names,
-    rows: Names,
-    logits: Floats,
-    kinds: Integers,
-    logit_adjustment: float,
-) -> HeldOut:
-    """Measure a trained model.
-
     Args:
-        config: the vocabulary, kinds of names and temperatures of the model.
+        config: the vocabulary and kinds of names of the model.
         train: the names that the model was trained on.
         rows: the held-out rows.
         logits: (rows, countries) the model's logits of the held-out rows.
-        kinds: (rows,) the kind of each held-out name.
         logit_adjustment: the adjustment with which the model was trained.
     """
-    temperatures, countries = np.array(config.temperatures), logits.shape[1]
-    letters = Letters(config.vocabulary)
-    ngrams, counts = NgramSet(letters), np.zeros((len(temperatures), countries))
-    for start in range(0, len(train), CHUNK):
-        offsets = np.asarray(train.offsets[start : start + CHUNK + 1])
-        own = train.codes[offsets[0] : offsets[-1]]
-        ngrams.add(own)
-        of_kind = config.kinds(config.vocabulary.decode(own, offsets - offsets[0]))
-        np.add.at(counts, (of_kind, train.labels[start : start + CHUNK]), 1)
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
-    probabilities = softmax(logits / temperatures[kinds, None], axis=1)
-    thresholds = [
-        set_thresholds(probabilities[own], labels[own])
-        for own in rows_of_kinds(kinds, len(temperatures))
-    ]
+    kinds = config.kinds(config.vocabulary.decode(codes, offsets))
+    # The rows that measure a kind: all of them if it has too few.
+    masks = [kinds == kind for kind in range(len(config.temperatures))]
+    parts = [own if own.sum() >= LEAST_ROWS else np.full(len(own), True) for own in masks]
+    temperatures = [fit_temperature(logits[part], labels[part]) for part in parts]
+    probabilities = softmax(logits / np.array(temperatures)[kinds, None], axis=1)
+    thresholds = [set_thresholds(probabilities[part], labels[part]) for part in parts]
+    letters = Letters(config.vocabulary)
+    counts = np.zeros((len(parts), logits.shape[1]))
+    for start in range(0, len(train), CHUNK):
+        places = np.asarray(train.offsets[start : start + CHUNK + 1])
+        own = train.codes[places[0] : places[-1]]
+        letters.add(own)
+        own_kinds = config.kinds(config.vocabulary.decode(own, places - places[0]))
+        np.add.at(counts, (own_kinds, train.labels[start : start + CHUNK]), 1)
     # Training added the adjustment by the counts of all names, whatever their kind.
     total = counts.sum(axis=0)
     prior = (counts + MIXED * total) / np.maximum(total, 1) ** logit_adjustment
-    return HeldOut(
+    held_out = HeldOut(
         prior=prior / prior.sum(axis=1, keepdims=True),
         thresholds=np.stack(thresholds),
         labels=labels,
         kinds=kinds,
         probabilities=probabilities,
         scripts=letters.scripts(codes, offsets),
-        measures=np.stack([ngrams.known(codes, offsets), logsumexp(logits, axis=1)], axis=1),
-        ngrams=ngrams.bits,
+        measures=np.stack([letters.known(codes, offsets), logsumexp(logits, axis=1)], axis=1),
+        ngrams=letters.ngrams,
     )
+    return replace(config, temperatures=temperatures, held_out=held_out)

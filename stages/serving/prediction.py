@@ -118,15 +118,25 @@ class Answers:
 
     def take(self, rows: Integers) -> "Answers":
         """The answers to some of the names."""
-        return Answers(self.config, *(values[rows] for values in self._arrays()))
+        _, *arrays = vars(self).values()
+        return Answers(self.config, *(values[rows] for values in arrays))
 
-    def __add__(self, other: "Answers") -> "Answers":
-        """These answers, and others of the same model after them."""
-        pairs = zip(self._arrays(), other._arrays(), strict=True)
-        return Answers(self.config, *map(np.concatenate, pairs))
+    def put(self, row: int, other: "Answers", most: int) -> "Answers":
+        """These answers with others of the same model from a row on, written in place if they fit.
 
-    def _arrays(self) -> list[NDArray[Any]]:
-        return list(vars(self).values())[1:]
+        Args:
+            row: the first row that the others take.
+            other: the others.
+            most: the number of rows up to which full arrays are doubled, so that few are copied.
+        """
+        (_, *arrays), (_, *others) = vars(self).values(), vars(other).values()
+        end = row + len(other.kinds)
+        if end > len(self.kinds):
+            size = max(end, min(2 * end, most))
+            arrays = [np.resize(values, (size, *values.shape[1:])) for values in arrays]
+        for values, new in zip(arrays, others, strict=True):
+            values[row:end] = new
+        return Answers(self.config, *arrays)
 
     def sets(self) -> list[list[str]]:
         """The prediction set of each name, the most probable country first.

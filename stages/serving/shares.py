@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,11 @@ from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, reweight
 from stages.serving.prediction import REASONS
 
 STEPS, TOLERANCE = 500, 1e-5  # of expectation maximisation: most steps, and when to stop
+RESAMPLES = 100  # populations that are drawn for an interval
 SAMPLE_CELLS = 2**19  # probabilities kept of a population at most: names x countries
 Z = 1.96  # standard errors of a 95 % interval
 FEW_NAMES, MUCH_UNSURE, MUCH = 100, 0.2, 0.05  # when a note says that an estimate is doubtful
-# Names of a population differ from held-out rows as if these were a sixth as many. With this,
-# intervals also hold for held-out surnames that no training name has, which are harder.
-STRAY = 6
+STRAY = 6  # names of a population differ from held-out rows as if these were a sixth as many
 
 
 class Shares(NamedTuple):
@@ -56,43 +56,33 @@ class Population:
                 "the model has no held-out rows; set index.calibration above 0 and run dvc repro"
             )
         self._countries, self._held_out = countries, held_out
-        self.names = 0
+        self.names = self.used = 0  # all, and those with an answer
         self.unsure: Counter[str] = Counter()
         self.total = np.zeros(len(countries))
         self.sample = np.empty((0, len(countries)), dtype=np.float32)
         self._kinds = np.empty(0, dtype=np.uint8)  # of the names in the sample
-        self._rate = 1.0  # share of the names that is in the sample
-        self._keys = np.empty(0)
+        self._keys = np.empty(0)  # of these, too: random numbers below the rate
+        self._rate = 1.0
         self._random = np.random.default_rng(seed)
         self._most = max(SAMPLE_CELLS // len(countries), 100)
 
-    @property
-    def used(self) -> int:
-        """Names with an answer."""
-        return self.names - self.unsure.total()
-
     def add(self, probabilities: Floats, reasons: Integers, kinds: Integers) -> None:
-        """Count names, as `Engine.ask` answers them; unusable ones have probabilities of NaN."""
-        self.names += len(reasons)
+        """Count names, as `Predictor.ask` answers them; unusable ones have probabilities of NaN."""
         unusable = np.isnan(probabilities[:, 0])
+        self.names += len(reasons)
         self.unsure["unusable"] += int(unusable.sum())
-        for n, count in enumerate(np.bincount(reasons[~unusable], minlength=len(REASONS))):
-            if n and count:
-                self.unsure[str(REASONS[n])] += int(count)
+        self.unsure.update(str(REASONS[n]) for n in sorted(reasons[reasons > 0].tolist()))
         sure = ~unusable & (reasons == 0)
-        usable = probabilities[sure]
-        self.total += usable.sum(axis=0, dtype=np.float64)
+        used = int(sure.sum())
+        self.used += used
+        self.total += probabilities[sure].sum(axis=0, dtype=np.float64)
         # Each name has a random number; those below a rate, which falls, are the sample.
-        keys = self._random.random(len(usable))
-        chosen = keys < self._rate
-        self._keys = np.concatenate([self._keys, keys[chosen]])
-        self._kinds = np.concatenate([self._kinds, kinds[sure][chosen]])
-        self.sample = np.concatenate([self.sample, usable[chosen]])
-        while len(self.sample) > self._most:
+        keys = np.append(self._keys, self._random.random(used))
+        while (keys < self._rate).sum() > self._most:
             self._rate /= 2
-            kept = self._keys < self._rate
-            self._keys, self._kinds = self._keys[kept], self._kinds[kept]
-            self.sample = self.sample[kept]
+        chosen = keys < self._rate
+        self._keys, self._kinds = keys[chosen], np.append(self._kinds, kinds[sure])[chosen]
+        self.sample = np.concatenate([self.sample, probabilities[sure]])[chosen]
 
     def estimate(self, prior: Floats | None = None) -> Shares:
         """The shares; of a population without usable names, nothing is known.
@@ -100,8 +90,8 @@ class Population:
         Args:
             prior: (countries,) shares that are known, instead of an estimate.
         """
-        nothing = np.zeros(len(self.total))
         if not self.used:
+            nothing = np.zeros(len(self.total))
             return Shares(nothing, nothing, nothing + 1)
         if prior is None:
             mean = self.total / self.used
@@ -126,18 +116,13 @@ class Population:
         if self.used:
             # Names of known country that would tell as much: the share of entropy that is removed.
             before = entr(estimate.shares).sum()
-            model_shares = self._held_out.prior[self._kinds]
-            answers = reweight(self.sample, model_shares, estimate.shares)
+            answers = reweight(self.sample, self._held_out.prior[self._kinds], estimate.shares)
             after = entr(answers).sum(axis=1).mean()
             effective = self.used * float(1 - after / before) if before > 0 else 0.0
-        keys = ("share", "lower", "upper", "plain")
-        columns = (*estimate[:3], self.total / max(self.used, 1))
-        table = [
-            {"country": country, **dict(zip(keys, values, strict=True))}
-            for country, values in zip(
-                self._countries, np.round(np.stack(columns, axis=1), 6).tolist(), strict=True
-            )
-        ]
+        keys = ("country", "share", "lower", "upper", "plain")
+        numbers = np.round([*estimate[:3], self.total / max(self.used, 1)], 6).tolist()
+        rows = zip(self._countries, *numbers, strict=True)
+        table = [dict(zip(keys, row, strict=True)) for row in rows]
         return {
             "names": self.names,
             "unsure": {reason: count for reason, count in self.unsure.items() if count},
@@ -149,7 +134,7 @@ class Population:
 
     def _notes(self, shares: Floats, effective: float) -> list[str]:
         """When the shares are doubtful."""
-        notes, labels = [], self._held_out.labels
+        notes, rows = list[str](), self._held_out
         if not self.used:
             notes.append("no name can be used: nothing is known about the shares")
         elif effective < FEW_NAMES:
@@ -158,18 +143,16 @@ class Population:
             share = self.unsure.total() / self.names
             notes.append(f"{share:.0%} of the names are unsure: the shares are of the others alone")
         for country in np.flatnonzero(shares > MUCH).tolist():
-            name = self._countries[country]
-            if not (labels == country).any():
+            name, own = self._countries[country], rows.probabilities[rows.labels == country]
+            if not len(own):
                 notes.append(f"{name}: no held-out rows, so nothing checks it")
-                continue
-            own = self._held_out.probabilities[labels == country].mean(axis=0)
-            if own.argmax() != country or own[country] < 0.5:
-                other = int(np.argsort(own)[-1 if own.argmax() != country else -2])
-                notes.append(f"{name} is hard to tell from {self._countries[other]}")
+            elif (mean := own.mean(axis=0))[country] < 0.5:
+                mean[country] = 0
+                notes.append(f"{name} is hard to tell from {self._countries[mean.argmax()]}")
         return notes
 
 
-def estimate_shares(probabilities: Floats, prior: Floats, weights: Floats | None = None) -> Floats:
+def estimate_shares(probabilities: Floats, prior: Floats, weights: Floats | float = 1) -> Floats:
     """Shares of the countries in a population with another mix than ``prior``.
 
     Expectation maximisation under label shift (Saerens, Latinne & Decaestecker, Adjusting the
@@ -177,12 +160,13 @@ def estimate_shares(probabilities: Floats, prior: Floats, weights: Floats | None
 
     Args:
         probabilities: (names, countries) the model's answers.
-        prior: (names, countries) or (countries,) shares under which the probabilities hold.
-        weights: (names,) how often each name occurs; once by default.
+        prior: (names, countries) shares under which the probabilities hold.
+        weights: (names,) how often each name occurs.
     """
-    weights = np.ones(len(probabilities)) if weights is None else weights
-    weights = weights / weights.sum()
-    ratios = probabilities / np.maximum(prior, LOWEST)
+    weights = np.broadcast_to(weights, len(probabilities)).astype(np.float64)
+    drawn = weights > 0
+    weights = weights[drawn] / weights[drawn].sum()
+    ratios = probabilities[drawn] / np.maximum(prior[drawn], LOWEST)
     shares = np.full(ratios.shape[1], 1 / ratios.shape[1])
     for _ in range(STEPS):
         before, shares = shares, shares * ((weights / (ratios @ shares)) @ ratios)
@@ -200,33 +184,23 @@ def effective_names(probabilities: Floats) -> Floats:
     Args:
         probabilities: (names, countries) of the countries in the population.
     """
-    _, first, times = np.unique(
-        np.ascontiguousarray(probabilities).view(f"V{probabilities[0].nbytes}"),
-        return_index=True,
-        return_counts=True,
-    )
+    rows = np.ascontiguousarray(probabilities).view(f"V{probabilities[0].nbytes}")
+    _, first, times = np.unique(rows, return_index=True, return_counts=True)
     weights = probabilities[first] * times[:, None]
     tiny = np.finfo(np.float64).tiny  # a country that no name can be from
     return np.asarray((weights.sum(axis=0) ** 2 + tiny) / ((weights**2).sum(axis=0) + tiny))
 
 
 def population_shares(
-    probabilities: Floats,
-    kinds: Integers,
-    mean: Floats,
-    rows: HeldOut,
-    resamples: int = 100,
-    seed: int = 1,
+    probabilities: Floats, kinds: Integers, mean: Floats, rows: HeldOut
 ) -> Shares:
     """Estimate shares and their intervals.
 
     The intervals come from a bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap,
     1993): populations with the estimated shares are drawn from held-out rows, and their shares are
     estimated; the root mean square of the errors counts what the names and what the model leave
-    uncertain. Of each country so few rows are drawn that they vary as much as the held-out rows,
-    `STRAY` fold, and the names of the population together: one that many people have is one draw.
-    Populations with the shares of the model, drawn the same way, say how far an estimate lies from
-    them by chance.
+    uncertain. Populations with the shares of the model, drawn the same way, say how far an estimate
+    lies from them by chance.
 
     Args:
         probabilities: (names, countries) the answers to a population or a random sample of it.
@@ -234,48 +208,53 @@ def population_shares(
             all countries.
         mean: (countries,) mean of the probabilities of the whole population.
         rows: what the bundle keeps of held-out rows.
-        resamples: draws of the bootstrap.
-        seed: the seed of the draws.
     """
-    random, names = np.random.default_rng(seed), len(probabilities)
     kind = np.bincount(kinds).argmax()
+    prior, priors = rows.prior[kind], rows.prior[kinds]
     own = rows.kinds == kind
-    if len(np.unique(rows.labels[own])) < len(np.unique(rows.labels)):
-        own[:] = True
-    labels, held_out, priors = (
-        rows.labels[own],
-        rows.probabilities[own],
-        rows.prior[rows.kinds[own]],
-    )
-    prior = rows.prior[kind]
-    known = np.bincount(labels, minlength=len(prior)) > 0
+    own |= len(np.unique(rows.labels[own])) < len(np.unique(rows.labels))
+    labels, held_out = rows.labels[own], rows.probabilities[own]
+    em = partial(estimate_shares, held_out, rows.prior[rows.kinds[own]])
+    random = np.random.default_rng(1)
 
     def draws(shares: Floats) -> Floats:
-        """(resamples, rows) weights of the held-out rows in populations with these shares."""
-        clusters = effective_names(reweight(probabilities, rows.prior[kinds], shares))
-        chance = np.where(known, np.maximum(shares, LOWEST), 0)
-        sizes = random.multinomial(names, chance / chance.sum(), size=resamples)
-        weights = np.zeros((resamples, len(labels)))
-        for country in np.flatnonzero(known):
-            same = labels == country
-            number = same.sum()
-            drawn = max(round(1 / (STRAY / number + 1 / clusters[country])), 1)
-            counts = random.multinomial(drawn, np.full(number, 1 / number), size=resamples)
-            weights[:, same] = sizes[:, [country]] * counts / drawn
-        return weights
+        different = effective_names(reweight(probabilities, priors, shares))
+        return draw(labels, shares, different, len(probabilities), random)
 
-    def estimate(weights: Floats) -> Floats:
-        drawn = weights > 0
-        return estimate_shares(held_out[drawn], priors[drawn], weights[drawn])
-
-    shares = estimate_shares(probabilities, rows.prior[kinds])
-    chances = [np.abs(estimate(weights) - prior).sum() for weights in draws(prior)]
-    shifted = bool(np.abs(shares - prior).sum() > np.quantile(chances, 0.95))
-    if not shifted:
-        shares = np.asarray(mean, dtype=np.float64)
+    shares = estimate_shares(probabilities, priors)
+    chances = [np.abs(em(weights) - prior).sum() for weights in draws(prior)]
+    is_shifted = bool(np.abs(shares - prior).sum() > np.quantile(chances, 0.95))
+    shares = shares if is_shifted else mean
     weights = draws(shares)
-    found = [*map(estimate, weights)] if shifted else weights @ held_out / names
+    found = [*map(em, weights)] if is_shifted else weights @ held_out / len(probabilities)
     half = Z * np.sqrt(np.mean(np.square(found - shares), axis=0))
-    half = np.where(known, half, 1.0)  # a country without held-out rows: nothing is known
-    method = "em" if shifted else "mean"
-    return Shares(shares, np.maximum(shares - half, 0), np.minimum(shares + half, 1), method)
+    half[np.bincount(labels, minlength=len(prior)) == 0] = 1  # nothing is known of these
+    return Shares(shares, shares - half, shares + half, "em" if is_shifted else "mean")
+
+
+def draw(
+    labels: Integers, shares: Floats, different: Floats, names: int, random: np.random.Generator
+) -> Floats:
+    """(`RESAMPLES`, rows) weights of the held-out rows in populations drawn from them.
+
+    Of each country so few rows are drawn that they vary as much as the held-out rows, `STRAY` fold,
+    and the names of the population together: one that many people have is one draw. By `STRAY`,
+    intervals also hold for held-out surnames that no training name has, which are harder.
+
+    Args:
+        labels: (rows,) the true countries.
+        shares: (countries,) the shares of the populations.
+        different: (countries,) the `effective_names` of the population that is estimated.
+        names: the number of its names.
+        random: the source of the draws.
+    """
+    known, numbers = np.unique(labels, return_counts=True)
+    chance = np.zeros(len(shares))
+    chance[known] = np.maximum(shares[known], LOWEST)
+    sizes = random.multinomial(names, chance / chance.sum(), size=RESAMPLES)
+    weights = np.zeros((RESAMPLES, len(labels)))
+    for country, number in zip(known, numbers, strict=True):
+        drawn = max(round(1 / (STRAY / number + 1 / different[country])), 1)
+        counts = random.multinomial(drawn, np.full(number, 1 / number), size=RESAMPLES)
+        weights[:, labels == country] = sizes[:, [country]] * counts / drawn
+    return weights

@@ -12,7 +12,7 @@ from stages.model.classifier import Classifier
 from stages.serving import onnx_bundle
 from stages.serving.config import Config
 from stages.serving.graph import build
-from stages.serving.held_out import HeldOut, Letters, NgramSet
+from stages.serving.held_out import HeldOut, Letters
 from tests.conftest import ROOT
 
 VOCABULARY = Vocabulary("keep", ("CJK", "LATIN"), tuple("abcdeü佐藤"))
@@ -82,9 +82,9 @@ def save_onnx(folder: Path, config: Config, spread: float = 0.5) -> Path:
 
 def known_ngrams(vocabulary: Vocabulary, *names: str) -> np.ndarray:
     """Bits of the n-grams of names."""
-    ngrams = NgramSet(Letters(vocabulary))
-    ngrams.add(vocabulary.encode(names)[0])
-    return ngrams.bits
+    letters = Letters(vocabulary)
+    letters.add(vocabulary.encode(names)[0])
+    return letters.ngrams
 
 
 PRIOR = np.array([0.5, 0.3, 0.15, 0.05])

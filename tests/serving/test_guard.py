@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
 from stages.commands import cli
@@ -37,16 +38,19 @@ REBOUND = (
         ("0.0.0.0", "evil.example", False),
     ],
 )
-def test_a_rebound_hostname_reads_no_answer(
-    onnx_folder: Path, allowed: str | None, host: str, answered: bool
-) -> None:
+def test_a_rebound_hostname_reads_no_answer(allowed: str | None, host: str, answered: bool) -> None:
     hosts = [*guard.LOOPBACK, *filter(None, [allowed])]
-    client = TestClient(web.create_app(load(onnx_folder), hosts), headers={"Host": host})
-    post = client.post("/predict", json={"names": ["Abe"]})
-    for response in (client.get("/"), client.get("/openapi.json"), post):
-        assert response.status_code == (200 if answered else 421)
-        assert answered or "--allow-host" in response.json()["detail"]
-        assert answered or "\n" not in response.text
+    app = guard.guarded(JSONResponse("an answer"), hosts, max_bytes=9)
+    response = TestClient(app).get("/", headers={"Host": host})
+    assert response.status_code == (200 if answered else 421)
+    assert answered or ("--allow-host" in response.json()["detail"] and "\n" not in response.text)
+
+
+def test_the_page_and_the_api_answer_for_the_hosts_that_are_allowed(onnx_folder: Path) -> None:
+    client = TestClient(web.create_app(load(onnx_folder), ["onoma.example"]))
+    for host, status in (("onoma.example", 200), ("localhost", 421)):
+        for path in ("/", "/healthz", "/openapi.json"):
+            assert client.get(path, headers={"Host": host}).status_code == status
 
 
 def test_an_allowed_host_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

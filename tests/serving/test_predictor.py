@@ -35,21 +35,19 @@ def four(codes: NDArray[np.int64]) -> NDArray[np.float32]:
 def predictor(
     logits: Logits = counting_a,
     countries: Sequence[str] = "AB",
-    max_length: int = 9,
-    temperature: float = 1.0,
-    **options: object,
+    threads: int = 1,
+    files: Sequence[Path] = (),
+    **changes: object,
 ) -> Predictor:
     """A model for names of a, b and c; its countries are letters."""
-    own = {key: options.pop(key) for key in ("held_out", "names", "groups") if key in options}
-    values = {"vocabulary": VOCABULARY, "countries": tuple(countries), **own}
-    kinds = 2 if own.get("names") == "both" else 1
-    values |= {"max_length": max_length, "temperatures": [temperature] * kinds}
-    return Predictor(logits, config(**values), **options)
+    values = {"vocabulary": VOCABULARY, "countries": tuple(countries), "max_length": 9}
+    values["temperatures"] = [1.0, 1.0] if changes.get("names") == "both" else [1.0]
+    return Predictor(logits, config(**(values | changes)), threads, files)
 
 
 @pytest.fixture
 def model() -> Predictor:
-    return predictor(countries=("Aland", "Other"), temperature=0.5)
+    return predictor(countries=("Aland", "Other"), temperatures=[0.5])
 
 
 def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
@@ -59,6 +57,7 @@ def test_answers_come_in_the_order_of_the_names(model: Predictor) -> None:
     assert [answer.country for answer in answers] == ["Aland", "Other", "Aland", "Aland", "Other"]
     assert all(sum(p for _, p in answer.top) == pytest.approx(1) for answer in answers)
     assert answers[0].probability == pytest.approx(1 / (1 + np.exp(-4)))
+    assert model.predict([]) == [] and model.predict_proba([]).shape == (0, 2)
 
 
 def test_below_the_threshold_the_answer_is_unsure(model: Predictor) -> None:
@@ -67,11 +66,6 @@ def test_below_the_threshold_the_answer_is_unsure(model: Predictor) -> None:
     assert unsure.probability == 0.5
     assert model.predict(["a"], abstain=0.5)[0].country == "Aland"  # it reaches the threshold
     assert {country for country, _ in unsure.top} == {"Aland", "Other"}
-
-
-def test_nothing_asked_is_nothing_answered(model: Predictor) -> None:
-    assert model.predict([]) == []
-    assert model.predict_proba([]).shape == (0, 2)
 
 
 # What callers have for names.
@@ -91,7 +85,6 @@ NOTHING = (None, None, [], None, None, None, None, [])  # all fields but name an
 def test_names_come_in_any_container_of_one_dimension(model: Predictor, container: type) -> None:
     names = ["aaa", "b"]
     assert model.predict(container(names)) == model.predict(names)
-    assert (model.predict_proba(container(names)) == model.predict_proba(names)).all()
     assert model.frame(container(names)).equals(model.frame(names))
 
 
@@ -169,18 +162,16 @@ def recording() -> tuple[Predictor, list[tuple[int, ...]]]:
         seen.append(codes.shape)
         return counting_a(codes)
 
-    return predictor(logits, max_length=999), seen
+    return predictor(logits, max_length=BATCH_CODES), seen
 
 
 def test_batches_stay_small_however_long_the_names() -> None:
     model, seen = recording()
     names = ["a" * n + "b" * (900 - n) for n in range(10)]
     names += [f"{chr(0x4E00 + n)}a" for n in range(3000)]
-    model.predict_proba(names)
-    assert sum(batch for batch, _ in seen) == 3010
-    assert max(batch * length for batch, length in seen) <= BATCH_CODES
-    one_too_long = predictor(max_length=9999)
-    assert len(one_too_long.predict(["a" * BATCH_CODES, "b" * BATCH_CODES])) == 2
+    assert len(model.predict_proba([*names, "a" * BATCH_CODES])) == 3011  # the last by itself
+    assert sum(batch for batch, _ in seen) == 3011
+    assert max(batch * length for batch, length in seen if batch > 1) <= BATCH_CODES
 
 
 def test_batches_are_computed_by_as_many_threads_as_asked_for() -> None:
@@ -230,12 +221,11 @@ def test_frame_has_the_index_of_the_series(model: Predictor) -> None:
     assert model.frame(people, surname="name").index.tolist() == [2, 0, 7]
 
 
-def test_three_countries_are_listed_unless_another_number_is_asked_for(model: Predictor) -> None:
+def test_three_countries_are_listed_unless_another_number_is_asked_for() -> None:
     four_countries = predictor(four, "ABCD")
     (answer,) = four_countries.predict(["a"])
     assert [country for country, _ in answer.top] == ["D", "C", "B"]
     assert list(four_countries.frame(["a"]))[-2:] == ["country_3", "probability_3"]
-    assert [country for country, _ in model.predict(["a"])[0].top] == ["Aland", "Other"]  # a tie
 
 
 def test_the_surname_of_a_full_name_is_found_if_asked_for(model: Predictor) -> None:
@@ -243,10 +233,7 @@ def test_the_surname_of_a_full_name_is_found_if_asked_for(model: Predictor) -> N
     assert (whole.country, surname.country) == ("Aland", "Other")
     assert (surname.name, surname.read_as, surname.kind) == ("aa bbbb", "Bbbb", "surname")
     assert (whole.read_as, whole.kind) == (None, "surname")
-    (separate,) = model.predict(
-        ["bbbb"], given=["aa"]
-    )  # of which a model of surnames knows nothing
-    assert separate == surname
+    assert model.predict(["bbbb"], given=["aa"]) == [surname]  # given names say nothing to it
 
 
 def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
@@ -255,25 +242,25 @@ def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor
     assert effects.shape == (3,)
     assert effects[0] == effects[1] > 0
     assert effects[2] == pytest.approx(0)
-
-
-def test_occlusion_of_a_single_character_compares_with_knowing_nothing(model: Predictor) -> None:
-    (effect,) = model.occlusion("b").effects
-    assert effect == pytest.approx(model.predict_proba(["b"]).max() - 1 / len(model.countries))
+    (effect,) = model.occlusion("b").effects  # compared with knowing nothing
+    assert effect == pytest.approx(model.predict_proba(["b"]).max() - 1 / 2)
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [("ab", None), ("Ж", "script"), ("a, b", "not a surname"), ("a1", "not a surname")],
+    ("name", "reason", "names"),
+    [
+        ("ab", None, "surnames"),
+        ("cccc", None, "surnames"),
+        ("Ж", "script", "surnames"),
+        ("a, b", "not a surname", "surnames"),
+        ("a1", "not a surname", "surnames"),
+        ("a1", "not a name", "full"),
+    ],
 )
-def test_a_reason_makes_the_answer_unsure(model: Predictor, name: str, reason: str | None) -> None:
-    (answer,) = model.predict([name])
-    assert answer.reason == reason
-    assert (answer.country == UNSURE) == (reason is not None)
-
-
-def test_without_held_out_rows_sets_are_empty_and_nothing_is_unfamiliar(model: Predictor) -> None:
-    assert [(a.set, a.reason) for a in model.predict(["ab", "cccc"])] == [([], None)] * 2
+def test_a_reason_makes_the_answer_unsure(name: str, reason: str | None, names: str) -> None:
+    (answer,) = predictor(names=names).predict([name])
+    assert answer.reason == reason and (answer.country == UNSURE) == (reason is not None)
+    assert answer.set == []  # without held-out rows
 
 
 def test_a_name_written_otherwise_gets_the_same_answer(model: Predictor) -> None:
@@ -301,16 +288,14 @@ def with_held_out_rows() -> Predictor:
     return predictor(logits, "ABCD", held_out=rows)
 
 
-def test_a_set_has_the_countries_above_their_thresholds_the_most_probable_first() -> None:
-    first, unusable, second = with_held_out_rows().predict(["aaaa", "", "bbbb"])
+def test_a_set_has_the_countries_above_their_thresholds_and_a_strange_name_is_unfamiliar() -> None:
+    familiar, unusable, ngrams, energy = with_held_out_rows().predict(["aaaa", "", "acac", "bbbb"])
     assert unusable.set == []
-    assert first.set == second.set == ["D", "B"]  # 0.64 and 0.09; C has 0.24, below 0.9
-
-
-def test_names_with_unknown_ngrams_or_less_energy_than_held_out_ones_are_unfamiliar() -> None:
-    familiar, ngrams, energy = with_held_out_rows().predict(["aaaa", "acac", "bbbb"])
-    assert [familiar.reason, ngrams.reason, energy.reason] == [None, "unfamiliar", "unfamiliar"]
-    assert (ngrams.country, ngrams.set) == (UNSURE, ["D", "B"])
+    for answer in (familiar, ngrams, energy):  # the most probable country first
+        assert answer.set == ["D", "B"]  # 0.64 and 0.09; C has 0.24, below 0.9
+    assert (familiar.country, familiar.reason) == ("D", None)
+    for answer in (ngrams, energy):  # unknown n-grams, or less energy than the held-out rows
+        assert (answer.country, answer.reason) == (UNSURE, "unfamiliar")
 
 
 def test_the_hash_of_a_model_is_that_of_all_its_files(tmp_path: Path) -> None:
@@ -319,22 +304,21 @@ def test_the_hash_of_a_model_is_that_of_all_its_files(tmp_path: Path) -> None:
     for contents in (("a", "b"), ("c", "b"), ("a", "d")):
         for path, content in zip(files, contents, strict=True):
             path.write_text(content)
-        hashes.add(predictor(four, "ABCD", files=files).model_hash)
+        hashes.add(predictor(files=files).model_hash)
     assert len(hashes) == 3 and {len(found) for found in hashes} == {12}
 
 
-def test_logits_that_are_no_numbers_are_blamed_on_the_weights() -> None:
-    files = (Path("config.json"), Path("weights"))
-    for temperature, value in ((1.0, np.nan), (1e-3, 3e38)):
-
-        def damaged(codes: NDArray[np.int64], value: float = value) -> NDArray[np.float32]:
-            return np.full((len(codes), 2), value, dtype=np.float32)
-
-        with pytest.raises(UserError, match=r"^weights: its answers are no numbers"):
-            predictor(damaged, temperature=temperature, files=files).predict(["a"])
-
-
-def test_large_logits_do_not_overflow() -> None:
+@pytest.mark.parametrize(("temperature", "value"), [(1.0, np.nan), (1e-3, 3e38)])
+def test_logits_that_are_no_numbers_are_blamed_on_the_weights(
+    temperature: float, value: float
+) -> None:
+    damaged = predictor(
+        lambda codes: np.full((len(codes), 2), value, dtype=np.float32),
+        files=(Path("config.json"), Path("weights")),
+        temperatures=[temperature],
+    )
+    with pytest.raises(UserError, match=r"^weights: its answers are no numbers"):
+        damaged.predict(["a"])
     large = predictor(lambda codes: 1000 * four(codes), "ABCD")
     assert large.predict(["a"])[0].probability == 1
 
@@ -386,27 +370,15 @@ def test_given_names_come_in_a_column_of_their_own() -> None:
     wanted = model.predict_proba(["Cab Abba", "Abba", "Abba", None, None])
     separate = model.predict_proba(people["last"], given=people["first"])
     np.testing.assert_array_equal(separate, wanted)
-    with pytest.raises(ValueError, match="2 names, but 1 given names"):
-        model.predict(["a", "b"], given=["a"])
 
 
 def test_each_kind_of_name_has_its_own_temperature_and_thresholds() -> None:
     rows = held_out(10, 2, thresholds=np.array([[0.5, 0.5], [0.0, 0.0]]))
-    values = {"vocabulary": VOCABULARY, "countries": ("A", "B"), "max_length": 30}
-    values |= {"names": "both", "temperatures": [0.5, 2.0], "held_out": rows}
-    model = Predictor(counting_a, config(**values))
+    model = predictor(held_out=rows, temperatures=[0.5, 2.0], **FULL)
     surname, full = model.predict(["Caa", "Caa Bb"])
     assert (surname.set, full.set) == (["A"], ["A", "B"])
     assert surname.probability == pytest.approx(1 / (1 + np.exp(-2)))
     assert full.probability == pytest.approx(1 / (1 + np.exp(-0.5)))
-
-
-@pytest.mark.parametrize(
-    ("names", "reason"), [("surnames", "not a surname"), ("full", "not a name")]
-)
-def test_what_is_no_name_is_called_as_the_model_calls_names(names: str, reason: str) -> None:
-    (answer,) = predictor(names=names).predict(["a1"])
-    assert (answer.country, answer.reason) == (UNSURE, reason)
 
 
 def test_an_answer_has_the_group_of_its_country() -> None:
