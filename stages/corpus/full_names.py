@@ -73,18 +73,14 @@ def unusable(name: str, full: bool) -> str | None:
     if name.isalpha():
         return None
     words = name.split()
-    usable = ("".join(words).isalpha() or _has_characters_of_names(name, words)) and not (
-        key(words[0]) in TITLES and (len(words) > 1 or name[-1] == ".")
-    )
-    return None if usable else NOT_A_NAME if full else NOT_A_SURNAME
-
-
-def _has_characters_of_names(name: str, words: list[str]) -> bool:
-    return (
-        any(character.isalpha() for character in name)
+    has_words = "".join(words).isalpha() or (
+        any(map(str.isalpha, name))
         and all(unicodedata.category(c)[0] in "LM" or c in _INSIDE for c in name)
         and not any(word[-1] == "." and INITIALS.fullmatch(word) for word in words)
     )
+    if has_words and not (key(words[0]) in TITLES and (len(words) > 1 or name[-1] == ".")):
+        return None
+    return NOT_A_NAME if full else NOT_A_SURNAME
 
 
 def usable_name(text: str, form: Form, max_length: int, full: bool) -> str:
