@@ -109,12 +109,8 @@ def _result(future: Any) -> Any:
     """The result of a future of loky's; a signal ends the wait."""
     with _uninterrupted() as received:
         while not received:
-            is_done = future.done()
-            try:
-                return future.result(timeout=SIGNAL_SECONDS)
-            except TimeoutError:
-                if is_done:  # the task's own error
-                    raise
+            if wait([future], timeout=SIGNAL_SECONDS).done:
+                return future.result()
     return None  # only if the signal's handler raises nothing
 
 
