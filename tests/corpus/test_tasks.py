@@ -6,10 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Timer
 
 import psutil
 import pytest
@@ -144,10 +143,17 @@ def test_a_signal_waits_until_a_task_is_started_and_ends_the_wait_for_its_result
             list(Tasks(submit, 2).map(int, range(9), few=0))
         assert started == [0] and future.cancelled()
 
-        future = Future[int]()
-        Timer(0.1, signal.raise_signal, [signal.SIGTERM]).start()
+        waited, future = [], Future[int]()
+
+        def wait_for(*futures: object, timeout: float) -> object:
+            signal.raise_signal(signal.SIGTERM)
+            waited.append(timeout)
+            return wait(*futures, timeout=0)
+
+        monkeypatch.setattr(module, "wait", wait_for)
         with pytest.raises(KeyboardInterrupt):
             list(Tasks(lambda function, item: future, 2).map(int, range(9), few=0))
+        assert len(waited) == 2  # for the result, and until loky has seen what is cancelled
     finally:
         signal.signal(signal.SIGTERM, before)
 
