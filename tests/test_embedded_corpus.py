@@ -342,38 +342,6 @@ def test_a_pickle_that_names_a_global_is_refused() -> None:
     assert people_counts.PlainUnpickler(io.BytesIO(pickle.dumps(plain))).load() == plain
 
 
-def counts_of(*people: tuple[str, str, int]) -> Any:
-    counts = people_counts.Counts()
-    for name, country, number in people:
-        counts.people[name_spelling.fold(name)][country] += number
-        counts.sizes[country] += number
-        counts.spellings[name_spelling.fold(name)][name] += 1
-    return counts
-
-
-CROWD = tuple(("Other" + c, c, 1000) for c in ("Czech", "Danish", "English", "~Nowhere"))
-
-
-def test_a_name_belongs_where_its_rate_is_high_and_has_the_root_of_its_people_as_rows() -> None:
-    people = (
-        ("Aa", "Danish", 25),
-        ("Aa", "English", 4),
-        ("Bb", "Danish", 9),
-        ("Bb", "~Nowhere", 90),
-    )
-    weighed = name_rows.weigh([], counts_of(*CROWD, *people))
-    assert {(s.name, s.country): s.times for s in weighed if "Other" not in s.name} == {
-        ("Aa", "Danish"): 5
-    }
-
-
-def test_a_list_keeps_no_name_that_people_of_other_countries_alone_have() -> None:
-    counts = counts_of(*CROWD, ("Aa", "English", 30), ("Bb", "~Nowhere", 2))
-    listed = [surname(name, "Danish") for name in ("Aa", "Bb", "Cc")]
-    weighed = name_rows.weigh(listed, counts)
-    assert {s.name for s in weighed if s.country == "Danish"} == {"Bb", "Cc", "OtherDanish"}
-
-
 def test_hand_written_lists_are_cited_and_of_countries_that_name2nat_hardly_has() -> None:
     for country, entries in people_counts.FREQUENT.items():
         for entry in entries:
