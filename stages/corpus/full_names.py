@@ -45,7 +45,6 @@ _VAN_DER = re.compile(r"(?<!\S)(?:v\. ?d\. ?|v/d |[vV]d )")
 _ASIDE = re.compile(
     r"""\([^()]*\)|\[[^][]*\]|"[^"]*"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|(?<!\S)['‘][^'‘’]+['’](?!\S)"""
 )
-_MARKS = re.compile("""[][()"“”„«»'‘]""")
 _BRACKETS = str.maketrans(dict.fromkeys('()[]"“”„«»', " "))
 # The greedy first group leaves the last marker. "Born" and "Nee" are names, "born" is none.
 _BIRTH_NAME = re.compile(
@@ -183,12 +182,9 @@ def _is_plain(text: str, words: frozenset[str] = _IN_RULES) -> bool:
 
 def _without_asides(text: str) -> str:
     """Without nicknames and remarks in quotation marks or brackets, if anything is left."""
-    if not _MARKS.search(text):
-        return text
     rest = _ASIDE.sub(" ", text)
-    if not any(character.isalpha() for character in rest):
-        rest = text
-    return " ".join(rest.translate(_BRACKETS).split()) or text
+    kept = rest if any(map(str.isalpha, rest)) else text
+    return " ".join(kept.translate(_BRACKETS).split()) or text
 
 
 def _is_remark(words: list[str], text: str) -> bool:
