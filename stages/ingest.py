@@ -16,7 +16,7 @@ from stages.core.files import atomic_path, write_json
 from stages.core.params import Params
 from stages.core.progress import progress
 from stages.corpus.keys import count_keys
-from stages.corpus.reading import Countries, format_of, read
+from stages.corpus.reading import check_countries, format_of, read
 from stages.corpus.rows import remedy
 from stages.corpus.tasks import Tasks, start_tasks
 
@@ -65,17 +65,18 @@ def ingest(
     """
     limits, full = params.ingest, params.corpus.names != "surnames"
     source = limits.train if split == "train" else limits.test
-    countries, reasons, kept, first = Countries(), Counter[str](), 0, ""
+    countries, reasons, kept, first = Counter[str](), Counter[str](), 0, ""
+    first_rows: list[tuple[str, str]] = []
     with (
         atomic_path(CLEAN / f"{split}.parquet") as target,
         pq.ParquetWriter(target, SCHEMA, **PARQUET) as writer,
         progress(f"ingest {split}", unit="rows") as bar,
     ):
-        for chunk in read(source, limits, known_countries, tasks, full):
-            rows, rejects, _ = chunk
+        for rows, rejects, may_be_headers in read(source, limits, known_countries, tasks, full):
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
             rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
-            countries.add(chunk)
+            countries.update(rows["country"])
+            first_rows += may_be_headers
             kept += len(rows)
             reasons.update(rejects["reason"])
             bar.update(len(rows) + len(rejects))
@@ -88,12 +89,12 @@ def ingest(
         if not kept:
             raise UserError(f"{source}: holds no usable row of name,country{first and ': '}{first}")
         if split == "train":
-            countries.check()
+            check_countries(countries, first_rows)
     refused = reasons.total()
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
     where = f": {why} ({CLEAN}/rejected.csv); the first in {first}" if refused else ""
     print(f"ingest: refused {refused} {split} rows{where}")
-    return {"read": kept + refused, "kept": kept, "rejected": refused}, frozenset(countries.rows)
+    return {"read": kept + refused, "kept": kept, "rejected": refused}, frozenset(countries)
 
 
 if __name__ == "__main__":

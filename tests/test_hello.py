@@ -10,8 +10,7 @@ import torch
 
 from stages import hello
 from stages.core.errors import UserError
-from stages.core.params import Params
-from stages.model.lessons import Embedded, Stepped, WholeSequence, learn
+from stages.model.lessons import Stepped, WholeSequence
 from tests.conftest import ROOT, set_params
 
 VARIANTS = ["stepped", "sequence", "embedded"]
@@ -57,16 +56,6 @@ def test_a_cell_stepped_by_hand_equals_the_layer_with_the_same_weights(cell: str
     torch.testing.assert_close(stepped(codes), layer(codes), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_every_model_gives_logits_for_every_character_and_learns(cell: str) -> None:
-    torch.manual_seed(1)
-    codes, targets = torch.tensor([[0, 1, 2, 0], [3, 3, 1, 2]]), torch.tensor([[1, 2, 0, 1]] * 2)
-    for model in (Stepped(cell, 4), WholeSequence(cell, 4), Embedded(cell, 4, 5, 7, 2)):
-        assert model(codes).shape == (2, 4, 4)
-        losses = [loss for loss, _ in learn(model, codes, targets, 0.05, 30, "mean")]
-        assert losses[-1] < 0.7 * losses[0]
-
-
 @pytest.mark.parametrize(
     ("changes", "written"),
     [
@@ -91,16 +80,6 @@ def test_what_is_not_learned_yet_is_told_and_no_error(folder: Path, capsys) -> N
     metrics = json.loads((folder / "metrics/hello.json").read_text())
     assert not all(result["right"] for result in metrics.values())
     assert "wrong, not yet lolol" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("target", ["ohlo", "ohlolo"])
-def test_a_target_of_another_length_is_refused_by_name(folder: Path, target: str) -> None:
-    set_params(folder, hello__target=target)
-    with pytest.raises(UserError) as error:
-        Params.load(folder / "params.yaml")
-    words = f"hello.target: should be as long as hello.input (5 characters), not '{target}'"
-    assert words in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_a_device_that_computes_nonsense_is_told_in_one_line_and_nothing_is_written(

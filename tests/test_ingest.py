@@ -3,14 +3,10 @@
 import gzip
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -121,34 +117,6 @@ def test_what_was_refused_and_why_is_said(
     )
     assert test == "ingest: refused 0 test rows"
     assert kept == "ingest: kept 3 training and 2 test rows"
-
-
-@pytest.mark.slow
-def test_a_killed_worker_ends_ingest_in_one_line_and_nothing_is_left(project: Path) -> None:
-    program = (
-        "import sys; from stages import ingest; from stages.core import errors\n"
-        "from stages.corpus import tables; tables.BLOCK_BYTES = 2**10\n"
-        "sys.exit(errors.exit_code(ingest.main))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    me = psutil.Process(process.pid)
-    workers: list[psutil.Process] = []
-    while not workers:
-        assert process.poll() is None, "ingest was over before a worker was seen"
-        workers = [child for child in me.children() if "popen_loky" in str(child.cmdline())]
-        time.sleep(0.01)
-    family = me.children(recursive=True)
-    workers[0].send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert said.startswith("onoma: one of 2 worker processes was killed") and said.count("\n") == 1
-    assert not psutil.wait_procs(family, timeout=20)[1]
-    assert not results(project)
 
 
 def test_reading_stops_as_soon_as_too_many_rows_are_refused(

@@ -33,11 +33,10 @@ def pin(params: Path) -> None:
     Raises:
         RuntimeError: a library that reads the environment is loaded already.
     """
-    from ruamel.yaml import YAML  # here: `import onoma` pins nothing
+    from stages.core.yaml_file import read_yaml  # here: `import onoma` pins nothing
 
     try:
-        values = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
-        pins = PINS[values["train"]["arithmetic"]]
+        pins = PINS[read_yaml(params)["train"]["arithmetic"]]
     except Exception:  # the stage itself reports what is wrong with the file
         pins = PINS[DEFAULT]
     if loaded := {"numpy", "torch"} & sys.modules.keys():

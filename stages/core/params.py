@@ -24,7 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Half = Annotated[float, Field(ge=0, le=0.5)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Layers = Annotated[int, Field(ge=1, le=8)]
+UpToEight = Annotated[int, Field(ge=1, le=8)]
 NotEmpty = Annotated[str, Field(min_length=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**12)]
@@ -125,7 +125,7 @@ class ModelParams(Block):
     cell: Cell
     embedding: Width
     hidden: Width
-    layers: Annotated[Layers, AfterValidator(_fit_in_memory)]
+    layers: Annotated[UpToEight, AfterValidator(_fit_in_memory)]
     bidirectional: bool
     dropout: Share
     character_dropout: Share
@@ -165,7 +165,7 @@ class EvaluateParams(Block):
 class BaselineParams(Block):
     """The linear SVM that it has to beat."""
 
-    ngrams: Layers
+    ngrams: UpToEight
     class_weight: Literal["balanced"] | None
     regularisation: Positive
     seed: Seed
@@ -179,7 +179,7 @@ class HelloParams(Block):
     cell: Cell
     embedding: Annotated[int, Field(ge=1, le=2**10)]
     hidden: Annotated[int, Field(ge=1, le=2**10)]
-    layers: Layers
+    layers: UpToEight
     stepped_rate: Rate
     sequence_rate: Rate
     embedded_rate: Rate

@@ -20,12 +20,8 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        c.encode("unicode_escape").decode() if _acts(unicodedata.category(c)) else c for c in text
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text
     )
-
-
-def _acts(category: str) -> bool:
-    return category[0] == "C" or category in ("Zl", "Zp")
 
 
 def is_text(value: object) -> bool:

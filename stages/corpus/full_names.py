@@ -45,7 +45,6 @@ _VAN_DER = re.compile(r"(?<!\S)(?:v\. ?d\. ?|v/d |[vV]d )")
 _ASIDE = re.compile(
     r"""\([^()]*\)|\[[^][]*\]|"[^"]*"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|(?<!\S)['‘][^'‘’]+['’](?!\S)"""
 )
-_MARKS = re.compile("""[][()"“”„«»'‘]""")
 _BRACKETS = str.maketrans(dict.fromkeys('()[]"“”„«»', " "))
 # The greedy first group leaves the last marker. "Born" and "Nee" are names, "born" is none.
 _BIRTH_NAME = re.compile(
@@ -73,18 +72,14 @@ def unusable(name: str, full: bool) -> str | None:
     if name.isalpha():
         return None
     words = name.split()
-    usable = ("".join(words).isalpha() or _has_characters_of_names(name, words)) and not (
-        key(words[0]) in TITLES and (len(words) > 1 or name[-1] == ".")
-    )
-    return None if usable else NOT_A_NAME if full else NOT_A_SURNAME
-
-
-def _has_characters_of_names(name: str, words: list[str]) -> bool:
-    return (
-        any(character.isalpha() for character in name)
+    has_words = "".join(words).isalpha() or (
+        any(map(str.isalpha, name))
         and all(unicodedata.category(c)[0] in "LM" or c in _INSIDE for c in name)
         and not any(word[-1] == "." and INITIALS.fullmatch(word) for word in words)
     )
+    if has_words and not (key(words[0]) in TITLES and (len(words) > 1 or name[-1] == ".")):
+        return None
+    return NOT_A_NAME if full else NOT_A_SURNAME
 
 
 def usable_name(text: str, form: Form, max_length: int, full: bool) -> str:
@@ -187,12 +182,9 @@ def _is_plain(text: str, words: frozenset[str] = _IN_RULES) -> bool:
 
 def _without_asides(text: str) -> str:
     """Without nicknames and remarks in quotation marks or brackets, if anything is left."""
-    if not _MARKS.search(text):
-        return text
     rest = _ASIDE.sub(" ", text)
-    if not any(character.isalpha() for character in rest):
-        rest = text
-    return " ".join(rest.translate(_BRACKETS).split()) or text
+    kept = rest if any(map(str.isalpha, rest)) else text
+    return " ".join(kept.translate(_BRACKETS).split()) or text
 
 
 def _is_remark(words: list[str], text: str) -> bool:

@@ -3,6 +3,7 @@
 Surnames repeat: a name is cleaned once, however often it stands in a block.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,12 +16,15 @@ import pyarrow.compute as pc
 from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
 from stages.corpus.full_names import usable_name
-from stages.corpus.headers import find_columns
 from stages.corpus.normalize import Rejected, clean_country
 from stages.corpus.rows import TEXT, Block, Format, split, too_long
 from stages.corpus.sources import files_of
 from stages.corpus.tables import Table
 from stages.corpus.tasks import Tasks
+
+NAMES = {"name", "names", "surname", "surnames", "last name", "lastname", "family name"}
+COUNTRIES = {"country", "countries", "country of origin", "country name", "country of birth"}
+COUNTRIES |= {"nationality", "nation", "origin", "birth country", "citizenship"}
 
 
 class Chunk(NamedTuple):
@@ -29,12 +33,12 @@ class Chunk(NamedTuple):
     Attributes:
         rows: the rows kept: name and country, as categories.
         rejects: the others: file, line and reason.
-        first_row: country, and place and text, of the first row of a file, if it may be a header.
+        first_rows: country, and place and text, of the first row of a file that may be a header.
     """
 
     rows: pd.DataFrame
     rejects: pd.DataFrame
-    first_row: tuple[str, str] | None
+    first_rows: list[tuple[str, str]]
 
 
 def format_of(params: IngestParams) -> Format:
@@ -61,6 +65,45 @@ def _blocks(source: str, params: IngestParams) -> Iterator[Block]:
             yield from table.blocks(find_columns(table, params))
 
 
+def find_columns(table: Table, params: IngestParams) -> list[int]:
+    """Positions of names and countries; a first row that is no header is read as a row of two.
+
+    Raises:
+        UserError: it reads like a header, but does not say which columns to read.
+    """
+    header = [field.strip() for field in table.header]
+    is_named = table.is_parquet or params.columns is not None
+    where = table.file if table.is_parquet else f"{table.file}, line {table.first_line}"
+    said = f"{where}: the columns are {brief(','.join(header))}"
+    unclear = UserError(f"{said}; set ingest.columns to two of them")
+    kinds = [_kind(field) for field in header]
+    if wanted := params.columns:
+        kinds = [{wanted.country: "country", wanted.name: "name"}.get(name, "") for name in header]
+    is_header = is_named or params.header != "no"
+    if is_header and kinds.count("name") == kinds.count("country") == 1:
+        if len(header) > 2 and not is_named:
+            raise unclear
+        columns = [kinds.index("name"), kinds.index("country")]
+        for column in columns:
+            table.check_type(column)
+        return columns
+    words = {_kind(field) for field in re.split(r"[;\t|,]", header[0])}
+    if (error := table.other_separator()) and words >= {"name", "country"}:
+        raise error
+    if is_named or (params.header == "yes" and len(header) < 2):
+        raise unclear
+    if params.header == "auto" and len(header) == 2 and any(kinds):
+        raise UserError(f"{said}, which may be a header; set ingest.header to yes or no")
+    if params.header != "yes":
+        table.read_first_row(2)
+    return [0, 1]
+
+
+def _kind(field: str) -> str:
+    words = re.sub(r"[\s_-]+", " ", field.strip(' "').lower())
+    return "name" if words in NAMES else "country" if words in COUNTRIES else ""
+
+
 def parse(
     block: Block,
     params: IngestParams,
@@ -82,7 +125,7 @@ def parse(
     is_longer = pc.equal(reasons, f"longer than {params.max_row_bytes} bytes")
     if (row := is_longer.index(True).as_py()) >= 0:
         raise too_long(block.file, int(block.lines[row]), block.format)
-    first_row = None
+    first_row = ""
     if block.is_start and params.header == "auto":
         first_row = f"{block.file}, line {block.lines[0]}: {brief(f'{names[0]},{homes[0]}')}"
 
@@ -104,7 +147,7 @@ def parse(
     return Chunk(
         frame.loc[~refused, ["name", "country"]],
         frame.loc[refused, ["file", "line", "reason"]],
-        (homes[0].as_py(), first_row) if first_row and good[0].as_py() else None,
+        [(homes[0].as_py(), first_row)] if first_row and good[0].as_py() else [],
     )
 
 
@@ -123,47 +166,32 @@ def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Arr
     return texts.take(encoded.indices), reasons.take(encoded.indices)
 
 
-class Countries:
-    """Countries of the rows of a training file.
+def check_countries(rows: Counter[str], first_rows: list[tuple[str, str]]) -> None:
+    """Refuse countries of a training file that nobody meant.
 
-    Attributes:
+    A first row whose country stands nowhere else is refused, not skipped: it may be a person from a
+    rare country.
+
+    Args:
         rows: country -> number of its rows.
+        first_rows: those of all chunks.
+
+    Raises:
+        UserError: a first row may be a header, two countries differ in case or blanks only, or
+            there is but one.
     """
-
-    def __init__(self) -> None:
-        self.rows = Counter[str]()
-        self._first_rows: list[tuple[str, str]] = []
-
-    def add(self, chunk: Chunk) -> None:
-        """Count the rows of a chunk."""
-        self.rows.update(chunk.rows["country"])
-        if chunk.first_row:
-            self._first_rows.append(chunk.first_row)
-
-    def check(self) -> None:
-        """Refuse countries that nobody meant.
-
-        A first row whose country stands nowhere else is refused, not skipped: it may be a person
-        from a rare country.
-
-        Raises:
-            UserError: a first row may be a header, two countries differ in case or blanks only, or
-                there is but one.
-        """
-        total, first = self.rows.total(), Counter(country for country, _ in self._first_rows)
-        for country, text in self._first_rows:
-            if self.rows[country] == first[country] and total > first.total():
-                raise UserError(
-                    f"{text} may be a header: its country stands in no other row; set "
-                    "ingest.header to yes or no"
-                )
-        spelled: dict[str, str] = {}
-        for country in sorted(self.rows):
-            other = spelled.setdefault("".join(country.casefold().split()), country)
-            if other != country:
-                pair = " and ".join(
-                    f"{name!r} ({self.rows[name]} rows)" for name in (other, country)
-                )
-                raise UserError(f"countries {pair} differ in case or blanks only; spell them alike")
-        if len(self.rows) == 1:
-            raise UserError(f"all {total} rows are of one country, {country!r}; add others")
+    first = Counter(country for country, _ in first_rows)
+    for country, text in first_rows:
+        if rows[country] == first[country] and rows.total() > first.total():
+            raise UserError(
+                f"{text} may be a header: its country stands in no other row; set "
+                "ingest.header to yes or no"
+            )
+    spelled: dict[str, str] = {}
+    for country in sorted(rows):
+        other = spelled.setdefault("".join(country.casefold().split()), country)
+        if other != country:
+            pair = " and ".join(f"{name!r} ({rows[name]} rows)" for name in (other, country))
+            raise UserError(f"countries {pair} differ in case or blanks only; spell them alike")
+    if len(rows) == 1:
+        raise UserError(f"all {rows.total()} rows are of one country, {country!r}; add others")

@@ -208,8 +208,6 @@ class Table:
             stream.readline()
             self._line = 1
         for rows, lines in self._rows(stream, 0, BATCH_BYTES):
-            if not len(rows):
-                continue
             row, self.first_line = rows[0].as_py(), int(lines[0])
             self._skipped = self.first_line + row.count(b"\n")
             if row.startswith(UTF16):

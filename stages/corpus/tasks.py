@@ -109,12 +109,8 @@ def _result(future: Any) -> Any:
     """The result of a future of loky's; a signal ends the wait."""
     with _uninterrupted() as received:
         while not received:
-            is_done = future.done()
-            try:
-                return future.result(timeout=SIGNAL_SECONDS)
-            except TimeoutError:
-                if is_done:  # the task's own error
-                    raise
+            if wait([future], timeout=SIGNAL_SECONDS).done:
+                return future.result()
     return None  # only if the signal's handler raises nothing
 
 
@@ -131,20 +127,16 @@ def start_tasks(processes: int, cluster: str | None, folder: Path) -> Iterator[T
     Raises:
         UserError: there is no such scheduler, or its workers do not share folder and package.
     """
-    with ExitStack() as stack:
-        if address := cluster or os.environ.get("DASK_SCHEDULER_ADDRESS"):
+    if address := cluster or os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        with ExitStack() as stack:
             yield Tasks(*_connect(address, folder.absolute(), stack), address)
-        else:
-            local = ProcessPoolExecutor(
-                processes, initializer=_end_with_parent, initargs=(os.getpid(),)
-            )
-            stack.callback(_kill, local)
-            yield Tasks(local.submit, processes)
-
-
-def _kill(pool: ProcessPoolExecutor) -> None:
-    with _uninterrupted():
-        pool.shutdown(kill_workers=True)
+        return
+    local = ProcessPoolExecutor(processes, initializer=_end_with_parent, initargs=(os.getpid(),))
+    try:
+        yield Tasks(local.submit, processes)
+    finally:
+        with _uninterrupted():
+            local.shutdown(kill_workers=True)
 
 
 def _end_with_parent(parent: int) -> None:

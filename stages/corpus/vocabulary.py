@@ -86,19 +86,13 @@ class Vocabulary:
             offsets: (len(names) + 1,); name i is ``codes[offsets[i]:offsets[i + 1]]``.
         """
         lengths = np.fromiter(map(len, names), dtype=np.int64, count=len(names))
-        return self.encode_text("".join(names), lengths)
-
-    def encode_text(
-        self, text: str, lengths: NDArray[np.integer[Any]]
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """`encode` names that stand end to end in ``text``, each of so many characters."""
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths + 2, out=offsets[1:])
         codes = np.empty(offsets[-1], dtype=self.dtype)
         inner = np.ones(offsets[-1], dtype=bool)
         inner[offsets[:-1]] = inner[offsets[1:] - 1] = False
         codes[offsets[:-1]], codes[offsets[1:] - 1] = BEGIN, END
-        codes[inner] = self._look_up(codepoints(text))
+        codes[inner] = self._look_up(codepoints("".join(names)))
         return codes, offsets
 
     def decode(self, codes: NDArray[np.integer[Any]], offsets: NDArray[np.int64]) -> list[str]:

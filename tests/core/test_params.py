@@ -41,6 +41,12 @@ def folder(tmp_path: Path) -> Path:
         ("ingest__separator", '";;"', "ingest.separator: should be one ASCII symbol"),
         ("ingest__separator", "'\"'", "ingest.separator: should be one ASCII symbol"),
         ("ingest__separator", r'"\\x01"', "ingest.separator: should be one ASCII symbol"),
+        (
+            "hello__target",
+            "ohlo",
+            "hello.target: should be as long as hello.input (5 characters), not",
+        ),
+        ("hello__target", "ohlolo", "hello.target: should be as long as hello.input (5 charac"),
         ("index__validation", "0.9", "index.validation: input should be less than or equal"),
     ],
 )

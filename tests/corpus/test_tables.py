@@ -9,7 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.errors import UserError
@@ -271,7 +271,6 @@ texts = st.text(
 
 
 @given(st.lists(st.tuples(texts, texts), max_size=12), st.sampled_from([0, 1]))
-@settings(deadline=None, derandomize=True)
 def test_rows_are_cut_as_the_csv_module_cuts_them(
     rows: list[tuple[str, str]], quoting: int
 ) -> None:
@@ -289,7 +288,6 @@ LINES += [b"x,y\r", b'x,"y', b'z",w', b'5" disk,"y', b'a,b"""']
 
 @pytest.mark.slow
 @given(st.lists(st.sampled_from(LINES), max_size=15), st.integers(1, 40), st.booleans())
-@settings(deadline=None, derandomize=True)
 def test_small_blocks_give_what_one_block_gives(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int, end: bool
 ) -> None:

@@ -11,7 +11,7 @@ from stages.corpus.vocabulary import Vocabulary
 from stages.serving.bundle import load
 from stages.serving.held_out import TYPES
 from stages.serving.torch_bundle import save
-from tests.fuzz.inputs import SCRATCH, Target, alone, altered, mutated, outcome
+from tests.fuzz.inputs import SCRATCH, Target, altered, mutated, outcome
 from tests.serving.made import classifier, config, held_out, save_onnx
 
 FILES = ("config.json", "held_out.safetensors", "model.safetensors", "model.onnx")
@@ -96,20 +96,14 @@ def answer(weights: str, **files: bytes) -> str:
 
 
 TARGETS = {
-    "config": Target(
-        (CONFIG,), alone(configs), lambda inputs: answer("model.onnx", config=inputs[0])
-    ),
+    "config": Target(CONFIG, configs, lambda content: answer("model.onnx", config=content)),
     "held_out": Target(
-        (ARRAYS,),
-        alone(st.one_of(safetensors(ARRAYS), other_numbers())),
-        lambda inputs: answer("model.onnx", held_out=inputs[0]),
+        ARRAYS,
+        st.one_of(safetensors(ARRAYS), other_numbers()),
+        lambda content: answer("model.onnx", held_out=content),
     ),
-    "bundle": Target(
-        (CONFIG, WEIGHTS),
-        st.one_of(
-            st.tuples(configs, st.just(WEIGHTS)),
-            st.tuples(st.just(CONFIG), safetensors(WEIGHTS)),
-        ),
-        lambda inputs: answer("model.safetensors", config=inputs[0], model=inputs[1]),
+    "shape": Target(CONFIG, configs, lambda content: answer("model.safetensors", config=content)),
+    "weights": Target(
+        WEIGHTS, safetensors(WEIGHTS), lambda content: answer("model.safetensors", model=content)
     ),
 }

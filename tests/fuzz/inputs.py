@@ -29,9 +29,9 @@ atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 class Target:
     """A valid input, inputs, and what is done with one: returns "accepted" or "refused"."""
 
-    valid: tuple[bytes, ...]
-    inputs: st.SearchStrategy[tuple[bytes, ...]]
-    run: Callable[[tuple[bytes, ...]], str]
+    valid: bytes
+    inputs: st.SearchStrategy[bytes]
+    run: Callable[[bytes], str]
 
 
 def outcome(work: Callable[[], object]) -> str:
@@ -105,8 +105,3 @@ def altered(draw: st.DrawFn, valid: dict) -> dict:
         except (KeyError, IndexError, TypeError):
             pass  # an earlier alteration took that place away
     return result
-
-
-def alone(strategy: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[bytes, ...]]:
-    """An input of one file."""
-    return strategy.map(lambda content: (content,))

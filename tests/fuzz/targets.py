@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from stages.core.params import IngestParams, Params
 from stages.core.yaml_file import read_yaml
 from stages.corpus.reading import read
-from tests.fuzz import bundles, names
-from tests.fuzz.inputs import PARAMS, SCRATCH, Target, alone, altered, mutated, outcome
+from tests.fuzz import bundles
+from tests.fuzz.inputs import PARAMS, SCRATCH, Target, altered, mutated, outcome
 
 # The CSV reader.
 
@@ -25,9 +25,8 @@ INGEST = IngestParams.model_validate(PARAMS["ingest"] | {"max_row_bytes": 256})
 zipped = st.lists(st.sampled_from([*CSV_TOKENS, *ROWS]), max_size=8).map(b"".join)
 
 
-def read_csv(inputs: tuple[bytes, ...]) -> str:
+def read_csv(content: bytes) -> str:
     """Every row is either kept or refused, with its line."""
-    (content,) = inputs
     path = SCRATCH / "names.csv"
     path.write_bytes(content)
 
@@ -54,9 +53,8 @@ some_params = st.sampled_from(list(PARAMS)).flatmap(
 )
 
 
-def read_params(inputs: tuple[bytes, ...]) -> str:
+def read_params(content: bytes) -> str:
     """`Params.load`; blocks that the file lacks are as shipped."""
-    (content,) = inputs
     path = SCRATCH / "params.yaml"
     path.write_bytes(content)
 
@@ -69,31 +67,26 @@ def read_params(inputs: tuple[bytes, ...]) -> str:
 
 TARGETS = {
     "csv": Target(
-        (CSVS[-1],),
-        alone(
-            st.one_of(
-                st.binary(max_size=60),
-                zipped,
-                zipped.map(lambda rows: gzip.compress(rows, 1, mtime=0)),
-                mutated(CSVS, CSV_TOKENS),
-            )
+        CSVS[-1],
+        st.one_of(
+            st.binary(max_size=60),
+            zipped,
+            zipped.map(lambda rows: gzip.compress(rows, 1, mtime=0)),
+            mutated(CSVS, CSV_TOKENS),
         ),
         read_csv,
     ),
     "params": Target(
-        (json.dumps(PARAMS).encode(),),
-        alone(
-            st.one_of(
-                st.binary(max_size=40),
-                st.lists(st.sampled_from(YAML_TOKENS), max_size=8).map(b"".join),
-                mutated(BLOCKS, YAML_TOKENS),
-                some_params,
-                # Whole files take 50 ms each: one in some fifty.
-                st.integers(0, 9).flatmap(lambda n: some_params if n else whole_params),
-            )
+        json.dumps(PARAMS).encode(),
+        st.one_of(
+            st.binary(max_size=40),
+            st.lists(st.sampled_from(YAML_TOKENS), max_size=8).map(b"".join),
+            mutated(BLOCKS, YAML_TOKENS),
+            some_params,
+            # Whole files take 50 ms each: one in some fifty.
+            st.integers(0, 9).flatmap(lambda n: some_params if n else whole_params),
         ),
         read_params,
     ),
     **bundles.TARGETS,
-    **names.TARGETS,
 }
