@@ -12,8 +12,7 @@ from stages import index, ingest
 from stages.corpus import tables
 from tests.benchmarks import big_corpus
 from tests.clusters import kill_workers, two_workers
-from tests.conftest import ROOT, set_params
-from tests.forkserver import ForkServer
+from tests.conftest import ROOT, run, set_params
 
 ROWS = 40_000
 
@@ -101,8 +100,9 @@ def start_worker() -> Iterator[Callable[[str, str], None]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_stages")
 def test_a_cluster_that_does_not_fit_is_named_and_nothing_is_written(
-    project: Path, start_worker: Callable[[str, str], None], fork_server: ForkServer
+    project: Path, start_worker: Callable[[str, str], None]
 ) -> None:
     from distributed import LocalCluster
 
@@ -110,7 +110,7 @@ def test_a_cluster_that_does_not_fit_is_named_and_nothing_is_written(
         set_params(project, ingest__cluster=address)
         before, lines = results(project), []
         for stage in ("ingest", "index"):
-            done = fork_server.run(project, stage)
+            done = run(project, "python", "-m", f"stages.{stage}")
             assert done.returncode == 1
             assert done.stderr.startswith("onoma: ") and done.stderr.count("\n") == 1, done.stderr
             lines.append(done.stderr)

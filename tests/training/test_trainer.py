@@ -135,9 +135,17 @@ def test_the_order_of_names_depends_on_seed_and_epoch(names) -> None:
     assert not all(map(torch.equal, weights(first), weights(other)))
 
 
-def test_an_infinite_loss_names_epoch_and_batch(names) -> None:
-    with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch \d; lower train"):
-        trainer(names, learning_rate=1e30, schedule="constant").fit({}, lambda _: None)
+def test_a_loss_of_nan_names_epoch_and_batch_and_the_last_good_checkpoint_stays(
+    names, tmp_path
+) -> None:
+    checkpoints = Checkpoints(tmp_path, "run")
+    after_each_step = {"checkpoint_minutes": 1e-9}
+    for _ in range(2):  # the second resumes where the first stopped
+        stopped = trainer(names, learning_rate=1e30, schedule="constant", **after_each_step)
+        with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch 3; lower train"):
+            stopped.fit({}, lambda _: None, checkpoints)
+        saved = checkpoints.latest()
+        assert saved and saved["position"]["step"] == 2
 
 
 def test_a_step_changes_only_the_rows_of_its_n_grams(names) -> None:
