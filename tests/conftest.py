@@ -79,15 +79,15 @@ def set_params(folder: Path, **values: object) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-# Commands are this interpreter's programs.
+# Commands are this interpreter's programs, and leave no bytecode in a folder.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+ENVIRONMENT = dict(os.environ)
 
 
 def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command as a person would in ``folder``."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    arguments: dict = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
+    arguments: dict = {"capture_output": True, "text": True, "timeout": 300}
     return subprocess.run(list(command), cwd=folder, **(arguments | options))
 
 

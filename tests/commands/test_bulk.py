@@ -52,11 +52,17 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-@pytest.mark.parametrize("suffix", [".csv.gz", ".parquet"])
+def assert_close(*paths: Path) -> None:
+    """Batches of other names may give other last digits."""
+    first, second = map(read, paths)
+    assert first["country"].tolist() == second["country"].tolist()
+    assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4
+
+
 def test_table_comes_back_with_the_apis_answers(
-    predict, people: Path, tmp_path: Path, onnx_folder: Path, suffix: str
+    predict, people: Path, tmp_path: Path, onnx_folder: Path
 ) -> None:
-    target = tmp_path / f"out{suffix}"
+    target = tmp_path / "out.csv.gz"
     arguments = ["--input", people, "--output", target, "--column", "surname", "--top", 2]
     assert predict(*arguments) == 0
     found = read(target)
@@ -69,7 +75,7 @@ def test_table_comes_back_with_the_apis_answers(
             numbers = pd.to_numeric(found[column]).to_numpy()
             assert numbers == pytest.approx(wanted[column], abs=6e-5, nan_ok=True)
         else:
-            assert found[column].fillna("").tolist() == wanted[column].fillna("").tolist()
+            assert found[column].tolist() == wanted[column].fillna("").tolist()
 
 
 def test_given_names_come_in_a_column_of_their_own(
@@ -182,15 +188,13 @@ def test_what_does_not_fit_is_one_line(
     assert [*Path().iterdir()] == [Path("in.csv")]
 
 
-def test_numbers_are_no_names(predict, tmp_path: Path, capsys) -> None:
-    pq.write_table(pa.table({"name": [1, 2]}), tmp_path / "a.parquet")
-    assert predict("--input", tmp_path / "a.parquet", "--output", tmp_path / "b.csv") == 1
-    assert "int64, not text" in capsys.readouterr().err
-
-
-def test_names_of_a_wrong_encoding_are_unusable_but_kept(predict, tmp_path: Path) -> None:
+def test_numbers_are_no_names_and_those_of_a_wrong_encoding_are_kept_without_answer(
+    predict, tmp_path: Path, capsys
+) -> None:
     source, target = tmp_path / "a.parquet", tmp_path / "b.parquet"
-    pq.write_table(pa.table({"name": [b"M\xfcller", b"Abe"]}), source)
+    pq.write_table(pa.table({"name": [b"M\xfcller", b"Abe"], "age": [1, 2]}), source)
+    assert predict("--input", source, "--output", target, "--column", "age") == 1
+    assert "int64, not text" in capsys.readouterr().err
     assert predict("--input", source, "--output", target, "--top", 1) == 0
     found = pq.read_table(target).to_pydict()
     assert found["name"] == [b"M\xfcller", b"Abe"]
@@ -245,9 +249,7 @@ def test_chunks_and_workers_do_not_change_the_answers(
     monkeypatch.setattr("stages.corpus.tables.BATCH_ROWS", 100)
     monkeypatch.setattr(columns, "REMEMBERED", 10)
     predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "b.parquet")
-    first, second = (read(tmp_path / f"{n}.parquet") for n in "ab")
-    assert first["country"].tolist() == second["country"].tolist()
-    assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4
+    assert_close(tmp_path / "a.parquet", tmp_path / "b.parquet")
 
 
 # Folders.
@@ -293,15 +295,11 @@ def test_each_shard_gets_the_answers_of_a_file_of_its_own(
     assert predict_all("out", "--processes", 1) == 0
     assert predict_all("globbed", "--processes", 1, source=f"{shards}/**/*.csv") == 0
     there = files(tmp_path / "out")
+    assert there.keys() - {bulk.DONE_BY} == files(shards).keys() - {"notes.txt"}
     expected = {name: there[name] for name in ("1.csv", "more/4.csv", "7.csv")}
     assert files(tmp_path / "globbed").items() >= expected.items()
     assert predict_all("one.parquet", source=shards / "3.parquet") == 0
-    wanted = pd.read_parquet(tmp_path / "one.parquet")
-    found = pd.read_parquet(tmp_path / "out/3.parquet")
-    assert found["country"].tolist() == wanted["country"].tolist()
-    assert (found["probability"] - wanted["probability"]).abs().max() <= 1.01e-4
-    tables = files(tmp_path / "out").keys() - {bulk.DONE_BY}
-    assert tables == files(shards).keys() - {"notes.txt"}
+    assert_close(tmp_path / "one.parquet", tmp_path / "out/3.parquet")
 
 
 def test_rows_that_cannot_be_read_are_kept_and_counted(
@@ -358,13 +356,11 @@ def test_a_shard_that_cannot_be_read_is_named_and_the_finished_ones_stay(
     assert "5.csv.gz" not in files(tmp_path / "out")
 
 
-@pytest.mark.parametrize("output", ["shards", "shards/out"])
-def test_the_output_is_never_inside_the_input(
-    output: str, predict_all, shards: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_output_is_never_inside_the_input(predict_all, shards: Path, capsys) -> None:
     before = files(shards)
-    assert predict_all(output) == 1
-    assert "is inside the input" in capsys.readouterr().err
+    for output in ("shards", "shards/out"):
+        assert predict_all(output) == 1
+        assert "is inside the input" in capsys.readouterr().err
     assert files(shards) == before
 
 
@@ -373,7 +369,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     predict_all, onnx_folder: Path, tmp_path: Path, shards: Path, start
 ) -> None:
     for n in range(40):
-        pd.DataFrame({"name": [f"{n:x}{k:x}" for k in range(5000)]}).to_csv(
+        pd.DataFrame({"name": [f"{n:x}{k:x}" for k in range(2000)]}).to_csv(
             shards / f"big{n}.csv", index=False
         )
     program = (sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder)
