@@ -107,25 +107,6 @@ def test_what_is_set_after_a_recipe_counts_and_a_validation_part_adds_a_curve(
     assert "params.yaml: model.cell: input should be" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("stage", "change", "words"),
-    [
-        ("train", {"train__device": "cuda:7"}, "train.device: cuda:7 is not on this machine"),
-        ("train", {"train__epochs": 0}, "params.yaml: train.epochs: input should be greater"),
-        ("train", {"model__hidden": "wide"}, "model.hidden: input should be a valid integer"),
-        ("ingest", {"ingest__train": "no/names.csv"}, "no/names.csv: no such CSV or Parquet"),
-    ],
-)
-def test_a_user_s_error_is_one_line_and_exit_1(
-    project: Path, stage: str, change: dict, words: str
-) -> None:
-    set_params(project, **change)
-    done = run(project, "python", "-m", f"stages.{stage}")
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the reference corpus is not here")
 def test_the_reference_corpus_is_read_whole(project: Path) -> None:
     corpus = SHARED / "corpus"
