@@ -233,6 +233,9 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
         report = (project / ".onoma/report.md").read_text(encoding="utf-8")
         assert "# Retrain: rejected" in report
         assert "against the champion's" in report
+        next_night = retrain(project, "--push")
+        assert next_night.returncode == 3
+        assert "Running stage" not in next_night.stdout  # what was rejected is not trained again
 
     assert champions(origin) == ["onoma#production#1", "onoma#production#2"]
     assert git(project, "rev-parse", "HEAD") == head
