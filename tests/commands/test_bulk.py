@@ -305,10 +305,8 @@ def test_each_shard_gets_the_answers_of_a_file_of_its_own(
 def test_rows_that_cannot_be_read_are_kept_and_counted(
     predict_all, shards: Path, tmp_path: Path, capsys
 ) -> None:
-    for number in (1, 5):
-        path = next(shards.rglob(f"{number}.csv*"))
-        path.unlink()
-        (path.with_name(f"{number}.csv")).write_bytes(b'name\nAbe\n"Bob\nCab,1\n')
+    for number in (1, 7):
+        (shards / f"{number}.csv").write_bytes(b'name\nAbe\n"Bob\nCab,1\n')
     assert predict_all("out", "--processes", 1) == 1
     err = capsys.readouterr().err
     assert "4 rows cannot be read" in err and "1.csv, line 3: a quote is not closed" in err
@@ -386,22 +384,16 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-# Files that are not what they seem.
-
-
 def test_a_dash_as_output_is_a_csv_on_standard_output(
-    predict, people: Path, tmp_path: Path, monkeypatch, capsys
+    predict, people: Path, tmp_path: Path, capsys
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert predict("--input", people, "--output", "o.csv", "--column", "surname") == 0
+    arguments = ["--input", people, "--column", "surname", "--output"]
+    assert predict(*arguments, tmp_path / "o.csv") == 0
     capsys.readouterr()
-    assert predict("--input", people, "--output", "-", "--column", "surname") == 0
+    assert predict(*arguments, "-") == 0
     out, err = capsys.readouterr()
-    assert out == Path("o.csv").read_text()
+    assert out == (tmp_path / "o.csv").read_text()
     assert "9 rows, 8 names computed" in err
-    assert {path.name for path in tmp_path.iterdir()} == {"people.csv", "o.csv"}
-    with pytest.raises(SystemExit, match="2"):
-        predict("--input", tmp_path, "--output", "-")
 
 
 def test_options_of_reading_and_a_prefix_for_the_new_columns(predict, tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def test_the_card_says_how_people_fare_what_the_model_reads_and_which_countries_
         keys, values = words.split()[::2], map(float, words.split()[1::2])
         metrics |= {f"people_{key}": value for key, value in zip(keys, values, strict=True)}
         path.write_text(json.dumps(metrics), encoding="utf-8")
+    evil = "[Evil](http://evil.example) @all <b>"
     countries = {"Freedonia": country | {"people_recall": 0.4}, "Sylvania": country}
+    countries |= {evil: country | {"f1": 0.91, "support": 9}}
     (project / "metrics/countries.json").write_text(json.dumps(countries), encoding="utf-8")
     groups = "{Marx: [Sylvania, Freedonia, Osterlich], Empty: [Elsewhere]}"
     params = (project / "params.yaml").read_text(encoding="utf-8")
@@ -88,17 +90,11 @@ def test_the_card_says_how_people_fare_what_the_model_reads_and_which_countries_
     ):
         assert line in text.splitlines(), line
     assert "Empty" not in text
+    rows = [line for line in text.splitlines() if evil in line and line.startswith("|")]
+    assert len(rows) == 1 and rows[0].startswith(f"| `{evil}` | 9 |")
+    assert text.count(evil) == text.count(f"`{evil}`")  # what a stranger calls a country is inert
     assert "A classifier of surnames and full names into" in text
     assert "A label is a country or language community of the training rows: " in text
-
-
-def test_countries_of_a_stranger_are_inert(project: Path) -> None:
-    evil = "[Freedonia](http://evil.example) @all <b>"
-    path = project / "metrics/countries.json"
-    countries = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({evil: countries.popitem()[1], **countries}), encoding="utf-8")
-    text = card(project)
-    assert text.count(evil) == text.count(f"| `{evil}` |") == 1
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}"])
