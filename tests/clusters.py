@@ -49,7 +49,9 @@ def kill_workers(
 
     def kill_one() -> None:
         with Client(cluster.scheduler_address, set_as_default=False) as client:
-            pid = min(client.run(os.getpid).values())
+            while not (pids := client.run(os.getpid, on_error="ignore")):
+                client.wait_for_workers(1)  # one that was killed just now cannot answer
+            pid = min(pids.values())
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
 

@@ -6,17 +6,20 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from tests.forkserver import ForkServer
+from tests import forkserver
 
 # Tests run several at a time, on small models: threads of one test would wait for those of another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -76,15 +79,15 @@ def set_params(folder: Path, **values: object) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-# Commands are this interpreter's programs.
+# Commands are this interpreter's programs, and leave no bytecode in a folder.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+ENVIRONMENT = dict(os.environ)
 
 
 def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command as a person would in ``folder``."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    arguments: dict = {"capture_output": True, "text": True, "timeout": 300, "env": environment}
+    arguments: dict = {"capture_output": True, "text": True, "timeout": 300}
     return subprocess.run(list(command), cwd=folder, **(arguments | options))
 
 
@@ -94,6 +97,21 @@ def git(folder: Path, *arguments: str) -> str:
     done = run(folder, "git", *identity, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def next_line(process: subprocess.Popen[str], words: str) -> str:
+    """Wait for a line with these words on the standard output of a process; return it."""
+    assert process.stdout
+    line = next((line for line in process.stdout if words in line), "")
+    assert line, process.communicate()
+    return line
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """What works in a folder or below, by age."""
+    processes = psutil.process_iter(["cwd", "create_time"])
+    here = [p for p in processes if Path(p.info["cwd"] or "/").is_relative_to(folder.resolve())]
+    return sorted(here, key=lambda process: (process.info["create_time"], process.pid))
 
 
 # A model that trains in a second.
@@ -186,17 +204,33 @@ def make_clone(tmp_path: Path) -> Callable[..., Path]:
     return lambda name="clone", **options: make_project(tmp_path / name, **options)
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that starts a command in a folder; the command does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+        pipes: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    """Runs stages without their imports: ``fork_server.run(project, "train").stderr``."""
-    server = ForkServer()
-    yield server
-    server.close()
+def forking_programs() -> Iterator[Path]:
+    with forkserver.programs() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
-def forked_stages(fork_server: ForkServer) -> Iterator[None]:
-    """Has the commands `python -m stages.STAGE`, `onoma` and `dvc` of a module's tests forked."""
+def forked_stages(forking_programs: Path) -> Iterator[None]:
+    """Has `python -m stages.STAGE`, `onoma`, `dvc` and torchrun of a module's tests forked."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{fork_server.programs}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("PATH", f"{forking_programs}{os.pathsep}{os.environ['PATH']}")
         yield

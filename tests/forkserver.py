@@ -1,10 +1,9 @@
-"""Runs stages as processes of their own, without the seconds that each would import for.
+"""Programs that start without the seconds that each would import for.
 
 A server process imports what comes from elsewhere (torch, pandas, DVC ...) once and forks a child
-for each stage; the child imports the project's own modules from the folder that it works in, as
-`python -m stages.train` does there. The server's folder `programs` holds `python`, `onoma` and
-`dvc`, which have it fork; for other work they are the usual programs. With that folder first in
-PATH, `dvc repro` and its stages are forked.
+for each run of `python -m stages.STAGE`, `onoma`, `dvc` or torchrun; the child imports the
+project's own modules from the folder that it works in, as a process does. `programs` gives a
+folder with `python`, `onoma` and `dvc` that ask the server; for other work they are the usual ones.
 """
 
 import gc
@@ -15,47 +14,29 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-LIBRARIES = (  # not onnxruntime: it starts threads, and a forked child aborts at its end
-    "torch._dynamo",
-    "torch.nn.utils.rnn",
-    "dvclive",
-    "pandas",
-    "pyarrow.parquet",
-    "safetensors.torch",
-    "scipy.optimize",
-    "sklearn.metrics",
-    "onnx",
-    "sklearn.feature_extraction.text",
-    "sklearn.svm",
-    "joblib",
-    "pydantic.main",
-    "pydantic.types",
-    "pyarrow.pandas_compat",
-    "dvc.cli.parser",
-    "dvc.repo",
-    "dvc.repo.reproduce",
-    "dvc_data.index",
-    "gto.api",
-    "ruamel.yaml",
-    "anyascii",
-    "fsspec",
-    "tqdm",
+# Not onnxruntime: it starts threads, and a forked child aborts at its end.
+LIBRARIES = (
+    *("torch._dynamo", "torch.nn.utils.rnn", "torch.distributed.run", "safetensors.torch"),
+    *("sklearn.metrics", "sklearn.svm", "sklearn.feature_extraction.text", "scipy.optimize"),
+    *("pandas", "pyarrow.parquet", "pyarrow.pandas_compat", "pydantic.main", "pydantic.types"),
+    *("dvc.cli.parser", "dvc.repo", "dvc.repo.reproduce", "dvc_data.index", "dvclive", "gto.api"),
+    *("onnx", "joblib", "ruamel.yaml", "anyascii", "fsspec", "tqdm"),
 )
 
 # A program: sends its environment, folder, arguments and streams, then every signal, and ends as
 # the child does. The server's arithmetic is one; a project of another needs processes.
 PROGRAM = """#!{real} -IS
-import json, os, signal, socket, sys
-arguments = sys.argv[1:]
+import json, os, resource, signal, socket, sys
 name = os.path.basename(sys.argv[0])
-if name != "python":
-    arguments = ["-m", {{"onoma": "stages.commands.cli", "dvc": "dvc"}}[name], *arguments]
-ours = arguments[:1] == ["-m"] and (arguments[1] == "dvc" or arguments[1].startswith("stages."))
+module = {{"onoma": ["-m", "stages.commands.cli"], "dvc": ["-m", "dvc"]}}.get(name, [])
+arguments = [*module, *sys.argv[1:]]
+words = arguments[arguments[:1] == ["-u"]:]
+ours = words[:1] == ["-m"] and words[1].startswith(("stages.", "dvc", "torch.distributed.run"))
 try:
     other_arithmetic = "arithmetic: native" in open("params.yaml", encoding="utf-8").read()
 except OSError:
@@ -65,12 +46,13 @@ if other_arithmetic or not ours:
 server = socket.socket(socket.AF_UNIX)
 server.connect("{address}")
 environment = {{**os.environ, **{pins}}}  # torch and MKL read it late
-request = json.dumps([None, environment, os.getcwd(), *arguments[1:]]).encode()
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+request = json.dumps([limit, environment, os.getcwd(), *words[1:]]).encode()
 socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, _: server.send(bytes([number])))
 server.sendall(request)
-status = int(server.makefile().read().split()[1])
+status = int(server.makefile().read())
 if status < 0:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -103,23 +85,16 @@ def serve(address: str) -> None:
     os._exit(0)
 
 
-def watch(
-    connection: socket.socket, streams: list[int], file_limit: int | None, *work: object
-) -> None:
-    """Fork a child: say its id and how it ends, send it signals, kill it if nobody listens."""
-    import resource
-
+def watch(connection: socket.socket, streams: list[int], *work: object) -> None:
+    """Fork a child: say how it ends, send it signals, kill it if nobody listens."""
     if not (pid := os.fork()):
         connection.close()
         os.setsid()
-        if file_limit:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
         return be(streams, *work)
     for descriptor in (0, 1, *streams):
         os.close(descriptor)
     ended = os.pidfd_open(pid)
     with suppress(OSError):
-        connection.sendall(b"%d\n" % pid)
         while ended not in select.select([connection, ended], [], [])[0]:
             numbers = connection.recv(8)
             if not numbers:
@@ -129,16 +104,23 @@ def watch(
     signal.pidfd_send_signal(ended, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with suppress(OSError):
-        connection.sendall(b"%d\n" % status)
+        connection.sendall(b"%d" % status)
     os._exit(0)
 
 
 def be(
-    streams: list[int], environment: dict[str, str], folder: str, module: str, *arguments: str
+    streams: list[int],
+    limit: list[int],
+    environment: dict[str, str],
+    folder: str,
+    module: str,
+    *arguments: str,
 ) -> None:
-    """Be ``python -m module`` in ``folder``."""
+    """Be ``python -m module`` in ``folder``; ``limit``: bytes that no file may grow beyond."""
+    import resource
     import runpy
 
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -150,112 +132,32 @@ def be(
     sys.executable = str(Path(sys.argv[1]).parent / "programs/python")
     sys.path[0] = folder
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # with so much imported, the end takes longer
 
 
-class Stage:
-    """A stage at work, or at its end."""
+@contextmanager
+def programs() -> Iterator[Path]:
+    """Give the folder of programs; their arithmetic is the shipped ``train.arithmetic``, avx2."""
+    from stages.core.arithmetic import AVX2
 
-    def __init__(self, connection: socket.socket, output: str) -> None:
-        self._connection, self._output = connection, output
-        self._answers = connection.makefile()
-        self.pid = int(self._answers.readline())
-        self.returncode: int | None = None
-
-    @property
-    def stdout(self) -> str:
-        """What it has printed so far."""
-        return Path(f"{self._output}.out").read_text(encoding="utf-8")
-
-    @property
-    def stderr(self) -> str:
-        """What it has printed to standard error so far."""
-        return Path(f"{self._output}.err").read_text(encoding="utf-8")
-
-    def poll(self, seconds: float = 0) -> int | None:
-        """Its exit status, as `subprocess.Popen` gives it; None while it works."""
-        if self.returncode is None and select.select([self._connection], [], [], seconds)[0]:
-            self.returncode = int(self._answers.readline())
-        return self.returncode
-
-    def wait(self, timeout: float = 120) -> "Stage":
-        """Wait for its end."""
-        ended = self.poll(timeout) is not None
-        assert ended, f"the stage still works: {self.stdout}{self.stderr}"
-        return self
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal unless it has ended."""
-        if self.poll() is None:
-            with suppress(ProcessLookupError):  # it ends just now
-                os.kill(self.pid, number)
-
-
-class ForkServer:
-    """Starts stages; its arithmetic is that of the shipped ``train.arithmetic``, avx2."""
-
-    def __init__(self) -> None:
-        from stages.core.arithmetic import AVX2
-
-        settings = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        self._environment = {**os.environ, **AVX2, **settings}
-        self._outputs = TemporaryDirectory(prefix="onoma-stages-")
-        self._started: list[Stage] = []
-        self._address = str(Path(self._outputs.name) / "socket")
-        self.programs = Path(self._outputs.name) / "programs"
-        self.programs.mkdir()
+    with TemporaryDirectory(prefix="onoma-stages-") as folder:
+        address, programs = f"{folder}/socket", Path(folder, "programs")
+        programs.mkdir()
+        text = PROGRAM.format(real=sys.executable, address=address, pins=AVX2)
         for name in ("python", "onoma", "dvc"):
-            program = self.programs / name
-            text = PROGRAM.format(real=sys.executable, address=self._address, pins=AVX2)
-            program.write_text(text, encoding="utf-8")
-            program.chmod(0o755)
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, self._address],
-            env=self._environment,
+            (programs / name).write_text(text, encoding="utf-8")
+            (programs / name).chmod(0o755)
+        with subprocess.Popen(
+            [sys.executable, __file__, address],
+            env={**os.environ, **AVX2, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-        )
-        assert self._process.stdout and self._process.stdout.readline() == b"ready\n"
-
-    def start(
-        self, folder: Path, stage: str, *arguments: str, file_limit: int | None = None
-    ) -> Stage:
-        """Start ``python -m stages.STAGE ARGUMENTS`` in ``folder``, in a session of its own.
-
-        Args:
-            folder: holds params.yaml, data and perhaps the project's modules.
-            stage: train, or commands.cli for the program `onoma`.
-            arguments: of the command.
-            file_limit: bytes that no file may grow beyond, as on a full disk.
-        """
-        output = str(Path(self._outputs.name) / str(len(self._started)))
-        names = (os.devnull, f"{output}.out", f"{output}.err")
-        streams = [os.open(name, os.O_RDWR | os.O_CREAT, 0o600) for name in names]
-        work: Sequence[object] = (file_limit, self._environment, str(folder), f"stages.{stage}")
-        request = json.dumps([*work, *arguments]).encode()
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._address)
-        socket.send_fds(connection, [len(request).to_bytes(4, "big")], streams)
-        connection.sendall(request)
-        for descriptor in streams:
-            os.close(descriptor)
-        self._started.append(Stage(connection, output))
-        return self._started[-1]
-
-    def run(
-        self, folder: Path, stage: str, *arguments: str, file_limit: int | None = None
-    ) -> Stage:
-        """Start a stage and wait for its end: ``run(project, "train").returncode``."""
-        return self.start(folder, stage, *arguments, file_limit=file_limit).wait()
-
-    def close(self) -> None:
-        """End what is still at work, and the server."""
-        for stage in self._started:
-            stage.send_signal(signal.SIGKILL)
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(60)
-        self._outputs.cleanup()
+        ) as server:
+            assert server.stdout and server.stdout.readline() == b"ready\n"
+            yield programs
 
 
 if __name__ == "__main__":

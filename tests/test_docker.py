@@ -57,10 +57,8 @@ def test_its_steps_install_a_server_that_answers_without_torch(
     for copied in arguments("COPY"):
         *files, target = copied.split()
         for file in files:
-            if (source / file).is_dir():
-                shutil.copytree(source / file, image / target)
-            else:
-                shutil.copy(source / file, image / target)
+            copy = shutil.copytree if (source / file).is_dir() else shutil.copy
+            copy(source / file, image / target)
     for script in arguments("RUN"):
         done = run(image, "sh", "-c", script, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,6 @@
 import argparse
 import re
 import shlex
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -14,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.commands.cli import COMMANDS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 PAGES = [*map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md")), *sorted(ROOT.glob("docs/*.md"))]
 PROGRAMS = ("onoma", "make", "python", "pytest", "dvc", "pip")
@@ -56,7 +55,7 @@ def onoma(words: list[str]) -> None:
 
 
 def make(words: list[str]) -> None:
-    done = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True)
+    done = run(ROOT, "make", "--dry-run", *words)
     assert done.returncode == 0, done.stderr
 
 
@@ -99,9 +98,7 @@ CHECKS = {"onoma": onoma, "make": make, "python": python, "pytest": pytest_, "dv
 
 def test_the_pages_have_commands() -> None:
     programs = [words[0] for words in ALL.values()]
-    assert {program: programs.count(program) >= 3 for program in CHECKS} == dict.fromkeys(
-        CHECKS, True
-    )
+    assert min(programs.count(program) for program in CHECKS) >= 3
 
 
 @pytest.mark.parametrize("words", ALL.values(), ids=ALL)

@@ -73,18 +73,15 @@ def test_what_is_computed_depends_on_the_arithmetic_and_no_model_on_the_page_or_
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_every_stage_is_described_and_run_as_a_module_and_reads_params_yaml(name: str) -> None:
-    assert STAGES[name]["desc"]
-    assert STAGES[name]["cmd"] == f"python -m stages.{name}"
-    assert all(isinstance(entry, str) for entry in STAGES[name].get("params", []))
-
-
-def test_nothing_switches_the_run_cache_off_and_no_plot_is_drawn_twice() -> None:
-    for stage in STAGES.values():
-        assert "always_changed" not in stage
-        assert "plots" not in stage, "the files of plots are drawn by the plots of dvc.yaml"
-        for out in stage.get("outs", []):
-            if isinstance(out, dict):  # small and committed: declared here, not under plots
-                ((path, options),) = out.items()
-                assert path.startswith("metrics/"), f"{path}: persist or cache: false"
-                assert options == {"cache": False}, path
+def test_a_stage_is_a_module_that_reads_params_yaml_and_uses_the_run_cache(name: str) -> None:
+    stage = STAGES[name]
+    assert stage["desc"]
+    assert stage["cmd"] == f"python -m stages.{name}"
+    assert all(isinstance(entry, str) for entry in stage.get("params", []))
+    assert "always_changed" not in stage
+    assert "plots" not in stage, "the files of plots are drawn by the plots of dvc.yaml"
+    for out in stage.get("outs", []):
+        if isinstance(out, dict):  # small and committed: declared here, not under plots
+            ((path, options),) = out.items()
+            assert path.startswith("metrics/"), f"{path}: persist or cache: false"
+            assert options == {"cache": False}, path

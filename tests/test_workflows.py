@@ -1,14 +1,12 @@
 """The workflows on GitHub run what people and tests run here, and nothing else."""
 
 import os
-import subprocess
 import tomllib
 from pathlib import Path
 
-import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 WORKFLOWS = {
     path.stem: YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -22,15 +20,10 @@ REPORTS = [command for command in COMMANDS if command not in (*TARGETS, RELEASE)
 REPORT = "# A report\n"
 
 
-@pytest.mark.parametrize("command", TARGETS)
-def test_a_step_is_a_target_of_the_makefile(command: str) -> None:
-    target = command.split()[1]
-    done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_tests_run_on_every_python_that_the_package_claims() -> None:
+def test_steps_are_targets_of_the_makefile_and_tests_run_on_every_python_that_is_claimed() -> None:
     assert {"make test", "make verify", "make retrain", "make test-versions"} <= set(TARGETS)
+    done = run(ROOT, "make", "--dry-run", *(command.split()[1] for command in TARGETS))
+    assert done.returncode == 0, done.stderr
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     claimed = [text.split(" :: ")[-1] for text in project["classifiers"] if ":: 3." in text]
     assert WORKFLOWS["ci"]["jobs"]["test"]["strategy"]["matrix"]["python"] == claimed
@@ -47,26 +40,26 @@ def run_step(folder: Path, command: str, issue: str = "") -> tuple[str, str]:
     (folder / ".onoma").mkdir(parents=True)
     for name in ("metrics.md", "report.md"):
         (folder / ".onoma" / name).write_text(REPORT, encoding="utf-8")
-    gh = folder / "bin/gh"
-    gh.parent.mkdir()
+    gh = folder / "gh"
     gh.write_text(
         "#!/bin/sh\n"
         f'if [ "$2" = list ]; then printf "%s" "{issue}"; exit; fi\n'
-        'echo "$@" >> notes\n'
-        'while [ "$1" != --body-file ]; do shift; done; cat "$2" >> notes\n',
+        'IFS=,; echo "$*" >> notes\n'
+        'for word; do [ "$body" ] && cat "$word" >> notes; body=;\n'
+        '[ "$word" != --body-file ] || body=next; done\n',
         encoding="utf-8",
     )
     gh.chmod(0o755)
-    environment = {
-        "PATH": f"{gh.parent}{os.pathsep}{os.environ['PATH']}",
+    variables = {
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "GITHUB_STEP_SUMMARY": "summary",
         "PULL_REQUEST": "7",
+        "GITHUB_REF_NAME": "v1.2.3",
     }
-    (folder / "notes").touch()
-    (folder / "summary").touch()
-    subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", command], cwd=folder, env=environment, check=True
-    )
+    for name in ("notes", "summary"):
+        (folder / name).touch()
+    done = run(folder, "bash", "-eo", "pipefail", "-c", command, env=variables)
+    assert done.returncode == 0, done.stderr
     return (folder / "notes").read_text(), (folder / "summary").read_text()
 
 
@@ -75,9 +68,9 @@ def test_reports_are_in_the_summary_and_in_one_comment_or_issue(tmp_path: Path) 
     assert len(summaries) == 2
     for n, command in enumerate(summaries):
         assert run_step(tmp_path / f"summary-{n}", command) == ("", REPORT)
-    comment = "pr comment 7 --body-file .onoma/metrics.md --edit-last --create-if-none\n"
+    comment = "pr,comment,7,--body-file,.onoma/metrics.md,--edit-last,--create-if-none\n"
     assert run_step(tmp_path / "pull", pull_request)[0] == comment + REPORT
-    for number, words in (("", "issue create"), ("12", "issue comment 12")):
+    for number, words in (("", "issue,create"), ("12", "issue,comment,12")):
         notes, _ = run_step(tmp_path / f"issue{number}", issue, number)
         assert notes.startswith(words)
         assert notes.endswith(REPORT)
@@ -87,20 +80,7 @@ def test_a_release_is_the_wheel_of_a_verified_pipeline_and_the_card(tmp_path: Pa
     steps = WORKFLOWS["release"]["jobs"]["release"]["steps"]
     commands = [step["run"] for step in steps if "run" in step]
     assert commands == ["make verify", "make repro", "make wheel", RELEASE]
-    gh = tmp_path / "gh"
-    gh.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n', encoding="utf-8")
-    gh.chmod(0o755)
-    environment = {
-        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-        "GITHUB_REF_NAME": "v1.2.3",
-    }
-    done = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", RELEASE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    wheel = "dist/onoma-1.2.3-py3-none-any.whl"
-    expected = ["release", "create", "v1.2.3", wheel, "docs/model-card.md", "--verify-tag"]
-    assert done.stdout.splitlines() == [*expected, "--title", "onoma 1.2.3", "--generate-notes"]
+    files = "dist/onoma-1.2.3-py3-none-any.whl,docs/model-card.md"
+    options = "--verify-tag,--title,onoma 1.2.3,--generate-notes"
+    notes, _ = run_step(tmp_path / "release", RELEASE)
+    assert notes == f"release,create,v1.2.3,{files},{options}\n"

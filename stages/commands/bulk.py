@@ -58,9 +58,7 @@ class Options(NamedTuple):
 Counts = Counter[str]  # those of `SAID`, and of rows that are unreadable
 
 
-def predict_file(
-    file: str, target: Path, options: Options, adapt: bool = False
-) -> tuple[Counts, str]:
+def predict_file(file: str, target: Path, options: Options, adapt: bool) -> tuple[Counts, str]:
     """Write ``target``, a table as ``file`` is, with all processors; see `add_answers`.
 
     Args:
@@ -69,17 +67,14 @@ def predict_file(
         options: see `add_answers`.
         adapt: whether to reweight the answers by the shares of the countries in this table.
     """
-    model, table = load(options.model, threads=os.cpu_count() or 1), options.table(file)
-    shares = None
+    model, shares = load(options.model, threads=os.cpu_count() or 1), None
     if adapt:
         from stages.serving.populations import read_populations  # imports SciPy
 
-        names = options.table(file)
-        populations = read_populations(
-            model, names, options.column, options.full_names, given=options.given
-        )
-        (population,) = populations.values()
+        columns = (options.column, options.full_names, None, options.given)
+        (population,) = read_populations(model, options.table(file), *columns).values()
         shares = population.estimate().shares
+    table = options.table(file)
     with progress("predict", table.rows, "rows") as bar:
         counts, problem = add_answers(table, target, model, options, shares, bar.update)
     messages = sys.stderr if target == STDOUT else sys.stdout
@@ -121,7 +116,8 @@ def add_answers(
     answer = Answerer(model, options.full_names)
     layout = (options.top, options.abstain, options.prefix, shares)
     schema, counts, reason = table.schema, Counter[str](), f"{options.prefix}reason"
-    for name, values in answer.columns(answer(pa.array([], pa.string()))[0], *layout).items():
+    no_names, _ = answer(pa.array([], pa.string()))
+    for name, values in answer.columns(no_names, *layout).items():
         if name in table.schema.names:
             raise UserError(
                 f"{table.file}: already has a column {brief(name, 60)!r}; "
@@ -130,13 +126,13 @@ def add_answers(
         schema = schema.append(pa.field(name, values.type))
     with create(target, schema) as write:
         for batch, problems in table.batches():
-            names, unreadable = batch.column(options.column), problems.is_valid()
-            if bad := unreadable.true_count:
-                names = pc.if_else(unreadable, pa.scalar(None, names.type), names)
+            names = batch.column(options.column)
+            if problems.null_count < len(problems):
+                names = pc.if_else(problems.is_null(), names, pa.scalar(None, names.type))
             given = batch.column(options.given) if options.given else None
             answers, index = answer(names, given)
             counts["rows"] += len(index)
-            counts["unusable"] += int(np.isnan(answers.probabilities[index, 0]).sum()) - bad
+            counts["unusable"] += int(np.isnan(answers.probabilities[index, 0]).sum())
             columns = answer.columns(answers, *layout)
             added = {name: values.take(pa.array(index)) for name, values in columns.items()}
             added[reason] = pc.coalesce(problems, added[reason])
@@ -144,6 +140,7 @@ def add_answers(
             arrays = [array.cast(field.type) for array, field in values]
             write(pa.record_batch(arrays, schema=schema))
             advance(len(batch))
+    counts["unusable"] -= table.unreadable
     counts |= {"computed": answer.computed, "unreadable": table.unreadable}
     return counts, table.first
 

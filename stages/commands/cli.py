@@ -57,33 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int | None:
-    try:
-        try:
-            return _command(arguments)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:  # the reader of `onoma predict ... | head` has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _command(arguments: list[str]) -> int | None:
     parser = argparse.ArgumentParser(
         prog="onoma", description="Which country does a name come from?"
     )
     parser.add_argument("--version", action=Version, nargs=0, help="what answers, by which model")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    run = None
     for name, about in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         if arguments[:1] == [name]:
             module = import_module(f"{__package__}.{name}")
             module.add_arguments(command)
-            run = module.run
-    args = parser.parse_args(arguments)
-    assert run is not None, "argparse accepts no other command"
-    status: int | None = run(args)
-    return status
+            command.set_defaults(run=module.run)
+    try:
+        try:
+            args = parser.parse_args(arguments)
+            status: int | None = args.run(args)
+            return status
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of `onoma predict ... | head` has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

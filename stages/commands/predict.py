@@ -91,12 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = files.add_argument
     kinds = "CSV or .tsv (plain or gzip) or Parquet"
     add("--input", metavar="PATH", help=f"{kinds}: a file, a folder, a glob or a URL")
-    add(
-        "--output",
-        type=Path,
-        metavar="PATH",
-        help="a file, - (a CSV to standard output), or a folder: one file for each",
-    )
+    about = "a file, - (a CSV to standard output), or a folder: one file for each"
+    add("--output", type=Path, metavar="PATH", help=about)
     add("--processes", type=processes, metavar="N", help="for a folder (all processors)")
     add("--cluster", metavar="ADDRESS", help="a Dask scheduler, for a folder: tcp://host:8786")
     add_reading(files)
@@ -120,12 +116,10 @@ def run(args: argparse.Namespace) -> int:
     for names in [args.names] if args.names else _portions(sys.stdin.buffer):
         listed = args.top if args.json else len(model.countries)
         answers = model.predict(names, listed, args.abstain, args.full_names)
-        if args.json:
-            for answer in answers:
-                print(json.dumps(answer.to_json()))
-        for line in table(model, answers, args.top) if not args.json else ():
+        objects = (json.dumps(answer.to_json()) for answer in answers)
+        for line in objects if args.json else table(model, answers, args.top):
             print(line)
-            has_table = True
+            has_table = not args.json
         for answer in answers:
             bad += answer.country is None
             if answer.country is None and not args.json:
@@ -146,8 +140,8 @@ def run_files(args: argparse.Namespace) -> int:
     from stages.corpus.writing import STDOUT
 
     args.model = args.model.absolute()  # workers may run elsewhere
-    options = bulk.Options(**{name: getattr(args, name) for name in bulk.Options._fields})
-    several = Path(args.input).is_dir() or "*" in args.input
+    options = bulk.Options(*(getattr(args, name) for name in bulk.Options._fields))
+    paths, several = (args.input, args.output), Path(args.input).is_dir() or "*" in args.input
     if several and args.output == STDOUT:
         args.wrong_usage("--output - needs one file as --input")
     is_file = args.output == STDOUT or (args.output.suffix and not args.output.is_dir())
@@ -155,12 +149,11 @@ def run_files(args: argparse.Namespace) -> int:
         if args.reweight:
             args.wrong_usage("--reweight needs one file as --input and as --output")
         processes = args.processes or os.cpu_count() or 1
-        folder = args.input, args.output
-        counts, first = bulk.predict_folder(*folder, options, processes, args.cluster)
+        counts, first = bulk.predict_folder(*paths, options, processes, args.cluster)
     elif args.cluster or args.processes:
         args.wrong_usage("--processes and --cluster need a folder as --output")
     else:
-        counts, first = bulk.predict_file(args.input, args.output, options, args.reweight)
+        counts, first = bulk.predict_file(*paths, options, args.reweight)
     return report_unreadable(counts["unreadable"], first, args.keep_going)
 
 
@@ -172,13 +165,8 @@ def table(model: Predictor, answers: list[Prediction], top: int) -> Iterator[str
     rows = [("name", "answer", "most probable", "reason", "read as")]
     for answer in answers:
         if answer.country is not None:
-            ranked = _listed(dict(answer.top[:top]), top)
-            rows.append(
-                (
-                    *(answer.name, in_words(model, answer), ranked),
-                    *(answer.reason or "", answer.read_as or ""),
-                )
-            )
+            words, ranked = in_words(model, answer), _listed(dict(answer.top[:top]), top)
+            rows.append((answer.name, words, ranked, answer.reason or "", answer.read_as or ""))
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     return aligned(zip(*columns, strict=True))
 
@@ -190,8 +178,8 @@ def aligned(rows: Iterable[Iterable[str]], right: Container[int] = ()) -> Iterat
         cells = list(map(visible, column))
         width = max(map(_width, cells))
         pads = [" " * (width - _width(cell)) for cell in cells]
-        pairs = zip(pads, cells, strict=True) if number in right else zip(cells, pads, strict=True)
-        columns.append(map("".join, pairs))
+        parts = (pads, cells) if number in right else (cells, pads)
+        columns.append(map("".join, zip(*parts, strict=True)))
     return ("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
@@ -244,9 +232,8 @@ def _width(text: str) -> int:
 
 def _portions(stream: BinaryIO) -> Iterator[list[str]]:
     """Names of a stream, many at a time; one at a time from a terminal."""
-    lines = _lines(stream)
     size = 1 if stream.isatty() else NAMES_AT_ONCE
-    while portion := list(itertools.islice(lines, size)):
+    while portion := list(itertools.islice(_lines(stream), size)):
         yield portion
 
 

@@ -48,21 +48,17 @@ def run(args: argparse.Namespace) -> int:
     about = {"model": model.model_hash, "population": model.population}
     results = {group: population.summary(prior) for group, population in groups.items()}
     for group, result in results.items():
-        show(result, f"{args.input}, {args.by} {group}" if args.by else str(args.input))
+        show(result, f"{args.input}, {args.by} {group}" if args.by else f"{args.input}")
     print(f"model {model.model_hash}, trained on: {visible(model.population)}")
     if args.json:
         parts = [{"group": group, **result} for group, result in results.items()]
         whole = {"by": args.by, "groups": parts} if args.by else results[""]
         write_json(args.json.resolve(), about | whole)
     if args.csv:
-        by = [args.by] if args.by else []
-        rows = [
-            [*([group] if by else []), *row.values()]
-            for group in results
-            for row in results[group]["shares"]
-        ]
-        columns = [*by, "country", "share", "lower", "upper", "plain"]
-        write_csv(args.csv.resolve(), pd.DataFrame(rows, columns=columns))
+        columns = [args.by, "country", "share", "lower", "upper", "plain"]
+        rows = ((group, *row.values()) for group in results for row in results[group]["shares"])
+        table = pd.DataFrame(rows, columns=columns)
+        write_csv(args.csv.resolve(), table if args.by else table.iloc[:, 1:])
     return report_unreadable(source.unreadable, source.first, args.keep_going)
 
 

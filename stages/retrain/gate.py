@@ -113,8 +113,7 @@ def _compare(
 
 def _predictions(probabilities: pd.DataFrame) -> Codes:
     table = probabilities.to_numpy()
-    unusable = np.isnan(table).any(axis=1)
-    return np.where(unusable, -1, np.nan_to_num(table).argmax(axis=1))
+    return np.where(np.isnan(table).any(axis=1), -1, table.argmax(axis=1))
 
 
 def paired_bootstrap(

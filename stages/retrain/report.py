@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from scipy.spatial.distance import jensenshannon
 
@@ -54,16 +55,12 @@ def comparison(verdict: Mapping[str, Any]) -> str:
 def drift(old: Path, new: Path) -> str:
     """How far the training names of ``new`` are from those of ``old``; both are Parquet files."""
     apart = []
-    for part, before, after in zip(
-        ("countries", "characters"), _counts(old), _counts(new), strict=True
-    ):
-        keys = sorted(before | after)
-        pair = ([counts[key] for key in keys] for counts in (before, after))
+    for part, *pair in zip(("countries", "characters"), _counts(old), _counts(new), strict=True):
+        distance = jensenshannon(*pd.DataFrame(pair).fillna(0).to_numpy(), base=2)
         # Rounding can give the root of a number just below 0.
-        apart.append(f"{part} {np.nan_to_num(jensenshannon(*pair, base=2)):.4f}")
-    return (
-        f"Drift of the training names (Jensen-Shannon; 0: equal, 1: disjoint): {', '.join(apart)}."
-    )
+        apart.append(f"{part} {np.nan_to_num(distance):.4f}")
+    about = "Drift of the training names (Jensen-Shannon; 0: equal, 1: disjoint)"
+    return f"{about}: {', '.join(apart)}."
 
 
 def _counts(table: Path) -> tuple[Counter[str], Counter[str]]:

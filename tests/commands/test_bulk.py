@@ -1,11 +1,9 @@
 """`onoma predict --input`: files and folders, every distinct name once, never a clobbered input."""
 
 import dataclasses
-import gzip
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,7 +20,7 @@ from stages.serving.columns import Answerer
 from stages.serving.config import Config
 from stages.serving.onnx_bundle import load
 from tests.clusters import kill_workers, two_workers
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 NAMES = ["Abe", "Müller", "1234", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
 ANSWERS = ["country", "probability", "reason", "set"]
@@ -54,17 +52,17 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def start(onnx_folder: Path, *arguments: object) -> subprocess.Popen[str]:
-    """Start `onoma predict` in a process of its own."""
-    program = [sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder]
-    return subprocess.Popen([*program, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def assert_close(*paths: Path) -> None:
+    """Batches of other names may give other last digits."""
+    first, second = map(read, paths)
+    assert first["country"].tolist() == second["country"].tolist()
+    assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
 def test_table_comes_back_with_the_apis_answers(
-    predict, people: Path, tmp_path: Path, onnx_folder: Path, suffix: str
+    predict, people: Path, tmp_path: Path, onnx_folder: Path
 ) -> None:
-    target = tmp_path / f"out{suffix}"
+    target = tmp_path / "out.csv.gz"
     arguments = ["--input", people, "--output", target, "--column", "surname", "--top", 2]
     assert predict(*arguments) == 0
     found = read(target)
@@ -77,7 +75,7 @@ def test_table_comes_back_with_the_apis_answers(
             numbers = pd.to_numeric(found[column]).to_numpy()
             assert numbers == pytest.approx(wanted[column], abs=6e-5, nan_ok=True)
         else:
-            assert found[column].fillna("").tolist() == wanted[column].fillna("").tolist()
+            assert found[column].tolist() == wanted[column].fillna("").tolist()
 
 
 def test_given_names_come_in_a_column_of_their_own(
@@ -89,13 +87,12 @@ def test_given_names_come_in_a_column_of_their_own(
     program += ["--output", str(tmp_path / "out.parquet"), "--surname", "last", "--given"]
     assert cli.main([*program, "first"]) == 0
     found = pd.read_parquet(tmp_path / "out.parquet")
-    model = load(folder_of_full_names)
-    wanted = model.frame(people, surname="last", given="first")
-    for name in ("country", "reason", "kind", "group"):
-        assert found[name].fillna("").tolist() == wanted[name].fillna("").tolist()
+    wanted = load(folder_of_full_names).frame(people, surname="last", given="first")
     assert found["kind"].tolist()[:2] == ["full name", "surname"]
-    for name in ("probability", "group_probability"):
-        assert found[name].to_numpy() == pytest.approx(wanted[name], abs=6e-5, nan_ok=True)
+    columns = ["country", "probability", "reason", "group", "group_probability", "kind"]
+    pd.testing.assert_frame_equal(
+        found[columns], wanted[columns], check_dtype=False, rtol=0, atol=6e-5
+    )
     assert cli.main([*program, "firts"]) == 1
     assert "no column 'firts'; use --given, one of: first, last" in capsys.readouterr().err
 
@@ -118,7 +115,7 @@ def folder_of_full_names(onnx_folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "full"
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_no_row_is_lost(predict, tmp_path: Path, suffix: str, capsys) -> None:
     source, target = tmp_path / "in.csv", tmp_path / f"out{suffix}"
     source.write_bytes(b'surname,id\nAbe,1\nBob\n"Cab,3\nDad,4,5\nM\xfcller,6\nBea,7\n')
@@ -173,8 +170,6 @@ def test_input_is_never_the_output(predict, people: Path, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (b"id,surname\n1,Abe\n", [], "'name'; use --column, one of: id, surname"),
-        (b'id;name\n1;"Abe"\n', [], "separated by ';', set --separator"),
         (b'"first\nline","\x1b[31mred"\na,b\n', [], "no column 'name'"),
         (b"name,country\nAbe,Japan\n", [], "give a --prefix for the new columns"),
         (bytes(range(256)) * 40, [], ""),
@@ -193,24 +188,13 @@ def test_what_does_not_fit_is_one_line(
     assert [*Path().iterdir()] == [Path("in.csv")]
 
 
-def test_a_prefix_makes_room_for_the_new_columns(predict, tmp_path: Path) -> None:
-    source, target = tmp_path / "a.csv", tmp_path / "b.csv"
-    source.write_text("name;country\nAbe;Japan\n")
-    arguments = ["--input", source, "--output", target, "--separator", ";", "--top", 1]
-    assert predict(*arguments, "--prefix", "our_") == 0
-    ours = [*ANSWERS, "country_1", "probability_1"]
-    assert list(read(target)) == ["name", "country", *(f"our_{name}" for name in ours)]
-
-
-def test_numbers_are_no_names(predict, tmp_path: Path, capsys) -> None:
-    pq.write_table(pa.table({"name": [1, 2]}), tmp_path / "a.parquet")
-    assert predict("--input", tmp_path / "a.parquet", "--output", tmp_path / "b.csv") == 1
-    assert "int64, not text" in capsys.readouterr().err
-
-
-def test_names_of_a_wrong_encoding_are_unusable_but_kept(predict, tmp_path: Path) -> None:
+def test_numbers_are_no_names_and_those_of_a_wrong_encoding_are_kept_without_answer(
+    predict, tmp_path: Path, capsys
+) -> None:
     source, target = tmp_path / "a.parquet", tmp_path / "b.parquet"
-    pq.write_table(pa.table({"name": [b"M\xfcller", b"Abe"]}), source)
+    pq.write_table(pa.table({"name": [b"M\xfcller", b"Abe"], "age": [1, 2]}), source)
+    assert predict("--input", source, "--output", target, "--column", "age") == 1
+    assert "int64, not text" in capsys.readouterr().err
     assert predict("--input", source, "--output", target, "--top", 1) == 0
     found = pq.read_table(target).to_pydict()
     assert found["name"] == [b"M\xfcller", b"Abe"]
@@ -236,53 +220,24 @@ def test_remembered_answers_are_bounded(onnx_folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_a_stopped_run_leaves_the_old_output_and_no_rest(onnx_folder: Path, tmp_path: Path) -> None:
-    source, target = tmp_path / "in.csv.gz", tmp_path / "out.csv"
-    lines = "".join(f"{n:x}\n" for n in range(10**6))
-    source.write_bytes(gzip.compress(b"name\n" + lines.encode(), 1))
-    target.write_text("old")
-    process = start(onnx_folder, "--input", source, "--output", target)
-    while len(list(tmp_path.iterdir())) < 3 and process.poll() is None:
-        time.sleep(0.02)  # until the unfinished file is there
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    assert process.stderr
-    error = process.stderr.read()
-    assert process.wait(30) == 143
-    assert error == "onoma: terminated\n"
-    assert target.read_text() == "old"
-    assert sorted(tmp_path.iterdir()) == [source, target]
-
-
-@pytest.mark.slow
 def test_memory_is_bounded_whatever_the_file(onnx_folder: Path, tmp_path: Path) -> None:
-    def peak(rows: int) -> float:
-        source = tmp_path / "in.csv"
-        with source.open("w") as file:
+    program = ["predict", "--model", str(onnx_folder), "--output", str(tmp_path / "out.parquet")]
+    for rows in (100_000, 1_200_000):
+        with (tmp_path / f"{rows}.csv").open("w") as file:
             file.write("name,note\n")
-            file.writelines(
-                f"{n % 5_000:b},some longer text in another column\n" for n in range(rows)
-            )
-        program = [sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder]
-        # From a small process: a child's peak begins with what its parent held when it forked.
-        launcher = (
-            "import resource, subprocess, sys\n"
-            "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-        )
-        command = [*program, "--input", source, "--output", tmp_path / "out.parquet"]
-        done = subprocess.run(
-            [sys.executable, "-c", launcher, *command],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return float(done.stdout)
-
-    small, large = peak(400_000), peak(1_200_000)
+            file.writelines(f"{n % 5_000:b},some longer text in another one\n" for n in range(rows))
+    script = (
+        "import resource, sys; from stages.commands import cli\n"
+        "for file in sys.argv[1:]:\n"
+        f"    assert cli.main([*{program!r}, '--input', file]) == 0\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    files = [f"{tmp_path}/100000.csv", f"{tmp_path}/1200000.csv"]
+    done = run(ROOT, sys.executable, "-c", script, *files)
+    assert done.returncode == 0, done.stderr
+    small, large = (int(line) for line in done.stdout.splitlines() if line.isdigit())
     assert large < 600
-    assert large < small + 60  # a file of 60 MB, held nowhere as a whole
+    assert large < small + 60  # a file of 50 MB, held nowhere as a whole
 
 
 def test_chunks_and_workers_do_not_change_the_answers(
@@ -294,9 +249,7 @@ def test_chunks_and_workers_do_not_change_the_answers(
     monkeypatch.setattr("stages.corpus.tables.BATCH_ROWS", 100)
     monkeypatch.setattr(columns, "REMEMBERED", 10)
     predict("--input", tmp_path / "in.parquet", "--output", tmp_path / "b.parquet")
-    first, second = (read(tmp_path / f"{n}.parquet") for n in "ab")
-    assert first["country"].tolist() == second["country"].tolist()
-    assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4
+    assert_close(tmp_path / "a.parquet", tmp_path / "b.parquet")
 
 
 # Folders.
@@ -342,24 +295,18 @@ def test_each_shard_gets_the_answers_of_a_file_of_its_own(
     assert predict_all("out", "--processes", 1) == 0
     assert predict_all("globbed", "--processes", 1, source=f"{shards}/**/*.csv") == 0
     there = files(tmp_path / "out")
+    assert there.keys() - {bulk.DONE_BY} == files(shards).keys() - {"notes.txt"}
     expected = {name: there[name] for name in ("1.csv", "more/4.csv", "7.csv")}
     assert files(tmp_path / "globbed").items() >= expected.items()
     assert predict_all("one.parquet", source=shards / "3.parquet") == 0
-    wanted = pd.read_parquet(tmp_path / "one.parquet")
-    found = pd.read_parquet(tmp_path / "out/3.parquet")
-    assert found["country"].tolist() == wanted["country"].tolist()
-    assert (found["probability"] - wanted["probability"]).abs().max() <= 1.01e-4
-    tables = files(tmp_path / "out").keys() - {bulk.DONE_BY}
-    assert tables == files(shards).keys() - {"notes.txt"}
+    assert_close(tmp_path / "one.parquet", tmp_path / "out/3.parquet")
 
 
 def test_rows_that_cannot_be_read_are_kept_and_counted(
     predict_all, shards: Path, tmp_path: Path, capsys
 ) -> None:
-    for number in (1, 5):
-        path = next(shards.rglob(f"{number}.csv*"))
-        path.unlink()
-        (path.with_name(f"{number}.csv")).write_bytes(b'name\nAbe\n"Bob\nCab,1\n')
+    for number in (1, 7):
+        (shards / f"{number}.csv").write_bytes(b'name\nAbe\n"Bob\nCab,1\n')
     assert predict_all("out", "--processes", 1) == 1
     err = capsys.readouterr().err
     assert "4 rows cannot be read" in err and "1.csv, line 3: a quote is not closed" in err
@@ -368,21 +315,15 @@ def test_rows_that_cannot_be_read_are_kept_and_counted(
 
 
 @pytest.mark.slow
-def test_the_number_of_processes_changes_no_byte(predict_all, tmp_path: Path) -> None:
-    assert predict_all("one", "--processes", 1) == predict_all("two", "--processes", 2) == 0
-    assert files(tmp_path / "one") == files(tmp_path / "two")
-
-
-@pytest.mark.slow
-def test_workers_of_a_cluster_that_are_killed_change_no_byte(
+def test_processes_and_killed_workers_of_a_cluster_change_no_byte(
     predict_all, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert predict_all("here", "--processes", 1) == 0
+    assert predict_all("one", "--processes", 1) == predict_all("two", "--processes", 2) == 0
     with two_workers() as cluster:
         killed = kill_workers(cluster, monkeypatch, bulk)
         assert predict_all("there", "--cluster", cluster.scheduler_address) == 0
     assert len({*killed}) == 2
-    assert files(tmp_path / "there") == files(tmp_path / "here")
+    assert files(tmp_path / "one") == files(tmp_path / "two") == files(tmp_path / "there")
 
 
 def test_finished_shards_are_left_and_changed_ones_written_again(
@@ -396,16 +337,10 @@ def test_finished_shards_are_left_and_changed_ones_written_again(
     capsys.readouterr()
     assert predict_all("out", "--processes", 1) == 0
     assert "wrote 2 files" in capsys.readouterr().out
-    assert files(tmp_path / "out") == before
-
-
-def test_answers_of_other_options_are_not_mixed(
-    predict_all, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert predict_all("out", "--processes", 1) == 0
-    assert predict_all("out", "--processes", 1, "--top", 1) == 1
+    assert predict_all("out", "--processes", 1, "--top", 1) == 1  # answers are not mixed
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "another model or other options" in err
+    assert files(tmp_path / "out") == before
 
 
 def test_a_shard_that_cannot_be_read_is_named_and_the_finished_ones_stay(
@@ -419,27 +354,25 @@ def test_a_shard_that_cannot_be_read_is_named_and_the_finished_ones_stay(
     assert "5.csv.gz" not in files(tmp_path / "out")
 
 
-@pytest.mark.parametrize("output", ["shards", "shards/out"])
-def test_the_output_is_never_inside_the_input(
-    output: str, predict_all, shards: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_output_is_never_inside_the_input(predict_all, shards: Path, capsys) -> None:
     before = files(shards)
-    assert predict_all(output) == 1
-    assert "is inside the input" in capsys.readouterr().err
+    for output in ("shards", "shards/out"):
+        assert predict_all(output) == 1
+        assert "is inside the input" in capsys.readouterr().err
     assert files(shards) == before
 
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_was(
-    predict_all, onnx_folder: Path, tmp_path: Path, shards: Path
+    predict_all, onnx_folder: Path, tmp_path: Path, shards: Path, start
 ) -> None:
     for n in range(40):
-        pd.DataFrame({"name": [f"{n:x}{k:x}" for k in range(5000)]}).to_csv(
+        pd.DataFrame({"name": [f"{n:x}{k:x}" for k in range(2000)]}).to_csv(
             shards / f"big{n}.csv", index=False
         )
-    process = start(
-        onnx_folder, "--input", shards, "--output", tmp_path / "out", "--processes", "2"
-    )
+    program = (sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder)
+    options = ("--input", shards, "--output", tmp_path / "out", "--processes", "2")
+    process = start(ROOT, *program, *options)
     while len([*tmp_path.glob("out/*.csv")]) < 5:
         assert process.poll() is None
         time.sleep(0.02)
@@ -451,39 +384,24 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-# Files that are not what they seem.
-
-
 def test_a_dash_as_output_is_a_csv_on_standard_output(
-    predict, people: Path, tmp_path: Path, monkeypatch, capsys
+    predict, people: Path, tmp_path: Path, capsys
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert predict("--input", people, "--output", "o.csv", "--column", "surname") == 0
+    arguments = ["--input", people, "--column", "surname", "--output"]
+    assert predict(*arguments, tmp_path / "o.csv") == 0
     capsys.readouterr()
-    assert predict("--input", people, "--output", "-", "--column", "surname") == 0
+    assert predict(*arguments, "-") == 0
     out, err = capsys.readouterr()
-    assert out == Path("o.csv").read_text()
+    assert out == (tmp_path / "o.csv").read_text()
     assert "9 rows, 8 names computed" in err
-    assert {path.name for path in tmp_path.iterdir()} == {"people.csv", "o.csv"}
-    with pytest.raises(SystemExit, match="2"):
-        predict("--input", tmp_path, "--output", "-")
 
 
-def test_a_tsv_of_a_glob_is_read(predict, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/a.tsv").write_text("name\tnote\nAbe\tx\n")
-    arguments = ["--input", f"{tmp_path}/in/*.tsv", "--output", tmp_path / "out"]
-    assert predict(*arguments, "--processes", 1) == 0
-    assert pd.read_csv(tmp_path / "out/a.tsv", sep="\t").loc[0, ["name", "note"]].tolist() == [
-        "Abe",
-        "x",
-    ]
-
-
-def test_without_header_no_person_is_lost(predict, tmp_path: Path, capsys) -> None:
-    (tmp_path / "in.csv").write_text("Abe,1\nBea,2\n")
-    arguments = ["--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv"]
-    assert predict(*arguments) == 1
-    assert "one of: Abe, 1 (or --no-header" in capsys.readouterr().err
-    assert predict(*arguments, "--no-header", "--column", 1) == 0
-    assert read(tmp_path / "out.csv")[["1", "2"]].to_numpy().tolist() == [["Abe", 1], ["Bea", 2]]
+def test_options_of_reading_and_a_prefix_for_the_new_columns(predict, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("Abe;1\nM\xfcller;2\n", encoding="cp1252")
+    arguments = ["--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv", "--top", 1]
+    reading = ["--no-header", "--column", 1, "--separator", ";", "--encoding", "cp1252"]
+    assert predict(*arguments, *reading, "--prefix", "our_") == 0
+    found = read(tmp_path / "out.csv")
+    assert found[["1", "2"]].to_numpy().tolist() == [["Abe", 1], ["Müller", 2]]
+    ours = [*ANSWERS, "country_1", "probability_1"]
+    assert list(found)[2:] == [f"our_{name}" for name in ours]

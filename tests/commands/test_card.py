@@ -40,7 +40,8 @@ def test_the_card_says_what_the_metrics_say_and_hubs_read_it(project: Path) -> N
     assert f"| accuracy | {scores['accuracy']:.4f} | {baseline['accuracy']:.4f} |" in text
     weakest = min(countries, key=lambda country: countries[country]["f1"])
     assert f"weakest on {weakest} (F1 {countries[weakest]['f1']:.2f})" in text
-    first, second = (text.index(f"| {country} | ") for country in list_by_support(countries)[:2])
+    by_support = sorted(countries, key=lambda country: -countries[country]["support"])
+    first, second = (text.index(f"| {country} | ") for country in by_support[:2])
     assert first < second
     assert "not a nationality" in text
 
@@ -55,27 +56,24 @@ def test_the_card_says_what_the_metrics_say_and_hubs_read_it(project: Path) -> N
 def test_the_card_says_how_people_fare_what_the_model_reads_and_which_countries_are_groups(
     project: Path,
 ) -> None:
+    country = {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 400}
+    country |= {"coverage": 0.92, "confidence": 0.88}
     people = {
-        "evaluate": {
-            **{"people_accuracy": 0.71, "people_top3": 0.88, "people_unseen_accuracy": 0.65},
-            **{"people_ece": 0.02, "people_coverage": 0.93, "people_set_size": 3.1},
-            **{"people_group_accuracy": 0.8234, "people_full_accuracy": 0.79},
-            "people_full_top3": 0.9,
-        },
-        "baseline": {"people_accuracy": 0.7, "people_top3": 0.86},
-        "countries": {
-            name: {
-                **{"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 400},
-                **{"coverage": 0.92, "confidence": 0.88, **more},
-            }
-            for name, more in (("Freedonia", {"people_recall": 0.4}), ("Sylvania", {}))
-        },
+        "evaluate": """accuracy 0.71 top3 0.88 unseen_accuracy 0.65 ece 0.02 coverage 0.93
+            set_size 3.1 group_accuracy 0.8234 full_accuracy 0.79 full_top3 0.9""",
+        "baseline": "accuracy 0.7 top3 0.86",
     }
-    for part, values in people.items():
+    for part, words in people.items():
         path = project / f"metrics/{part}.json"
-        metrics = {} if part == "countries" else json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
         metrics = {key: value for key, value in metrics.items() if key[:3] != "peo"}
-        path.write_text(json.dumps(metrics | values), encoding="utf-8")
+        keys, values = words.split()[::2], map(float, words.split()[1::2])
+        metrics |= {f"people_{key}": value for key, value in zip(keys, values, strict=True)}
+        path.write_text(json.dumps(metrics), encoding="utf-8")
+    evil = "[Evil](http://evil.example) @all <b>"
+    countries = {"Freedonia": country | {"people_recall": 0.4}, "Sylvania": country}
+    countries |= {evil: country | {"f1": 0.91, "support": 9}}
+    (project / "metrics/countries.json").write_text(json.dumps(countries), encoding="utf-8")
     groups = "{Marx: [Sylvania, Freedonia, Osterlich], Empty: [Elsewhere]}"
     params = (project / "params.yaml").read_text(encoding="utf-8")
     params = re.sub(r"  groups:\n(?:    .*\n)+", f"  groups: {groups}\n", params)
@@ -92,21 +90,11 @@ def test_the_card_says_how_people_fare_what_the_model_reads_and_which_countries_
     ):
         assert line in text.splitlines(), line
     assert "Empty" not in text
+    rows = [line for line in text.splitlines() if evil in line and line.startswith("|")]
+    assert len(rows) == 1 and rows[0].startswith(f"| `{evil}` | 9 |")
+    assert text.count(evil) == text.count(f"`{evil}`")  # what a stranger calls a country is inert
     assert "A classifier of surnames and full names into" in text
     assert "A label is a country or language community of the training rows: " in text
-
-
-def list_by_support(countries: dict[str, dict[str, float]]) -> list[str]:
-    return sorted(countries, key=lambda country: -countries[country]["support"])
-
-
-def test_countries_of_a_stranger_are_inert(project: Path) -> None:
-    evil = "[Freedonia](http://evil.example) @all <b>"
-    path = project / "metrics/countries.json"
-    countries = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({evil: countries.popitem()[1], **countries}), encoding="utf-8")
-    text = card(project)
-    assert text.count(evil) == text.count(f"| `{evil}` |") == 1
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}"])

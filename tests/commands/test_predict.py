@@ -19,14 +19,6 @@ NAMES = ["Müller", "Nguyễn", "O'Brien", "Иванов", "佐藤"]
 FILES = ["--input", "a.csv", "--output", "b.csv"]
 
 
-@pytest.fixture
-def stdin(monkeypatch: pytest.MonkeyPatch):
-    def give(content: bytes) -> None:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-
-    return give
-
-
 def test_table_has_a_line_for_each_name(
     onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,37 +67,26 @@ def test_format_characters_are_shown_as_escapes_but_stay_in_json(
     assert json.loads(capsys.readouterr().out.splitlines()[1])["name"] == name
 
 
-def test_names_come_from_standard_input_if_none_are_given(
-    onnx_folder: Path, capsys: pytest.CaptureFixture[str], stdin
+def test_of_the_names_on_standard_input_bad_ones_are_told_and_the_others_answered(
+    onnx_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stdin("\n".join(NAMES).encode())
-    assert cli.main(["predict", "--json", "--model", str(onnx_folder)]) == 0
-    found = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert found == NAMES
-
-
-def test_bad_names_are_reported_on_one_line_each_and_the_others_answered(
-    onnx_folder: Path, capsys: pytest.CaptureFixture[str], stdin
-) -> None:
-    ten_megabytes = b"x" * 10_000_000
-    stdin(b"Abe\n\n" + ten_megabytes + b"\n\xff\xfe\x00\nBob\r\n")
-    assert cli.main(["predict", "--model", str(onnx_folder)]) == 1
-    out, err = capsys.readouterr()
-    assert [line.split()[0] for line in out.splitlines()[:-1]] == ["name", "Abe", "Bob"]
-    lines = err.splitlines()
-    assert len(lines) == 3 and all(line.startswith("onoma: ") for line in lines)
-    assert max(map(len, lines)) < 150
-    assert "empty" in lines[0] and "longer" in lines[1] and "control" in lines[2]
-
-
-def test_bad_names_are_objects_with_a_reason_in_json(
-    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["predict", "--json", "--model", str(onnx_folder), "", "Abe"]) == 1
-    _, first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert (first["name"], first["country"], first["reason"]) == ("", None, "empty name")
-    assert first.keys() == second.keys()
-    assert second["name"] == "Abe"
+    lines = b"Abe\n\n" + b"x" * 10_000_000 + b"\n\xff\xfe\x00\nBob\r\n"
+    reasons = ["empty name", "name longer than 40 characters", "control character in name"]
+    program = ["predict", "--model", str(onnx_folder)]
+    for options in ([], ["--json"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+        assert cli.main([*program, *options]) == 1
+        out, err = capsys.readouterr()
+        if not options:
+            assert [line.split()[0] for line in out.splitlines()[:-1]] == ["name", "Abe", "Bob"]
+            told = [line.rpartition(": ")[2] for line in err.splitlines()]
+            assert told == reasons and max(map(len, err.splitlines())) < 150
+            assert all(line.startswith("onoma: ") for line in err.splitlines())
+    _, abe, *unusable, bob = map(json.loads, out.splitlines())
+    assert (abe["name"], bob["name"], err) == ("Abe", "Bob", "")
+    assert [answer["reason"] for answer in unusable] == reasons
+    assert all(answer["country"] is None for answer in unusable)
+    assert abe.keys() == unusable[0].keys()
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,38 @@
 """Several processes train together: the same bytes each time, and one of them may die."""
 
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import make_project, run, set_params, wait_until
-from tests.forkserver import ForkServer, Stage
+from tests.conftest import (
+    ENVIRONMENT,
+    make_project,
+    next_line,
+    processes_in,
+    run,
+    set_params,
+    wait_until,
+)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
+Start = Callable[..., subprocess.Popen[str]]
 MODEL = "data/model/model.safetensors"
 SECONDS = 120
 RESUMING = "train: resuming from a checkpoint"
+TRAIN = ("python", "-m", "stages.train")
 
 
 @pytest.fixture(scope="module")
-def project(made_once: Callable[..., Path], fork_server: ForkServer) -> Path:
-    """A project whose training takes some seconds, with checkpoints all along, after training.
-
-    together.safetensors is the model of two processes that nothing disturbs.
-    """
+def trained(made_once: Callable[..., Path], forked_stages: None) -> Path:
+    """A project after some seconds of training by two processes, which are not forked."""
 
     def make(folder: Path) -> None:
         make_project(
@@ -42,60 +45,32 @@ def project(made_once: Callable[..., Path], fork_server: ForkServer) -> Path:
             model__wide_buckets=64,
         )
         for stage in ("ingest", "index"):
-            assert fork_server.run(folder, stage).returncode == 0
-        done = run(folder, "python", "-m", "stages.train")
+            assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
+        done = run(folder, *TRAIN, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\nepoch 4/4") == 1, "one process prints for all"
         assert done.stderr == ""
-        shutil.copy(folder / MODEL, folder / "together.safetensors")
 
     return made_once("distributed", make)
 
 
-@pytest.fixture(scope="module")
-def together(project: Path) -> bytes:
-    """The model of two processes that nothing disturbs."""
-    return (project / "together.safetensors").read_bytes()
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "project"))
 
 
 @pytest.fixture
-def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Give a function that starts a command in the project; it does not outlive the test."""
-    shutil.rmtree(project / ".checkpoints", ignore_errors=True)
-    set_params(project, train__processes=1)
-    started = []
-
-    def start(*command: str, folder: Path = project) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            # As docs/performance.md has it for torchrun on several machines.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        for child in workers(process) if process.poll() is None else ():
-            child.kill()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def together(trained: Path) -> bytes:
+    """The model of two processes that nothing disturbs."""
+    return (trained / MODEL).read_bytes()
 
 
-def workers(process: subprocess.Popen[str] | Stage) -> list[psutil.Process]:
+def workers(project: Path) -> list[psutil.Process]:
     """The processes that train, by age."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    ours = [c for c in children if "resource_tracker" not in " ".join(c.cmdline())]
-    return sorted(ours, key=lambda child: (child.create_time(), child.pid))
+    return [process for process in processes_in(project) if "-u" in process.cmdline()]
 
 
-def checkpoint(project: Path, process: subprocess.Popen[str] | Stage) -> None:
+def wait_for_checkpoints(project: Path, process: subprocess.Popen[str]) -> None:
     """Wait for the second checkpoint, so that work is under way."""
 
     def under_way() -> bool:
@@ -105,14 +80,15 @@ def checkpoint(project: Path, process: subprocess.Popen[str] | Stage) -> None:
     wait_until(under_way, SECONDS)
 
 
-def torchrun(*options: str) -> list[str]:
-    """The command of one of two nodes that meet on this machine."""
+def start_nodes(start: Start, *folders: Path) -> list[subprocess.Popen[str]]:
+    """Start torchrun on two nodes that meet on this machine; each restarts its worker twice."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    rendezvous = [f"--rdzv-endpoint={address}", "--rdzv-backend=c10d", "--rdzv-id=test"]
-    options = ("--nnodes=2", "--nproc-per-node=1", *rendezvous, *options)
-    return ["torch.distributed.run", *options, "-m", "stages.train"]
+    rendezvous = (f"--rdzv-endpoint={address}", "--rdzv-backend=c10d", "--rdzv-id=test")
+    options = ("--nnodes=2", "--nproc-per-node=1", "--max-restarts=2", *rendezvous)
+    command = ("python", "-m", "torch.distributed.run", *options, *TRAIN[1:])
+    return [start(folder, *command) for folder in folders]
 
 
 def accuracy(project: Path) -> float:
@@ -121,41 +97,39 @@ def accuracy(project: Path) -> float:
 
 
 def test_another_number_of_processes_gives_the_same_accuracy(
-    project: Path, together: bytes, fork_server: ForkServer
+    project: Path, together: bytes
 ) -> None:
     of_two = accuracy(project)
     set_params(project, train__processes=1)
-    alone = fork_server.run(project, "train")
+    alone = run(project, *TRAIN)
     assert alone.returncode == 0, alone.stderr
     assert accuracy(project) == pytest.approx(of_two, abs=0.05)
     assert (project / MODEL).read_bytes() != together
 
 
 def test_after_a_worker_s_death_and_after_sigterm_it_goes_on_to_the_same_bytes(
-    project: Path, together: bytes, fork_server: ForkServer
+    project: Path, together: bytes, start: Start
 ) -> None:
-    shutil.rmtree(project / ".checkpoints", ignore_errors=True)
-    set_params(project, train__processes=2)
-    training = fork_server.start(project, "train")
-    checkpoint(project, training)
-    children = workers(training)
-    assert len(children) == 2
-    children[-1].kill()
-    assert training.wait().returncode == 1
-    (line,) = training.stderr.splitlines()
-    assert line.startswith("onoma: a") and line.endswith("; run again to resume")
-    assert not any(child.is_running() for child in children)
+    training = start(project, *TRAIN)
+    wait_for_checkpoints(project, training)
+    assert len(workers(project)) == 2
+    workers(project)[-1].kill()
+    _, error = training.communicate(timeout=SECONDS)
+    assert training.returncode == 1
+    assert error.startswith("onoma: a") and error.endswith("; run again to resume\n")
+    assert error.count("\n") == 1
+    assert not processes_in(project)
 
-    training = fork_server.start(project, "train")
-    wait_until(lambda: RESUMING in training.stdout)
-    children = workers(training)
+    training = start(project, *TRAIN)
+    next_line(training, RESUMING)
     training.send_signal(signal.SIGTERM)
-    assert training.wait(20).returncode == 143  # torchrun kills after 30 seconds
-    assert training.stderr == "onoma: training stopped by SIGTERM; run again to resume\n"
-    assert not any(child.is_running() for child in children)
+    _, error = training.communicate(timeout=20)  # torchrun kills after 30 seconds
+    assert training.returncode == 143
+    assert error == "onoma: training stopped by SIGTERM; run again to resume\n"
+    assert not processes_in(project)
 
-    training = fork_server.run(project, "train")
-    assert RESUMING in training.stdout, training.stderr
+    done = run(project, *TRAIN)
+    assert RESUMING in done.stdout, done.stderr
     assert (project / MODEL).read_bytes() == together
     assert not (project / ".checkpoints/train").exists()
 
@@ -168,38 +142,42 @@ def test_after_a_worker_s_death_and_after_sigterm_it_goes_on_to_the_same_bytes(
     ],
 )
 def test_an_error_of_all_processes_is_told_once(
-    changes: dict[str, object], reason: str, project: Path, fork_server: ForkServer
+    changes: dict[str, object], reason: str, project: Path
 ) -> None:
-    params = project / "params.yaml"
-    good = params.read_text(encoding="utf-8")
-    set_params(project, **({"train__processes": 2} | changes))
-    training = fork_server.run(project, "train")
-    params.write_text(good, encoding="utf-8")
+    set_params(project, **changes)
+    training = run(project, *TRAIN)
     assert training.returncode == 1
     (line,) = training.stderr.splitlines()
     assert line.startswith(f"onoma: {reason}")
 
 
+@pytest.fixture
+def one_process(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project for torchrun on several machines, as docs/performance.md has it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    set_params(project, train__processes=1)
+    return project
+
+
 def test_two_nodes_train_together_and_outlive_a_worker(
-    project: Path, together: bytes, start: Callable[..., subprocess.Popen[str]]
+    one_process: Path, together: bytes, start: Start
 ) -> None:
-    command = torchrun("--max-restarts=2")
-    nodes = [start(*command), start(*command)]
-    checkpoint(project, nodes[0])
-    workers(nodes[1])[-1].kill()
+    nodes = start_nodes(start, one_process, one_process)
+    wait_for_checkpoints(one_process, nodes[0])
+    workers(one_process)[-1].kill()
     outputs = [node.communicate(timeout=SECONDS) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     assert RESUMING in outputs[0][0] + outputs[1][0]
-    assert (project / MODEL).read_bytes() == together
+    assert (one_process / MODEL).read_bytes() == together
 
 
 def test_machines_that_would_not_train_the_same_are_told(
-    project: Path, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+    one_process: Path, tmp_path: Path, start: Start
 ) -> None:
-    other = Path(shutil.copytree(project, tmp_path / "other"))
+    other = Path(shutil.copytree(one_process, tmp_path / "other"))
     set_params(other, train__learning_rate=0.5)
-    command = torchrun()
-    nodes = [start(*command), start(*command, folder=other)]
+    nodes = start_nodes(start, one_process, other)
     errors = "".join(node.communicate(timeout=SECONDS)[1] for node in nodes)
     assert all(node.returncode != 0 for node in nodes)
     assert "UserError: the processes differ in code, params.yaml, data/index" in errors

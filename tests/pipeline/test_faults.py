@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -10,15 +9,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.conftest import git, make_project, run, set_params, wait_until, write_corpus
-from tests.forkserver import ForkServer, Stage
+from tests.conftest import (
+    git,
+    make_project,
+    next_line,
+    processes_in,
+    run,
+    set_params,
+    wait_until,
+    write_corpus,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
-LONG = {"train__epochs": 2000, "train__checkpoint_minutes": 0.01}
+Start = Callable[..., subprocess.Popen[str]]
+TRAIN = ("python", "-m", "stages.train")
 
 
 @pytest.fixture(scope="module")
@@ -42,137 +49,99 @@ def project(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
 
 
-def one_line(done: Stage | subprocess.CompletedProcess[str]) -> str:
-    """What a stage that failed as it should said."""
+def stage(folder: Path, name: str) -> None:
+    """Run a stage."""
+    done = run(folder, "python", "-m", f"stages.{name}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def refusal(folder: Path, *command: str) -> str:
+    """The one line of a command that fails as it should."""
+    done = run(folder, *command)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stderr.startswith("onoma: ") and done.stderr.count("\n") == 1, done.stderr
     return done.stderr
-
-
-def start(folder: Path, *command: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own."""
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def checkpoints(folder: Path) -> list[Path]:
     return list(folder.glob(".checkpoints/train/*/*.pt"))
 
 
-def trainings(folder: Path) -> list[psutil.Process]:
-    """Training processes that work in the folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "stages.train" in process.cmdline() and process.cwd() == str(folder.resolve()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 # Stopping.
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_stops_training_after_the_step_with_a_checkpoint(
-    number: signal.Signals, status: int, project: Path, fork_server: ForkServer
+def test_ctrl_c_stops_training_after_the_step_with_a_checkpoint(
+    project: Path, start: Start
 ) -> None:
     set_params(project, train__epochs=2000)
-    training = fork_server.start(project, "train")
-    wait_until(lambda: "epoch 2/" in training.stdout)
-    training.send_signal(number)
-    assert training.wait().returncode == status
-    assert training.stderr == f"onoma: training stopped by {number.name}; run again to resume\n"
+    training = start(project, *TRAIN)
+    next_line(training, "epoch 2/")
+    training.send_signal(signal.SIGINT)
+    _, error = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert error == "onoma: training stopped by SIGINT; run again to resume\n"
     assert checkpoints(project)
-    again = fork_server.start(project, "train")
-    wait_until(lambda: "train: resuming from a checkpoint: epoch " in again.stdout)
-    again.send_signal(signal.SIGKILL)
+    next_line(start(project, *TRAIN), "train: resuming from a checkpoint: epoch ")
 
 
-def test_dvc_reports_a_stopped_training_as_failed(project: Path) -> None:
-    set_params(project, **LONG)
-    repro = start(project, "dvc", "repro", "train")
+def test_a_second_dvc_repro_is_told_at_once_and_a_stopped_training_fails_the_first(
+    project: Path, start: Start
+) -> None:
+    set_params(project, train__epochs=2000, train__checkpoint_minutes=0.01)
+    first = start(project, "dvc", "repro", "train")
     wait_until(lambda: checkpoints(project))
-    for training in trainings(project):
-        training.terminate()
-    _, error = repro.communicate(timeout=60)
-    assert repro.returncode != 0
+    second = run(project, "dvc", "repro", "train")
+    assert second.returncode != 0
+    assert "is busy, it is being blocked by" in second.stderr
+    assert first.poll() is None, "it was told at once, not when the first was done"
+
+    (training,) = (p for p in processes_in(project) if "stages.train" in p.cmdline())
+    training.terminate()
+    _, error = first.communicate(timeout=60)
+    assert first.returncode != 0
+    assert "onoma: training stopped by SIGTERM; run again to resume\n" in error
     assert "failed to reproduce 'train'" in error
-    assert not trainings(project)
-
-
-def test_nan_stops_with_epoch_and_batch_and_keeps_the_last_good_checkpoint(
-    project: Path, fork_server: ForkServer
-) -> None:
-    set_params(project, train__learning_rate=1e30, train__schedule="constant")
-    set_params(project, train__checkpoint_minutes=1e-9)  # after each batch
-    stopped = re.compile(r"the loss is nan in epoch 1, batch \d+; lower train.learning_rate")
-    first = one_line(fork_server.run(project, "train"))
-    assert stopped.search(first) and checkpoints(project)
-    again = fork_server.run(project, "train")
-    assert "resuming from a checkpoint: epoch 1, batch " in again.stdout
-    assert one_line(again) == first
-
-
-def test_a_damaged_checkpoint_is_told_and_the_previous_one_used(
-    project: Path, fork_server: ForkServer
-) -> None:
-    set_params(project, **LONG)
-    training = fork_server.start(project, "train")
-    wait_until(lambda: len(checkpoints(project)) == 2)
-    training.send_signal(signal.SIGTERM)
-    training.wait()
-    last = max(checkpoints(project))
-    last.write_bytes(last.read_bytes()[:-1])
-    again = fork_server.start(project, "train")
-    wait_until(lambda: again.stdout.count("\n") >= 3)
-    again.send_signal(signal.SIGKILL)
-    lines = again.stdout.splitlines()
-    assert lines[1] == f"train: {last.relative_to(project)} is damaged: removed"
-    assert lines[2].startswith("train: resuming from a checkpoint: epoch ")
+    assert not processes_in(project)
 
 
 # Disks.
 
 
-@pytest.mark.parametrize("name", ["train", "export"])
+@pytest.mark.parametrize(
+    ("name", "limit", "file"),
+    [
+        ("train", 500_000, ".checkpoints/train/"),
+        ("export", 500_000, "data/onnx/model.onnx"),
+        ("index", 1000, "data/index/"),
+    ],
+)
 def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
-    name: str, project: Path, fork_server: ForkServer
+    name: str, limit: int, file: str, project: Path
 ) -> None:
-    out = project / {"train": "data/model", "export": "data/onnx"}[name]
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    out = project / {"train": "data/model", "export": "data/onnx", "index": "data/index"}[name]
+    before = contents(out)
     shutil.rmtree(out)  # as DVC does before it runs a stage
-    line = one_line(fork_server.run(project, name, file_limit=500_000))
-    file = {"train": ".checkpoints/train/", "export": "data/onnx/model.onnx"}[name]
-    assert f"File too large: '{file}" in line
+    command = ("prlimit", f"--fsize={limit}", "python", "-m", f"stages.{name}")
+    assert f"File too large: '{file}" in refusal(project, *command)
     done = run(project, "dvc", "checkout")
     assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    again = fork_server.run(project, name)
-    assert again.returncode == 0, "and there is nothing in the way of a new run"
+    assert contents(out) == before
+    stage(project, name)  # there is nothing in the way of a new run
 
 
-def test_a_full_disk_fails_index_in_one_line(project: Path, fork_server: ForkServer) -> None:
-    line = one_line(fork_server.run(project, "index", file_limit=1000))
-    assert "File too large: " in line and "data/index" in line
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_a_read_only_data_folder_is_named(project: Path) -> None:
-    # Root may write everywhere, unless that power is taken away.
+    # Root may write everywhere, unless that power is taken away; a forked stage keeps it.
     powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     for folder in (project / "data/model", project / "data"):
         folder.chmod(0o555)
-    done = run(project, *powerless, sys.executable, "-m", "stages.train")
+    line = refusal(project, *powerless, sys.executable, *TRAIN[1:])
     for folder in (project / "data/model", project / "data"):
         folder.chmod(0o755)
-    assert "Permission denied: '" in one_line(done) and "data/model" in done.stderr
+    assert "Permission denied: '" in line and "data/model" in line
 
 
 # Odd corpora.
@@ -183,14 +152,13 @@ def corpus(folder: Path, train: list[tuple[str, str]], test: list[tuple[str, str
     write_corpus(folder / "data/raw/names_test.csv.gz", test)
 
 
-def test_ten_thousand_countries_train_to_the_end(project: Path, fork_server: ForkServer) -> None:
+def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     rows = [("Name" + chr(ord("à") + n % 23), f"Country {n}") for n in range(10_000)]
     corpus(project, rows, rows[::500])
     set_params(project, train__epochs=1, train__batch_size=512, ingest__header="no")
     set_params(project, model__wide_ngrams=1, model__wide_buckets=8)
     for name in ("ingest", "index", "train", "evaluate"):
-        done = fork_server.run(project, name)
-        assert done.returncode == 0, done.stderr
+        stage(project, name)
     assert len(json.loads((project / "data/model/config.json").read_text())["countries"]) == 10_000
 
 
@@ -203,39 +171,23 @@ def test_ten_thousand_countries_train_to_the_end(project: Path, fork_server: For
     ],
 )
 def test_a_corpus_without_use_is_refused_and_the_clean_data_stay(
-    rows: list[tuple[str, str]], words: str, project: Path, fork_server: ForkServer
+    rows: list[tuple[str, str]], words: str, project: Path
 ) -> None:
     set_params(project, ingest__max_rejected=2)
     before = (project / "data/clean/train.parquet").read_bytes()
     corpus(project, rows, [("Verdi", "Italy")])
-    assert words in one_line(fork_server.run(project, "ingest"))
+    assert words in refusal(project, "python", "-m", "stages.ingest")
     assert (project / "data/clean/train.parquet").read_bytes() == before
 
 
 def test_rows_of_the_test_file_in_unknown_countries_are_listed(
-    project: Path, fork_server: ForkServer
+    project: Path,
 ) -> None:
     train = [("Rossi", "Italy"), ("Russo", "Italy"), ("Müller", "Germany")]
     corpus(project, train, [("Verdi", "Italy"), ("Diop", "Chad")])
-    assert fork_server.run(project, "ingest").returncode == 0
+    stage(project, "ingest")
     rejected = (project / "data/clean/rejected.csv").read_text().splitlines()
     assert rejected == [
         "file,line,reason",
         "data/raw/names_test.csv.gz,2,country not in the training data",
     ]
-
-
-# Two at once.
-
-
-def test_a_second_dvc_repro_is_told_at_once_and_hurts_nothing(project: Path) -> None:
-    set_params(project, train__epochs=15)
-    first = start(project, "dvc", "repro", "train")
-    wait_until(lambda: trainings(project))
-    second = run(project, "dvc", "repro", "train")
-    assert second.returncode != 0
-    assert "is busy, it is being blocked by" in second.stderr
-    assert first.poll() is None, "it was told at once, not when the first was done"
-    _, error = first.communicate(timeout=120)
-    assert first.returncode == 0, error
-    assert run(project, "dvc", "status", "train").stdout.strip().endswith("up to date.")

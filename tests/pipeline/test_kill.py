@@ -3,17 +3,20 @@
 import hashlib
 import random
 import shutil
-import signal
+import subprocess
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.conftest import make_project, run
-from tests.forkserver import ForkServer
+from tests.conftest import make_project, processes_in, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
+TRAIN = ("python", "-m", "stages.train")
 KILLS = 10  # half of them aimed at a file that is being written
 
 
@@ -40,14 +43,14 @@ def half_written(folder: Path) -> list[Path]:
     return [path for each in folders for path in each.glob(".*.tmp")]
 
 
-@pytest.fixture(scope="module")
-def indexed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Path:
+@pytest.fixture
+def indexed(tmp_path: Path) -> Path:
     """A project whose training takes about a second, in which it writes some 20 checkpoints.
 
     The tables are large for the corpus: what takes time is computing and writing, not waiting.
     """
     folder = make_project(
-        tmp_path_factory.mktemp("kill") / "project",
+        tmp_path / "project",
         train=400,
         model__wide_buckets=20000,
         model__dropout=0.3,
@@ -55,47 +58,44 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -
         train__checkpoint_minutes=0.002,
     )
     for stage in ("ingest", "index"):
-        assert fork_server.run(folder, stage).returncode == 0
+        assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
     return folder
 
 
 def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
-    indexed: Path, fork_server: ForkServer
+    indexed: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    forget(indexed)
-    whole = run(indexed, "python", "-m", "stages.train")
+    begun = time.monotonic()
+    whole = run(indexed, *TRAIN)
+    seconds = time.monotonic() - begun
     assert whole.returncode == 0, whole.stderr
     expected = results(indexed)
     assert {"data/model/model.safetensors", "metrics/epochs.json"} <= expected.keys()
-
-    forget(indexed)
-    start = time.monotonic()
-    training = fork_server.run(indexed, "train")
-    seconds = time.monotonic() - start
-    assert training.returncode == 0, training.stderr
-    assert results(indexed) == expected
 
     choose = random.Random(20)
     kills = resumed = cut_writes = 0
     while kills < KILLS:
         forget(indexed)
         moment = (kills + choose.random()) / KILLS * seconds  # from its start to its end
-        start = time.monotonic()
-        training = fork_server.start(indexed, "train")
-        while time.monotonic() - start < moment:
+        begun = time.monotonic()
+        training = start(indexed, *TRAIN)
+        while time.monotonic() - begun < moment:
             time.sleep(0.0005)
+        youngest = processes_in(indexed)[-1:]  # what the command has forked
         if kills % 2:  # from that moment on, the next write
-            limit = start + 2 * seconds
-            while not half_written(indexed) and time.monotonic() < limit:
+            while not half_written(indexed) and time.monotonic() < begun + 2 * seconds:
                 pass
-        training.send_signal(signal.SIGKILL)
-        if training.wait().returncode == 0:
+        for process in youngest:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        training.communicate()
+        if training.returncode == 0:
             seconds *= 0.9  # it was faster than the kill: does not count
             continue
         kills += 1
         cut_writes += bool(half_written(indexed))
 
-        again = fork_server.run(indexed, "train")
+        again = run(indexed, *TRAIN)
         assert again.returncode == 0, again.stderr
         resumed += "resuming from a checkpoint" in again.stdout
         assert results(indexed) == expected, f"kill {kills} after {moment:.3f} s"

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from stages.core.errors import Terminated, UserError
 from stages.core.params import Params
 from stages.corpus.dataset import Names
-from stages.corpus.vocabulary import UNICODE, Vocabulary, codepoints
+from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier, hash_ngrams
 from stages.training.checkpoint import Checkpoints
 from stages.training.distributed import Runtime
@@ -26,8 +26,7 @@ WORDS = ["abcabcabc", "bcabcabca", "cabcabcab", "abcabc", "bcabca", "cabcab"] * 
 
 
 def encoded(words: list[str], labels: np.ndarray) -> Names:
-    counts = np.bincount(codepoints("".join(WORDS)), minlength=UNICODE)
-    codes, offsets = Vocabulary.from_counts(counts, "keep", 1).encode(words)
+    codes, offsets = Vocabulary("keep", ("LATIN",), tuple("abc")).encode(words)
     return Names(codes, offsets, labels, np.zeros(len(words), bool))
 
 
@@ -82,13 +81,8 @@ def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_to
     names = encoded(["abc"] * len(WORDS), labels)
     shares = []
     for adjustment in (0.0, 0.5, 1.0):
-        trained = trainer(
-            names,
-            {"dropout": 0.0, "character_dropout": 0.0},
-            logit_adjustment=adjustment,
-            label_smoothing=0.0,
-            epochs=40,
-        )
+        settings = {"label_smoothing": 0.0, "epochs": 40, "logit_adjustment": adjustment}
+        trained = trainer(names, {"dropout": 0.0, "character_dropout": 0.0}, **settings)
         trained.fit({}, lambda metrics: None)
         logits = all_logits(trained.model, encoded(["abc"], labels[:1]), 1)
         shares.append(softmax(logits, axis=1)[0, 0])
@@ -135,9 +129,17 @@ def test_the_order_of_names_depends_on_seed_and_epoch(names) -> None:
     assert not all(map(torch.equal, weights(first), weights(other)))
 
 
-def test_an_infinite_loss_names_epoch_and_batch(names) -> None:
-    with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch \d; lower train"):
-        trainer(names, learning_rate=1e30, schedule="constant").fit({}, lambda _: None)
+def test_a_loss_of_nan_names_epoch_and_batch_and_the_last_good_checkpoint_stays(
+    names, tmp_path
+) -> None:
+    checkpoints = Checkpoints(tmp_path, "run")
+    after_each_step = {"checkpoint_minutes": 1e-9}
+    for _ in range(2):  # the second resumes where the first stopped
+        stopped = trainer(names, learning_rate=1e30, schedule="constant", **after_each_step)
+        with pytest.raises(UserError, match=r"the loss is nan in epoch 1, batch 3; lower train"):
+            stopped.fit({}, lambda _: None, checkpoints)
+        saved = checkpoints.latest()
+        assert saved and saved["position"]["step"] == 2
 
 
 def test_a_step_changes_only_the_rows_of_its_n_grams(names) -> None:
