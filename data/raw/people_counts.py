@@ -122,6 +122,9 @@ _LABELS = {
 }
 
 
+_SETTLED = {label_of(nation) for nation in SOURCES["settled"]}
+
+
 def is_held_out(full: str) -> bool:
     """Say whether a person is scored and therefore not counted."""
     return _hash(full) % HELD_OUT == 0
@@ -160,6 +163,8 @@ class Counts:
     def owners(self, share: float, least: int = 300) -> dict[str, dict[str, float]]:
         """Return each name's countries and people, where its rate is near its highest anywhere.
 
+        Nations that `settled` of sources.toml names do not count.
+
         Args:
             share: of the highest rate that a country's rate must have.
             least: people of a country whose rates count.
@@ -171,7 +176,7 @@ class Counts:
                 for c, k in by_label.items()
                 if k > 0 and self.sizes[c] >= least
             }
-            floor = share * max(rates.values(), default=0)
+            floor = share * max((r for c, r in rates.items() if c not in _SETTLED), default=0)
             owners[key] = {c: by_label[c] for c, r in rates.items() if c[0] != "~" and r >= floor}
         return owners
 
