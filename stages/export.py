@@ -24,7 +24,7 @@ from stages.serving.torch_bundle import load_model
 CLEAN, MODEL, ONNX = Path("data/clean"), Path("data/model"), Path("data/onnx")
 METRICS = Path("metrics/export.json")
 ROWS = 2**15
-# What 8 bits for each weight of the n-gram table may change.
+# What 8 bits for each weight of the linear term may change.
 LARGEST_DIFFERENCE = 0.02  # of a probability, for `LOWEST_SHARE` of the names
 LOWEST_SHARE = 0.99
 LARGEST_LOSS = 0.002  # of accuracy
@@ -51,7 +51,7 @@ def main() -> None:
         "accuracy_loss": loss,
         "opset": OPSET,
         "bytes": len(graph),
-        "weights": sum(array.size for array in weights.values()),
+        "weights": sum(parameter.numel() for parameter in model.parameters()),
         "codes": len(weights["characters.weight"]),
         "countries": len(config.countries),
         "max_length": config.max_length,

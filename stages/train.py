@@ -24,6 +24,7 @@ from stages.serving.measure import calibrated
 from stages.serving.torch_bundle import save
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
 from stages.training.distributed import Runtime, launch, process_group
+from stages.training.features import choose_features
 from stages.training.inference import all_logits
 from stages.training.trainer import Metrics, Trainer
 
@@ -64,6 +65,8 @@ def train(params: Params, runtime: Runtime) -> None:
     computing = f"{runtime.device}, {machine['precision']}"
     print(f"train: {weights:,} weights, {len(names):,} names, {computing}")
     checkpoints = Checkpoints(CHECKPOINTS, run)
+    if model.wide:
+        choose_features(model.wide, names)
     trainer = Trainer(model, params.train, names, runtime)
     evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
     curves = Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) if runtime.rank == 0 else None

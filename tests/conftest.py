@@ -118,7 +118,8 @@ def processes_in(folder: Path) -> list[psutil.Process]:
 TINY: dict[str, object] = {
     "model__embedding": 8,
     "model__hidden": 8,
-    "model__wide_buckets": 256,
+    "model__wide_frequent": 256,
+    "model__wide_rare": 256,
     "train__threads": 1,
     "train__epochs": 2,
     "train__batch_size": 32,

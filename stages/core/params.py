@@ -130,8 +130,9 @@ class ModelParams(Block):
     dropout: Share
     character_dropout: Share
     wide_ngrams: Annotated[int, Field(ge=0, le=6)]
-    wide_buckets: Annotated[int, Field(ge=2, le=2**24)]
-    wide_words: UpToOne
+    wide_frequent: Annotated[int, Field(ge=1, le=2**24)]
+    wide_rare: Annotated[int, Field(ge=0, le=2**24)]
+    wide_words: Annotated[float, Field(ge=0, le=10)]
 
 
 class TrainParams(Block):

@@ -21,7 +21,7 @@ from stages.corpus.normalize import script
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving.held_out import HeldOut, Integers
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 CONFIG, ARRAYS = "config.json", "held_out.safetensors"
 MAX_CONFIG_BYTES, MAX_ARRAYS_BYTES = 2**26, 2**22
 MOST_COUNTRIES = 65535  # labels are stored in 16 bits

@@ -1,8 +1,5 @@
 """The classifier as an ONNX graph, written node by node from its weights.
 
-The n-gram table, nearly all of the weights, is stored in int8 with one scale for each bucket: a
-quarter of the bytes, and no slower.
-
 For speed, a GRU of one layer that reads forward (as shipped) reads the first characters that
 neighbouring names share once, see `_last_states`. Other classifiers use ONNX's recurrent operators.
 """
@@ -15,9 +12,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from stages.core.params import ModelParams
-from stages.corpus.vocabulary import END
-from stages.model.classifier import WORD
 from stages.serving.nodes import INPUT, STATE, STEP, Graph
+from stages.serving.wide_graph import wide_logits
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -38,7 +34,7 @@ def build(params: ModelParams, weights: Weights, blank: int) -> ModelProto:
     """
     graph = Graph()
     # ONNX wants (length, batch, features).
-    characters = graph.node("Transpose", _positions(graph, INPUT, 1, -1), perm=[1, 0])
+    characters = graph.node("Transpose", graph.positions(INPUT, 1, -1), perm=[1, 0])
     if params.cell == "gru" and params.layers == 1 and not params.bidirectional:
         features = _last_states(graph, params, weights, characters)
     else:
@@ -46,79 +42,8 @@ def build(params: ModelParams, weights: Weights, blank: int) -> ModelProto:
     layer_weights = [graph.constant(weights[f"logits.{part}"]) for part in ("weight", "bias")]
     logits = graph.node("Gemm", features, *layer_weights, transB=1)
     if params.wide_ngrams:
-        logits = graph.node(
-            "Add", logits, _wide_logits(graph, params, weights["wide.weight"], blank)
-        )
+        logits = graph.node("Add", logits, wide_logits(graph, params, weights, blank))
     return graph.model(logits, len(weights["characters.weight"]), len(weights["logits.bias"]))
-
-
-def quantised(table: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
-    """(buckets, countries) weights as integers from -127 to 127, and each bucket's scale."""
-    scales = (np.abs(table).max(axis=1) / 127).astype(np.float16)
-    divisors = np.where(scales > 0, scales, 1).astype(np.float32)[:, None]
-    return np.clip(np.rint(table / divisors), -127, 127).astype(np.int8), scales
-
-
-def _wide_logits(graph: Graph, params: ModelParams, table: NDArray[Any], blank: int) -> str:
-    """`Classifier.wide_logits` of names of one length."""
-    count = graph.constant(params.wide_buckets)
-    rows = [
-        graph.node("Mod", _hash_ngrams(graph, order), count)
-        for order in range(1, params.wide_ngrams + 1)
-    ]
-    if params.wide_words:
-        ends = [graph.node("Equal", INPUT, graph.constant(code)) for code in (blank, END)]
-        words = graph.node("Mod", _hash_words(graph, blank), count)
-        # Where no word ends, there is a row of zeros.
-        rows.append(graph.node("Where", graph.node("Or", *ends), words, count))
-        table = np.concatenate([table, np.zeros_like(table[:1])])
-    buckets = graph.node("Concat", *rows, axis=1)
-    weights, scales = (
-        graph.node(
-            "Cast", graph.node("Gather", graph.constant(part), buckets), to=TensorProto.FLOAT
-        )
-        for part in quantised(table)
-    )
-    axis = graph.constant([1])  # (batch, 1, n-grams) times (batch, n-grams, countries)
-    total = graph.node("MatMul", graph.node("Unsqueeze", scales, axis), weights)
-    total = graph.node("Squeeze", total, axis)
-    length = graph.node("Shape", INPUT, start=1, end=2)
-    root = graph.node("Sqrt", graph.node("Cast", length, to=TensorProto.FLOAT))
-    return graph.node("Div", total, root)
-
-
-def _positions(graph: Graph, values: str, start: int, end: int) -> str:
-    """``values[:, start:end]``."""
-    return graph.node("Slice", values, *(graph.constant([n]) for n in (start, end, 1)))
-
-
-def _hash_ngrams(graph: Graph, order: int) -> str:
-    """`classifier.hash_ngrams` of the codes."""
-    low_bits = graph.constant(0x7FFFFFFF)
-    hashed = graph.node("BitwiseAnd", INPUT, low_bits)
-    for back in range(1, order):
-        padded = graph.node("Pad", INPUT, graph.constant([0, back, 0, 0]))
-        shifted = _positions(graph, padded, 0, -back)
-        moved = graph.node("Mul", hashed, graph.constant(1_000_003))
-        hashed = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
-    return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
-
-
-def _hash_words(graph: Graph, blank: int) -> str:
-    """`classifier.hash_words` of the codes."""
-    low_bits, begin = graph.constant(0x7FFFFFFF), graph.constant(0)
-    is_blank = graph.node("Equal", INPUT, graph.constant(blank))
-    letters = graph.node("Where", is_blank, begin, INPUT)
-    inside = graph.node("GreaterOrEqual", INPUT, begin)
-    hashed = graph.node("Cast", inside, to=TensorProto.INT64)
-    for back in range(1, WORD + 1):
-        padded = graph.node("Pad", letters, graph.constant([0, back, 0, 0]))
-        shifted = _positions(graph, padded, 0, -back)
-        inside = graph.node("And", inside, graph.node("Cast", shifted, to=TensorProto.BOOL))
-        moved = graph.node("Mul", hashed, graph.constant(1_000_003))
-        moved = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
-        hashed = graph.node("Where", inside, moved, hashed)
-    return graph.node("BitwiseAnd", graph.node("Mul", hashed, graph.constant(73_244_475)), low_bits)
 
 
 def _last_states(graph: Graph, params: ModelParams, weights: Weights, characters: str) -> str:
@@ -137,7 +62,7 @@ def _last_states(graph: Graph, params: ModelParams, weights: Weights, characters
     # A beginning is a new one from the first character on that differs from the name's before.
     last = graph.constant(-1)
     shifted = graph.node("Pad", characters, graph.constant([0, 1, 0, 0]), last)
-    differences = graph.node("Sub", characters, _positions(graph, shifted, 0, -1))
+    differences = graph.node("Sub", characters, graph.positions(shifted, 0, -1))
     differences = graph.node("CumSum", graph.node("Abs", differences), graph.constant(0))
     is_new = graph.node("Cast", differences, to=TensorProto.BOOL)
     counts = graph.node("Cast", is_new, to=TensorProto.INT64)

@@ -36,6 +36,18 @@ class Graph:
         self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names[-1]
 
+    def positions(self, values: str, start: int, end: int) -> str:
+        """Add ``values[:, start:end]``."""
+        return self.node("Slice", values, *(self.constant([n]) for n in (start, end, 1)))
+
+    def gather(self, table: NDArray[Any], places: str) -> str:
+        """Add the rows of a constant table at these places."""
+        return self.node("Gather", self.constant(table), places)
+
+    def cast(self, values: str, kind: int = TensorProto.FLOAT) -> str:
+        """Add the values as numbers of another type."""
+        return self.node("Cast", values, to=kind)
+
     def loop(self, steps: str, state: str, body: "Graph", next_state: str) -> str:
         """Add a loop; return the last state.
 

@@ -76,6 +76,8 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
                 f"{path}: {brief(name)} is {brief(there)}, but config.json calls for {wanted}"
             )
     model.load_state_dict(tensors, assign=True)
+    if model.wide and not model.wide.has_countries():
+        raise UserError(f"{path}: wide.rare_countries are not the countries of config.json")
     return model.eval(), config
 
 

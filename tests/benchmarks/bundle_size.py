@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from stages.core.params import ModelParams
 from stages.export import MODEL
-from stages.serving import graph
+from stages.serving import graph, wide_graph
 from stages.serving.predictor import Predictor
 from stages.serving.torch_bundle import load_model
 from tests.benchmarks.common import clean, in_turns, print_table, seconds
@@ -34,7 +34,11 @@ def as_type(dtype: type) -> Callable[[Table], tuple[Table, Table]]:
     return lambda table: (table.astype(dtype), np.ones(len(table), dtype=np.float16))
 
 
-TABLES = {"float32": as_type(np.float32), "float16": as_type(np.float16), "int8": graph.quantised}
+TABLES = {
+    "float32": as_type(np.float32),
+    "float16": as_type(np.float16),
+    "int8": wide_graph.quantised,
+}
 
 
 def main() -> None:
@@ -49,7 +53,7 @@ def main() -> None:
     names, countries = clean("test")
     sizes, probabilities, workers = {}, {}, {}
     for title, quantised in TABLES.items():
-        with patch.object(graph, "quantised", quantised):
+        with patch.object(wide_graph, "quantised", quantised):
             content = graph.build(shape, weights, config.vocabulary.blank).SerializeToString()
         unfolded = {"disabled_optimizers": ["ConstantFolding"]}
         session = onnxruntime.InferenceSession(content, settings, **unfolded)

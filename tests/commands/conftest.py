@@ -34,7 +34,7 @@ def onnx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "keep", ("CJK", "CYRILLIC", "LATIN"), tuple("ABCDEabcdefghijklmnopqrstuvwxyz'-üИов佐藤")
     )
     config = made.config(
-        model=made.tiny_params(embedding=8, hidden=8, wide_buckets=64).model_dump(),
+        model=made.tiny_params(embedding=8, hidden=8, wide_frequent=64).model_dump(),
         vocabulary=vocabulary,
         countries=tuple(COUNTRIES),
         max_length=40,

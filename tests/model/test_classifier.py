@@ -7,8 +7,10 @@ import torch
 from stages.core.params import ModelParams
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import BEGIN, END, UNICODE, UNKNOWN, Vocabulary, codepoints
-from stages.model.classifier import Classifier, hash_ngrams, hash_words, last_state, real_codes
+from stages.model.classifier import Classifier, last_state
+from stages.model.wide import real_codes
 from stages.training.batches import collate
+from stages.training.features import choose_features
 
 WORDS = ["Abe", "O", "Li", "Müller", "Ng", "Nguyen", "O'Brien", "Smith", "Kowalski", "Poe", "Sato"]
 CPU = torch.device("cpu")
@@ -24,8 +26,9 @@ def params(**changes: object) -> ModelParams:
         "dropout": 0.3,
         "character_dropout": 0.0,
         "wide_ngrams": 3,
-        "wide_buckets": 60,
-        "wide_words": 0.5,
+        "wide_words": 1.5,
+        "wide_frequent": 40,
+        "wide_rare": 60,
     }
     return ModelParams(**(plain | changes))
 
@@ -35,6 +38,12 @@ def names() -> Names:
     counts = np.bincount(codepoints("".join(WORDS)), minlength=UNICODE)
     codes, offsets = Vocabulary.from_counts(counts, "keep", 1).encode(WORDS)
     return Names(codes, offsets, np.arange(len(WORDS)) % 3, np.zeros(len(WORDS), bool))
+
+
+def classifier(names: Names, **changes: object) -> Classifier:
+    model = Classifier(params(**changes), 40, 3)
+    choose_features(model.wide, names)
+    return model
 
 
 def one_at_a_time(model: Classifier, names: Names) -> torch.Tensor:
@@ -48,8 +57,9 @@ def one_at_a_time(model: Classifier, names: Names) -> torch.Tensor:
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_padded_and_packed_equals_one_name_at_a_time(names, cell, bidirectional) -> None:
     torch.manual_seed(1)
-    model = Classifier(params(cell=cell, bidirectional=bidirectional), 40, 3).eval()
-    torch.nn.init.normal_(model.wide.weight)
+    model = classifier(names, cell=cell, bidirectional=bidirectional).eval()
+    for table in (model.wide.frequent, model.wide.rare):
+        torch.nn.init.normal_(table.weight)
     with torch.no_grad():
         expected = one_at_a_time(model, names)
         for rows in (np.arange(len(names)), np.array([3, 1, 8])):
@@ -73,47 +83,8 @@ def test_without_the_wide_term_it_is_the_notebook_s_network(names) -> None:
     assert torch.equal(model(codes), model.logits(last_state(last, model.recurrent)))
 
 
-def test_an_ngram_is_found_by_its_characters_alone() -> None:
-    codes = torch.tensor([[0, 5, 6, 7, 5, 6, 1], [0, 9, 9, 5, 6, 7, 1]])
-    trigrams, bigrams = hash_ngrams(codes, 3), hash_ngrams(codes, 2)
-    assert trigrams[0, 3] == trigrams[1, 5]  # 5 6 7
-    assert bigrams[0, 2] == bigrams[0, 5] == bigrams[1, 4]  # 5 6
-    assert trigrams[0, 2] != trigrams[0, 5], "the one begins the name"
-    assert bigrams[0, 2] != hash_ngrams(torch.tensor([[6, 5]]), 2)[0, 1], "order matters"
-
-
-def test_a_word_is_found_wherever_it_stands() -> None:
-    blank = 4
-    names = torch.tensor([[0, 5, 6, 7, blank, 8, 9, 1], [0, 8, 9, blank, 5, 6, 7, 1]])
-    hashed = hash_words(names, blank)
-    assert hashed[0, 4] == hashed[1, 7] and hashed[0, 7] == hashed[1, 3]
-    assert hashed[0, 4] != hashed[0, 7]
-    assert hashed[0, 4] != hash_words(torch.tensor([[0, 6, 7, 1]]), blank)[0, 3], "a part of it"
-
-
-def test_words_are_left_out_at_random_in_training_alone(names) -> None:
-    model = Classifier(params(dropout=0.0, wide_words=0.4), 40, 3)
-    torch.nn.init.normal_(model.wide.weight)
-    batch = collate(names, np.arange(8), CPU)
-    with torch.no_grad():
-        drawn = [model(batch.codes, batch.lengths) for _ in range(200)]
-        whole = model.eval()(batch.codes, batch.lengths)
-    is_whole = torch.stack([torch.isclose(logits, whole).all(dim=1) for logits in drawn])
-    assert is_whole.float().mean() == pytest.approx(0.4, abs=0.06)
-
-
-def test_hashes_are_spread_over_the_buckets_and_fit_them() -> None:
-    codes = torch.randint(0, 60_000, (2000, 12), generator=torch.Generator().manual_seed(1))
-    for order in (1, 2, 3, 6):
-        hashed = hash_ngrams(codes, order)
-        assert hashed.min() >= 0
-        assert hashed.max() < 2**31
-        fill = torch.bincount(hashed.flatten() % 64, minlength=64).float()
-        assert fill.max() / fill.mean() < 1.5
-
-
 def test_every_weight_is_trained_by_a_batch_that_uses_it(names) -> None:
-    model = Classifier(params(dropout=0.0), 40, 3)
+    model = classifier(names, dropout=0.0)
     batch = collate(names, np.arange(8), CPU)
     logits = model(batch.codes, batch.lengths)
     torch.nn.functional.cross_entropy(logits, batch.labels).backward()

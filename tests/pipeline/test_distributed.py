@@ -42,7 +42,8 @@ def trained(made_once: Callable[..., Path], forked_stages: None) -> Path:
             train__epochs=4,
             train__checkpoint_minutes=0.002,
             train__processes=2,
-            model__wide_buckets=64,
+            model__wide_frequent=64,
+            model__wide_rare=64,
         )
         for stage in ("ingest", "index"):
             assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0

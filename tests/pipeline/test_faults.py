@@ -34,7 +34,7 @@ def built(made_once: Callable[..., Path], forked_stages: None) -> Path:
 
     def make(folder: Path) -> None:
         # A model of megabytes, for the disk to be full in the midst of it.
-        make_project(folder, train=200, test=60, model__wide_buckets=131072)
+        make_project(folder, train=200, test=60, model__wide_frequent=131072)
         done = run(folder, "dvc", "repro", "train", "export")
         assert done.returncode == 0, done.stdout + done.stderr
         git(folder, "add", "--all")
@@ -156,7 +156,7 @@ def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     rows = [("Name" + chr(ord("à") + n % 23), f"Country {n}") for n in range(10_000)]
     corpus(project, rows, rows[::500])
     set_params(project, train__epochs=1, train__batch_size=512, ingest__header="no")
-    set_params(project, model__wide_ngrams=1, model__wide_buckets=8)
+    set_params(project, model__wide_ngrams=1, model__wide_frequent=8)
     for name in ("ingest", "index", "train", "evaluate"):
         stage(project, name)
     assert len(json.loads((project / "data/model/config.json").read_text())["countries"]) == 10_000

@@ -52,7 +52,7 @@ def indexed(tmp_path: Path) -> Path:
     folder = make_project(
         tmp_path / "project",
         train=400,
-        model__wide_buckets=20000,
+        model__wide_frequent=20000,
         model__dropout=0.3,
         train__epochs=4,
         train__checkpoint_minutes=0.002,

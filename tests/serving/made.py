@@ -7,16 +7,18 @@ import torch
 from scipy.special import softmax
 
 from stages.core.params import ModelParams, Params
-from stages.corpus.vocabulary import Vocabulary
+from stages.corpus.dataset import Names
+from stages.corpus.vocabulary import END, Vocabulary
 from stages.model.classifier import Classifier
 from stages.serving import onnx_bundle
 from stages.serving.config import Config
 from stages.serving.graph import build
 from stages.serving.held_out import HeldOut, Letters
+from stages.training.features import choose_features
 from tests.conftest import ROOT
 
 VOCABULARY = Vocabulary("keep", ("CJK", "LATIN"), tuple("abcdeü佐藤"))
-TINY = {"embedding": 4, "hidden": 4, "wide_buckets": 16}
+TINY = {"embedding": 4, "hidden": 4, "wide_frequent": 50, "wide_rare": 100}
 
 
 def tiny_params(**changes: object) -> ModelParams:
@@ -64,13 +66,24 @@ def classifier(config: Config, spread: float = 0.5) -> Classifier:
     ).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=spread)
+    if model.wide:
+        codes = np.random.default_rng(1).integers(len(config.vocabulary), size=(400, 8))
+        choose_features(model.wide, names_of(codes, len(config.countries)))
     return model
+
+
+def names_of(codes: np.ndarray, countries: int) -> Names:
+    """Names of one length, of each country in turn."""
+    count, length = codes.shape
+    offsets, labels = np.arange(count + 1) * length, np.arange(count) % countries
+    return Names(codes.flatten(), offsets, labels, np.ones(count, bool))
 
 
 def graph(model: Classifier, params: ModelParams) -> bytes:
     """The classifier in ONNX."""
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    return bytes(build(params, weights, model.blank).SerializeToString(deterministic=True))
+    blank = model.wide.blank if model.wide else END
+    return bytes(build(params, weights, blank).SerializeToString(deterministic=True))
 
 
 def save_onnx(folder: Path, config: Config, spread: float = 0.5) -> Path:

@@ -49,7 +49,7 @@ def test_a_model_without_held_out_rows_keeps_none_of_an_earlier_one(folder: Path
 
 
 NOT_ALLOWED = [  # key, values, a part of the refusal
-    ("format", [4], "format 4, but this onoma reads 5; run dvc repro"),
+    ("format", [4], "format 4, but this onoma reads 6; run dvc repro"),
     ("surprise", [1], "surprise is unknown"),
     ("x\ny" * 1000, [1], "x yx yx"),
     ("model", [3, {"x\x1b": 3}], "model must be"),

@@ -9,14 +9,18 @@ import torch
 
 from stages.core.params import ModelParams
 from stages.model.classifier import Classifier
-from stages.serving.graph import quantised
-from tests.serving.made import classifier, config, graph, tiny_params
+from stages.serving.wide_graph import quantised
+from stages.training.features import choose_features
+from tests.serving.made import classifier, config, graph, names_of, tiny_params
 
 
 def agree(model: Classifier, params: ModelParams, codes: torch.Tensor) -> None:
     if model.wide:  # as the graph rounds them, so that nothing else may differ
-        whole, scales = quantised(model.wide.weight.detach().numpy())
-        model.wide.weight.data = torch.from_numpy(whole * np.float32(scales[:, None]))
+        for table, shape in ((model.wide.frequent, (-1, 3)), (model.wide.rare, (1, -1))):
+            weights = table.weight.detach().numpy()
+            whole, scales = quantised(weights.reshape(shape))
+            rounded = (whole * np.float32(scales[:, None])).reshape(weights.shape)
+            table.weight.data = torch.from_numpy(rounded)
     session = onnxruntime.InferenceSession(graph(model, params))
     with torch.no_grad():
         expected = model(codes).numpy()
@@ -55,10 +59,12 @@ def test_largest_codes_hash_as_in_torch() -> None:
     model = classifier(config(model=params.model_dump()))
     big = 1_114_000  # as many codes as there are characters
     model.characters = torch.nn.Embedding(big, params.embedding)
-    agree(model, params, torch.randint(big - 1000, big, (8, 9)))
+    codes = torch.randint(big - 1000, big, (8, 9))
+    choose_features(model.wide, names_of(codes.numpy(), 3))
+    agree(model, params, codes)
 
 
-def test_the_table_is_rounded_by_half_a_step_of_its_bucket_at_most() -> None:
+def test_the_table_is_rounded_by_half_a_step_of_its_row_at_most() -> None:
     table = np.array([[1.27, -0.504, 0.0], [0.0] * 3, [-3e-4, 0.0, 1e-4], [3e-9, 0.0, 0.0]], "f")
     whole, scales = quantised(table)
     assert whole.tolist() == [[127, -50, 0], [0, 0, 0], [-126, 0, 42], [0, 0, 0]]

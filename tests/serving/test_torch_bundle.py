@@ -87,7 +87,7 @@ def test_a_network_that_is_none_is_refused_by_its_key(
         {"countries": ("Chad", "Peru"), "held_out": None},
         {"vocabulary": Vocabulary("keep", ("LATIN",), ("a",))},
         # 4 GB of embeddings: the sizes are compared before memory is taken.
-        {"model": {**CONFIG.model, "wide_buckets": 2**24, "embedding": 64}},
+        {"model": {**CONFIG.model, "wide_frequent": 2**24, "embedding": 64}},
     ],
 )
 def test_weights_of_another_shape_than_the_config_says_are_refused(
@@ -135,10 +135,18 @@ def test_a_tensor_too_few_or_too_many_is_named(folder: Path) -> None:
     assert "logits.bias is [3] torch.float64" in refusal(folder)
 
 
+@pytest.mark.parametrize("country", [-1, 4])
+def test_weights_of_countries_that_are_none_are_refused(country: int, folder: Path) -> None:
+    model = classifier(CONFIG)
+    model.wide.rare_countries[0, 1] = country
+    save(folder, CONFIG, model)
+    assert "wide.rare_countries are not the countries" in refusal(folder)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
 def test_answers_that_are_no_numbers_are_refused(value: float, folder: Path) -> None:
     model = classifier(CONFIG)
-    model.wide.weight.data[:] = value
+    model.wide.frequent.weight.data[:] = value
     save(folder, CONFIG, model)
     with pytest.raises(UserError, match=r"model\.safetensors: its answers are no numbers"):
         load(folder).predict(["ab"])

@@ -14,9 +14,11 @@ from stages.core.errors import Terminated, UserError
 from stages.core.params import Params
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
-from stages.model.classifier import Classifier, hash_ngrams
+from stages.model.classifier import Classifier
+from stages.model.wide import SHORT
 from stages.training.checkpoint import Checkpoints
 from stages.training.distributed import Runtime
+from stages.training.features import choose_features
 from stages.training.inference import all_logits
 from stages.training.trainer import Trainer
 from tests.conftest import ROOT
@@ -40,13 +42,14 @@ def trainer(names: Names, model: dict | None = None, **train: object) -> Trainer
     """A trainer of a small model."""
     torch.manual_seed(1)
     params = Params.load(Path(ROOT / "params.yaml"))
-    small = {"hidden": 8, "embedding": 8, "wide_buckets": 64, "layers": 1}
+    small = {"hidden": 8, "embedding": 8, "wide_frequent": 64, "wide_rare": 64, "layers": 1}
     shape = params.model.model_copy(update=small | (model or {}))
     settings = params.train.model_copy(
         update={"epochs": 8, "learning_rate": 0.02, "batch_size": 32} | train
     )
-    codes = int(names.codes.max()) + 1
-    return Trainer(Classifier(shape, codes, 3), settings, names, RUNTIME)
+    classifier = Classifier(shape, int(names.codes.max()) + 1, 3)
+    choose_features(classifier.wide, names)
+    return Trainer(classifier, settings, names, RUNTIME)
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -142,15 +145,17 @@ def test_a_loss_of_nan_names_epoch_and_batch_and_the_last_good_checkpoint_stays(
         assert saved and saved["position"]["step"] == 2
 
 
-def test_a_step_changes_only_the_rows_of_its_n_grams(names) -> None:
-    small = trainer(names, {"wide_buckets": 4096, "character_dropout": 0.0})
-    table = small.model.wide.weight
+def test_a_step_changes_only_the_weights_of_its_features(names) -> None:
+    small = trainer(names, {"character_dropout": 0.0, "wide_frequent": 20})
+    wide = small.model.wide
     small.train_step(np.array([0]))
-    changed = set(table.detach().abs().sum(1).nonzero().flatten().tolist())
     codes = torch.from_numpy(names.codes[: names.offsets[1]].astype(np.int64))[None]
-    rows = {
-        int(bucket) % 4096
-        for order in range(1, 5)
-        for bucket in hash_ngrams(codes, order).flatten()
-    }
-    assert changed == rows
+    hashes, _, counted = wide.features(codes, codes, torch.ones_like(codes, dtype=torch.bool))
+    for keys, table, shortest in (
+        (wide.frequent_keys, wide.frequent, 0),
+        (wide.rare_keys, wide.rare, SHORT),
+    ):
+        changed = keys[table.weight.detach().abs().sum(1) > 0]
+        used = hashes[:, :, shortest:][counted[:, :, shortest:]]
+        assert len(changed) > 0
+        assert torch.equal(changed, keys[torch.isin(keys, used)])
