@@ -20,9 +20,9 @@ def fuzz(target: Target, inputs: int, first_seed: int = 0) -> Counter[str]:
     """Run at least ``inputs`` inputs; return how often which outcome was met."""
     outcomes: Counter[str] = Counter()
 
-    def one(content: bytes) -> None:
+    def one(value: object) -> None:
         signal.alarm(HANG_SECONDS)
-        outcomes[target.run(content)] += 1
+        outcomes[target.run(value)] += 1
         signal.alarm(0)
 
     while outcomes.total() < inputs:
