@@ -17,7 +17,7 @@ TRIED = 64  # displacements at once
 
 @dataclass(frozen=True)
 class Lookup:
-    """Slots of keys: that of a key is ``(key + displacements[key % groups]) % slots``.
+    """Slots of keys: that of a key is ``(key - displacements[key % groups]) % slots``.
 
     A key that was not given has a slot, too; its fingerprint there is mostly another key's.
 
@@ -72,7 +72,7 @@ def _displace(
         if len(np.unique(homes)) < len(homes):
             return None
         for first in range(0, 2**16, TRIED):
-            tried = (homes[:, None] + np.arange(first, first + TRIED)) % size
+            tried = (homes[:, None] - np.arange(first, first + TRIED)) % size
             free = ~taken[tried].any(axis=0)
             if free.any():
                 break

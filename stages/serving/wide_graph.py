@@ -4,7 +4,7 @@ Its weights, nearly all of the classifier's, are stored in int8: a quarter of th
 slower. Its features are found by `Lookup`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from stages.core.params import ModelParams
-from stages.corpus.vocabulary import END
+from stages.corpus.vocabulary import BEGIN, END
 from stages.model.wide import (
     HIGHEST_HASH,
     LAST_MULTIPLIER,
@@ -24,7 +24,7 @@ from stages.model.wide import (
 from stages.serving.lookup import LOW_BITS, Lookup
 from stages.serving.nodes import INPUT, Graph
 
-NO_HASH = HIGHEST_HASH + 1  # of no feature, and with no key's fingerprint
+NO_HASH = -1  # of no feature, and with no key's fingerprint
 
 
 def quantised(table: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
@@ -81,8 +81,7 @@ def _features(graph: Graph, params: ModelParams, blank: int) -> list[tuple[str, 
     length = graph.cast(graph.node("Shape", INPUT, start=1, end=2))
     shape = graph.node("Shape", INPUT)
     value = graph.node("Expand", graph.node("Reciprocal", graph.node("Sqrt", length)), shape)
-    orders = range(1, params.wide_ngrams + 1)
-    features = [(_hash_ngrams(graph, order), value) for order in orders]
+    features = [(hashes, value) for hashes in _hash_ngrams(graph, params.wide_ngrams)]
     if params.wide_words:
         ends = [graph.node("Equal", INPUT, graph.constant(code)) for code in (blank, END)]
         is_end = graph.node("Or", *ends)
@@ -97,44 +96,57 @@ def _features(graph: Graph, params: ModelParams, blank: int) -> list[tuple[str, 
 def _look_up(graph: Graph, lookup: Lookup, features: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """(batch, features) slots of hashes, and their values: 0 for those that are no keys."""
     hashes, values = (graph.node("Concat", *each, axis=1) for each in zip(*features, strict=True))
-    group = graph.node("BitwiseAnd", hashes, graph.constant(len(lookup.displacements) - 1))
-    moved = graph.cast(graph.gather(lookup.displacements, group), TensorProto.INT64)
-    size = graph.constant(len(lookup.fingerprints))
-    slots = graph.node("Mod", graph.node("Add", hashes, moved), size)
-    high_bits = graph.node("Div", hashes, graph.constant(1 << LOW_BITS))
-    fingerprints = graph.cast(graph.gather(lookup.fingerprints, slots), TensorProto.INT64)
+    hashes = graph.cast(hashes, TensorProto.INT32)  # faster than 64 bits; nothing below exceeds it
+
+    def constant(value: int) -> str:
+        return graph.constant(np.array(value, np.int32))
+
+    group = graph.node("BitwiseAnd", hashes, constant(len(lookup.displacements) - 1))
+    moved = graph.cast(graph.gather(lookup.displacements, group), TensorProto.INT32)
+    size = constant(len(lookup.fingerprints))
+    slots = graph.node("Mod", graph.node("Sub", hashes, moved), size)
+    high_bits = graph.node("BitwiseAnd", hashes, constant(-1 << LOW_BITS))
+    fingerprints = graph.cast(graph.gather(lookup.fingerprints, slots), TensorProto.INT32)
+    fingerprints = graph.node("Mul", fingerprints, constant(1 << LOW_BITS))
     is_key = graph.node("Equal", fingerprints, high_bits)
     return slots, graph.node("Where", is_key, values, graph.constant(np.array(0, np.float32)))
 
 
-def _hash_ngrams(graph: Graph, order: int) -> str:
-    """`wide.hash_ngrams` of the codes."""
-    low_bits = graph.constant(HIGHEST_HASH)
-    hashed = graph.node("BitwiseAnd", INPUT, low_bits)
-    for back in range(1, order):
-        padded = graph.node("Pad", INPUT, graph.constant([0, back, 0, 0]))
-        shifted = graph.positions(padded, 0, -back)
-        moved = graph.node("Mul", hashed, graph.constant(MULTIPLIER))
-        hashed = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
-    return graph.node(
-        "BitwiseAnd", graph.node("Mul", hashed, graph.constant(LAST_MULTIPLIER)), low_bits
-    )
+def _hash_ngrams(graph: Graph, orders: int) -> Iterator[str]:
+    """`wide.hash_ngrams` of the codes, for each order: one step more than for the one before."""
+    hashed = graph.node("BitwiseAnd", INPUT, graph.constant(HIGHEST_HASH))
+    shifted = _shifted(graph, INPUT, orders - 1)
+    for back in range(orders):
+        if back:
+            hashed = _step(graph, hashed, shifted(back))
+        yield _last_step(graph, hashed)
 
 
 def _hash_words(graph: Graph, blank: int) -> str:
     """`wide.hash_words` of the codes."""
-    low_bits, begin = graph.constant(HIGHEST_HASH), graph.constant(0)
+    begin = graph.constant(BEGIN)
     is_blank = graph.node("Equal", INPUT, graph.constant(blank))
-    letters = graph.node("Where", is_blank, begin, INPUT)
+    shifted = _shifted(graph, graph.node("Where", is_blank, begin, INPUT), WORD)
     inside = graph.node("GreaterOrEqual", INPUT, begin)
-    hashed = graph.node("Cast", inside, to=TensorProto.INT64)
+    hashed = graph.cast(inside, TensorProto.INT64)
     for back in range(1, WORD + 1):
-        padded = graph.node("Pad", letters, graph.constant([0, back, 0, 0]))
-        shifted = graph.positions(padded, 0, -back)
-        inside = graph.node("And", inside, graph.node("Cast", shifted, to=TensorProto.BOOL))
-        moved = graph.node("Mul", hashed, graph.constant(MULTIPLIER))
-        moved = graph.node("BitwiseAnd", graph.node("Add", moved, shifted), low_bits)
-        hashed = graph.node("Where", inside, moved, hashed)
-    return graph.node(
-        "BitwiseAnd", graph.node("Mul", hashed, graph.constant(LAST_MULTIPLIER)), low_bits
-    )
+        letter = shifted(back)
+        inside = graph.node("And", inside, graph.cast(letter, TensorProto.BOOL))
+        hashed = graph.node("Where", inside, _step(graph, hashed, letter), hashed)
+    return _last_step(graph, hashed)
+
+
+def _shifted(graph: Graph, codes: str, most: int) -> Callable[[int], str]:
+    """`wide.shifted` of codes, by up to so many positions."""
+    padded = graph.node("Pad", codes, graph.constant([0, most, 0, 0]))
+    return lambda back: graph.positions(padded, most - back, -back)
+
+
+def _step(graph: Graph, hashed: str, codes: str) -> str:
+    moved = graph.node("Mul", hashed, graph.constant(MULTIPLIER))
+    return graph.node("BitwiseAnd", graph.node("Add", moved, codes), graph.constant(HIGHEST_HASH))
+
+
+def _last_step(graph: Graph, hashed: str) -> str:
+    moved = graph.node("Mul", hashed, graph.constant(LAST_MULTIPLIER))
+    return graph.node("BitwiseAnd", moved, graph.constant(HIGHEST_HASH))

@@ -111,7 +111,7 @@ def test_a_second_dvc_repro_is_told_at_once_and_a_stopped_training_fails_the_fir
     ("name", "limit", "file"),
     [
         ("train", 500_000, ".checkpoints/train/"),
-        ("export", 500_000, "data/onnx/model.onnx"),
+        ("export", 20_000, "data/onnx/model.onnx"),
         ("index", 1000, "data/index/"),
     ],
 )

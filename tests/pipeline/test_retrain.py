@@ -279,7 +279,9 @@ def test_a_champion_of_the_first_edition_is_the_one_to_beat(project: Path) -> No
     archive = subprocess.check_output(command, cwd=ROOT)
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         files.extractall(project)
-    set_params(project, **TINY, model__buckets=256, train__refit="false")
+    tiny = {key: value for key, value in TINY.items() if "wide" not in key}
+    buckets = {"model__buckets": 256, "model__wide_buckets": 256}
+    set_params(project, **tiny, **buckets, train__refit="false")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--message=first edition")
     dvc(project, "repro", "--quiet", "train")

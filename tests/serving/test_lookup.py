@@ -9,8 +9,8 @@ from stages.serving.lookup import KEY_BITS, LOW_BITS, Lookup
 
 def slots(lookup: Lookup, keys: np.ndarray) -> np.ndarray:
     """Where the graph looks for keys."""
-    moved = lookup.displacements[keys % len(lookup.displacements)]
-    return (keys + moved) % len(lookup.fingerprints)
+    moved = lookup.displacements[keys % len(lookup.displacements)].astype(int)
+    return (keys - moved) % len(lookup.fingerprints)
 
 
 def passes(lookup: Lookup, keys: np.ndarray) -> np.ndarray:
