@@ -19,6 +19,7 @@ from stages.core.params import Params
 from stages.corpus.dataset import Names
 from stages.model.classifier import Classifier
 from stages.training.distributed import Runtime
+from stages.training.features import choose_features
 from stages.training.trainer import Trainer
 from tests.benchmarks.common import in_turns, print_table, seconds
 
@@ -38,8 +39,9 @@ def training(countries: int) -> Callable[[], float]:
     """A function that trains for some steps, and gives its seconds of processor time."""
     params = Params.load(Path("params.yaml"))
     settings = params.train.model_copy(update={"device": "cpu", "batch_size": BATCH})
-    model = Classifier(params.model, CHARACTERS + 2, countries)
-    trainer = Trainer(model, settings, made_up(countries), Runtime.create(settings))
+    model, names = Classifier(params.model, CHARACTERS + 2, countries), made_up(countries)
+    choose_features(model.wide, names)
+    trainer = Trainer(model, settings, names, Runtime.create(settings))
     batches = np.random.default_rng(1).permutation(NAMES)[: STEPS * BATCH].reshape(STEPS, BATCH)
 
     def train() -> None:
