@@ -60,9 +60,12 @@ def test_a_signal_lets_context_managers_end_and_is_one_line_and_its_status(
     left = []
 
     def main() -> None:
+        # A shell starts what it runs in the background with Ctrl-C ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             os.kill(os.getpid(), number)
         finally:
+            signal.signal(signal.SIGINT, before)
             left.append(number)
 
     assert exit_code(main) == status
