@@ -205,8 +205,12 @@ def make_clone(tmp_path: Path) -> Callable[..., Path]:
     return lambda name="clone", **options: make_project(tmp_path / name, **options)
 
 
+TRAIN_STAGE = ("python", "-m", "stages.train")
+Start = Callable[..., subprocess.Popen[str]]
+
+
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start() -> Iterator[Start]:
     """Give a function that starts a command in a folder; the command does not outlive the test."""
     started: list[subprocess.Popen[str]] = []
 

@@ -232,8 +232,8 @@ def _width(text: str) -> int:
 
 def _portions(stream: BinaryIO) -> Iterator[list[str]]:
     """Names of a stream, many at a time; one at a time from a terminal."""
-    size = 1 if stream.isatty() else NAMES_AT_ONCE
-    while portion := list(itertools.islice(_lines(stream), size)):
+    lines, size = _lines(stream), 1 if stream.isatty() else NAMES_AT_ONCE
+    while portion := list(itertools.islice(lines, size)):
         yield portion
 
 

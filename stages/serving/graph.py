@@ -64,15 +64,14 @@ def _last_states(graph: Graph, params: ModelParams, weights: Weights, characters
     shifted = graph.node("Pad", characters, graph.constant([0, 1, 0, 0]), last)
     differences = graph.node("Sub", characters, graph.positions(shifted, 0, -1))
     differences = graph.node("CumSum", graph.node("Abs", differences), graph.constant(0))
-    is_new = graph.node("Cast", differences, to=TensorProto.BOOL)
-    counts = graph.node("Cast", is_new, to=TensorProto.INT64)
+    is_new = graph.cast(differences, TensorProto.BOOL)
+    counts = graph.cast(is_new, TensorProto.INT64)
     counts = graph.node("CumSum", counts, graph.constant(1))
     rows = graph.node("Sub", counts, graph.constant(1))
     rows = graph.node("Pad", rows, graph.constant([1, 0, 0, 0]))  # before the first, all share one
 
     numbers = graph.node("Unique", characters, outputs=3)
-    table = graph.constant(weights["characters.weight"])
-    vectors = graph.node("Gather", table, numbers[:-1] + "0")
+    vectors = graph.gather(weights["characters.weight"], numbers[:-1] + "0")
     numbers = graph.node("Reshape", numbers, graph.node("Shape", characters))
     weight_ih, weight_hh, bias_ih, bias_hh = (
         weights[f"recurrent.{kind}_l0"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -112,7 +111,7 @@ def _features(graph: Graph, params: ModelParams, weights: Weights, characters: s
 
     See `_last_states` for the arguments.
     """
-    sequence = graph.node("Gather", graph.constant(weights["characters.weight"]), characters)
+    sequence = graph.gather(weights["characters.weight"], characters)
     for layer in range(params.layers):
         states, last = _recurrent(graph, params, weights, layer, sequence)
         if layer + 1 < params.layers:  # the next one wants (length, batch, features)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KEY_BITS = 31
+from stages.model.wide import HIGHEST_HASH
+
+KEY_BITS = HIGHEST_HASH.bit_length()
 LOW_BITS = KEY_BITS - 16  # of a key, which its fingerprint leaves out
 GROUP = 4  # keys, on average
 LOAD = 0.95  # of the slots are taken

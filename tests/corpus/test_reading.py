@@ -177,7 +177,7 @@ def test_countries_that_break_the_outputs_are_refused(country: str, file: Path) 
 
 
 def check(file: Path, content: str, **changes: object) -> None:
-    """Check the countries of a file and of those beside it."""
+    """Check the countries of all files in the folder of this one, which is written first."""
     file.write_text(content, "utf-8")
     countries, first_rows = Counter[str](), []
     for chunk in read(str(file.parent), INGEST.model_copy(update=changes)):

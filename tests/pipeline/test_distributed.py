@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import (
     ENVIRONMENT,
+    TRAIN_STAGE,
+    Start,
     make_project,
     next_line,
     processes_in,
@@ -23,11 +25,9 @@ from tests.conftest import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
-Start = Callable[..., subprocess.Popen[str]]
 MODEL = "data/model/model.safetensors"
 SECONDS = 120
 RESUMING = "train: resuming from a checkpoint"
-TRAIN = ("python", "-m", "stages.train")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def trained(made_once: Callable[..., Path], forked_stages: None) -> Path:
         )
         for stage in ("ingest", "index"):
             assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
-        done = run(folder, *TRAIN, env=ENVIRONMENT)
+        done = run(folder, *TRAIN_STAGE, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\nepoch 4/4") == 1, "one process prints for all"
         assert done.stderr == ""
@@ -88,7 +88,7 @@ def start_nodes(start: Start, *folders: Path) -> list[subprocess.Popen[str]]:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     rendezvous = (f"--rdzv-endpoint={address}", "--rdzv-backend=c10d", "--rdzv-id=test")
     options = ("--nnodes=2", "--nproc-per-node=1", "--max-restarts=2", *rendezvous)
-    command = ("python", "-m", "torch.distributed.run", *options, *TRAIN[1:])
+    command = ("python", "-m", "torch.distributed.run", *options, *TRAIN_STAGE[1:])
     return [start(folder, *command) for folder in folders]
 
 
@@ -102,7 +102,7 @@ def test_another_number_of_processes_gives_the_same_accuracy(
 ) -> None:
     of_two = accuracy(project)
     set_params(project, train__processes=1)
-    alone = run(project, *TRAIN)
+    alone = run(project, *TRAIN_STAGE)
     assert alone.returncode == 0, alone.stderr
     assert accuracy(project) == pytest.approx(of_two, abs=0.05)
     assert (project / MODEL).read_bytes() != together
@@ -111,7 +111,7 @@ def test_another_number_of_processes_gives_the_same_accuracy(
 def test_after_a_worker_s_death_and_after_sigterm_it_goes_on_to_the_same_bytes(
     project: Path, together: bytes, start: Start
 ) -> None:
-    training = start(project, *TRAIN)
+    training = start(project, *TRAIN_STAGE)
     wait_for_checkpoints(project, training)
     assert len(workers(project)) == 2
     workers(project)[-1].kill()
@@ -121,7 +121,7 @@ def test_after_a_worker_s_death_and_after_sigterm_it_goes_on_to_the_same_bytes(
     assert error.count("\n") == 1
     assert not processes_in(project)
 
-    training = start(project, *TRAIN)
+    training = start(project, *TRAIN_STAGE)
     next_line(training, RESUMING)
     training.send_signal(signal.SIGTERM)
     _, error = training.communicate(timeout=20)  # torchrun kills after 30 seconds
@@ -129,7 +129,7 @@ def test_after_a_worker_s_death_and_after_sigterm_it_goes_on_to_the_same_bytes(
     assert error == "onoma: training stopped by SIGTERM; run again to resume\n"
     assert not processes_in(project)
 
-    done = run(project, *TRAIN)
+    done = run(project, *TRAIN_STAGE)
     assert RESUMING in done.stdout, done.stderr
     assert (project / MODEL).read_bytes() == together
     assert not (project / ".checkpoints/train").exists()
@@ -146,7 +146,7 @@ def test_an_error_of_all_processes_is_told_once(
     changes: dict[str, object], reason: str, project: Path
 ) -> None:
     set_params(project, **changes)
-    training = run(project, *TRAIN)
+    training = run(project, *TRAIN_STAGE)
     assert training.returncode == 1
     (line,) = training.stderr.splitlines()
     assert line.startswith(f"onoma: {reason}")

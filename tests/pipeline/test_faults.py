@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import (
+    TRAIN_STAGE,
+    Start,
     git,
     make_project,
     next_line,
@@ -23,9 +24,6 @@ from tests.conftest import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
-
-Start = Callable[..., subprocess.Popen[str]]
-TRAIN = ("python", "-m", "stages.train")
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +72,14 @@ def test_ctrl_c_stops_training_after_the_step_with_a_checkpoint(
     project: Path, start: Start
 ) -> None:
     set_params(project, train__epochs=2000)
-    training = start(project, *TRAIN)
+    training = start(project, *TRAIN_STAGE)
     next_line(training, "epoch 2/")
     training.send_signal(signal.SIGINT)
     _, error = training.communicate(timeout=60)
     assert training.returncode == 130
     assert error == "onoma: training stopped by SIGINT; run again to resume\n"
     assert checkpoints(project)
-    next_line(start(project, *TRAIN), "train: resuming from a checkpoint: epoch ")
+    next_line(start(project, *TRAIN_STAGE), "train: resuming from a checkpoint: epoch ")
 
 
 def test_a_second_dvc_repro_is_told_at_once_and_a_stopped_training_fails_the_first(
@@ -138,7 +136,7 @@ def test_a_read_only_data_folder_is_named(project: Path) -> None:
     powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     for folder in (project / "data/model", project / "data"):
         folder.chmod(0o555)
-    line = refusal(project, *powerless, sys.executable, *TRAIN[1:])
+    line = refusal(project, *powerless, sys.executable, *TRAIN_STAGE[1:])
     for folder in (project / "data/model", project / "data"):
         folder.chmod(0o755)
     assert "Permission denied: '" in line and "data/model" in line

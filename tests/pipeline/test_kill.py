@@ -12,11 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import make_project, processes_in, run
+from tests.conftest import TRAIN_STAGE, make_project, processes_in, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
-TRAIN = ("python", "-m", "stages.train")
 KILLS = 10  # half of them aimed at a file that is being written
 
 
@@ -66,7 +65,7 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
     indexed: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     begun = time.monotonic()
-    whole = run(indexed, *TRAIN)
+    whole = run(indexed, *TRAIN_STAGE)
     seconds = time.monotonic() - begun
     assert whole.returncode == 0, whole.stderr
     expected = results(indexed)
@@ -78,7 +77,7 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
         forget(indexed)
         moment = (kills + choose.random()) / KILLS * seconds  # from its start to its end
         begun = time.monotonic()
-        training = start(indexed, *TRAIN)
+        training = start(indexed, *TRAIN_STAGE)
         while time.monotonic() - begun < moment:
             time.sleep(0.0005)
         youngest = processes_in(indexed)[-1:]  # what the command has forked
@@ -95,7 +94,7 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
         kills += 1
         cut_writes += bool(half_written(indexed))
 
-        again = run(indexed, *TRAIN)
+        again = run(indexed, *TRAIN_STAGE)
         assert again.returncode == 0, again.stderr
         resumed += "resuming from a checkpoint" in again.stdout
         assert results(indexed) == expected, f"kill {kills} after {moment:.3f} s"

@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from tests.conftest import (
     ROOT,
     TINY,
+    Start,
     git,
     next_line,
     processes_in,
@@ -36,7 +37,6 @@ from tests.conftest import (
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
 Rows = list[tuple[str, str]]
-Start = Callable[..., subprocess.Popen[str]]
 TRAIN = "data/raw/names_train.csv.gz"
 FIRST_EDITION = "5125242"
 NOT_ITS_CODE = (":!data", ":!metrics", ":!dvc.lock", ":!tests", ":!docs")
