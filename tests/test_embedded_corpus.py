@@ -392,3 +392,28 @@ def test_made_up_names_are_of_one_country_gender_and_order() -> None:
         *("Jan Novák", "Jan Novak", "Jana Nováková", "Jana Novakova"),
         *("Kim Min-jun", "Min-jun Kim"),
     }
+
+
+def test_half_of_the_made_up_names_have_surnames_as_people_have_them() -> None:
+    """Foreign ones among them, with given names of people whose surnames have the same origin."""
+    english = "John Smith, Mary Smith, Amir Khan, Asif Khan, Bilal Khan, Sajid Khan, Tariq Khan"
+    everybody = [
+        people_counts.Person(*name.split(" "), nationality, name)
+        for names, nationality in (
+            (f"{english}, Ann Rare", "English"),
+            ("Jean Durand", "French"),
+            ("Feroz Khan, Salman Khan", "Indian"),
+        )
+        for name in names.split(", ")
+    ]
+    counts = people_counts.count(everybody, ())
+    counts.sizes.update({"English": 10_000, "French": 10_000, "Indian": 300})
+    given = full_names.given_names(everybody, set(), counts, {"rare"})
+    rows = [name_rows.Row("Smith", "English")]
+    made = full_names.made_up(given, rows, {full_names.known_by("Sajid Khan")}, 400)
+    names = {row.name for row in made if row.country == "English"}
+    khans = {name.split(" ")[0] for name in names if name.endswith("Khan")}
+    assert khans == {"Amir", "Asif", "Bilal", "Tariq"}
+    assert {"John Smith", "Amir Smith", "Ann Smith"} <= names
+    assert not any(name.endswith("Rare") for name in names)
+    assert {row.name for row in made if row.country == "French"} == {"Jean Durand"}

@@ -84,9 +84,11 @@ def build() -> dict[str, Table]:
     listed = players(download("scid-rating-data")) if SOURCES["federations"] else ()
     chess = [player for player in listed if known_by(player.full) not in famous]
     everybody = [*in_wikipedia, *chess]
-    names = weigh(cap(select(table_of_lists())), counted(everybody))
-    train, test = (rows(part) for part in split(names))
-    given = given_names(everybody, scored)
+    counts = counted(everybody)
+    learned, tested = split(weigh(cap(select(table_of_lists())), counts))
+    train, test = rows(learned), rows(tested)
+    folds = set().union(*(surname.folds for surname in tested))
+    given = given_names(everybody, scored, counts, folds)
     full = made_up(given, train, famous | {known_by(player.full) for player in chess})
     held = [(p.surname, label_of(p.nationality)) for p in held_out(in_wikipedia)]
     return {

@@ -1,25 +1,30 @@
 """Full names that nobody in name2nat has: given names of a country with surnames of that country.
 
 Given names are counted in name2nat by their first word, with the words that follow it apart, or
-come from the lists of `given` in sources.toml. A name is drawn by its count to the power of .75,
-so that rare ones occur; the seed is fixed.
+come from the lists of `given` in sources.toml. Half of the surnames are those of the corpus, the
+other half those that people of the country have, foreign and rare ones among them; to these belong
+given names of people whose surnames have the same origin. A name is drawn by its count to the power
+of .75, so that rare ones occur; the seed is fixed.
 """
 
 import importlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Generic, TypeVar
 
 from anyascii import anyascii
-from name_rows import Row
+from name_rows import Row, Surname
 from name_spelling import SOURCES, clean, fold
-from people_counts import Person, is_held_out, label_of
+from people_counts import Counts, Person, is_held_out, label_of
 
 from stages.corpus.normalize import script
 
-PER_COUNTRY = 3000
+PER_COUNTRY = 4000
+LEAST = 5  # people of a country and an origin whose given names are drawn from
 NATIVE = 300  # of a country whose lists have another script
 SEED = 3
 POWER = 0.75
@@ -32,15 +37,27 @@ SURNAME_FIRST = {
     "Korean": 0.7,
     "Vietnamese": 0.7,
 }
+T = TypeVar("T", str, tuple[str, bool], tuple[str, str])  # what an urn holds
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*|[A-Z]\.")
 
 
 @dataclass
 class Given:
-    """The given names of a country: first words by gender of the surname, and further words."""
+    """The given names of a country, and the surnames that its people have.
+
+    Attributes:
+        first: first words, by whether the surname is feminine.
+        second: further words, "" for none.
+        surnames: surnames and their origins, the nations that have them most.
+        alike: first words by the origin of the surname, and whether it is feminine.
+    """
 
     first: dict[bool, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     second: Counter[str] = field(default_factory=Counter)
+    surnames: Counter[tuple[str, str]] = field(default_factory=Counter)
+    alike: dict[tuple[str, bool], Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
 
 
 def is_feminine(surname: str, country: str) -> bool:
@@ -50,22 +67,32 @@ def is_feminine(surname: str, country: str) -> bool:
     )
 
 
-def given_names(people: Iterable[Person], scored: set[str]) -> dict[str, Given]:
+def given_names(
+    people: Iterable[Person], scored: set[str], counts: Counts, test: set[str]
+) -> dict[str, Given]:
     """Count the given names of the people who are neither held out nor in people.toml.
 
     Args:
-        people: of name2nat.
+        people: of name2nat, and players.
         scored: what the people of people.toml are known by.
+        counts: of people by surname.
+        test: folds of the surnames that the corpus tests, which no full name has.
     """
     found: dict[str, Given] = defaultdict(Given)
+    origins = counts.origins()
     for person in people:
         country = label_of(person.nationality)
         if country[0] == "~" or is_held_out(person.full) or known_by(person.full) in scored:
             continue
         first, *more = person.given.split()
         if len(first) > 1 and all(map(_WORD.fullmatch, (first, *more))):
-            found[country].first[is_feminine(person.surname, country)][first] += 1
-            found[country].second.update(more[:1] or [""])
+            names, feminine = found[country], is_feminine(person.surname, country)
+            names.first[feminine][first] += 1
+            names.second.update(more[:1] or [""])
+            if not Surname(country, person.surname, frozenset()).folds & test:
+                origin = origins[fold(person.surname)]
+                names.surnames[person.surname, origin] += 1
+                names.alike[origin, feminine][first] += 1
     for country, locales in SOURCES["given"].items():
         for locale in locales:
             provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
@@ -91,50 +118,82 @@ def made_up(
         given: names of each country.
         surnames: rows of the training part, each drawn as often as it stands.
         real: what people's full names are known by; these are not made.
-        number: of names of each country, of each script about a tenth as many.
+        number: of names of each country: half of them with surnames of the rows, half with those
+            that people have. In another script about a tenth as many.
     """
     draw = random.Random(SEED)
     pools: dict[tuple[str, bool, bool], Counter[str]] = defaultdict(Counter)
     for row in surnames:
         latin = script(row.name[0]) == "LATIN"
         pools[row.country, latin, is_feminine(row.name, row.country)][row.name] += row.times
+    urns = {key: Urn(pool, 1, draw) for key, pool in pools.items()}
     made: Counter[tuple[str, str]] = Counter()
-    for country in sorted(given):
-        for latin in (True, False):
-            for first, second, feminine in _draws(given[country], latin, number, draw):
-                pool = pools[country, latin, feminine] or pools[country, latin, False]
-                if not pool:
-                    continue
-                surname = draw.choices(list(pool), pool.values())[0]
-                name = _joined(first, second, surname, country, draw)
-                if not {known_by(name), known_by(f"{first} {surname}")} & real:
-                    made[country, name] += 1
+    for country, names in sorted(given.items()):
+        second = Urn(names.second or {"": 1}, 1, draw)
+        of_country = {key[1:]: urn for key, urn in urns.items() if key[0] == country}
+        for first, surname in (
+            *_of_rows(names, True, number // 2, of_country, draw),
+            *_of_rows(names, False, NATIVE, of_country, draw),
+            *_of_people(names, number // 2, country, draw),
+        ):
+            words = [first, second.draw() if script(first[0]) == "LATIN" else ""]
+            name = _joined([word for word in words if word], surname, country, draw)
+            if not {known_by(name), known_by(f"{first} {surname}")} & real:
+                made[country, name] += 1
     return [Row(name, country, times) for (country, name), times in sorted(made.items())]
 
 
-def _draws(
-    given: Given, latin: bool, number: int, draw: random.Random
-) -> Iterator[tuple[str, str, bool]]:
-    choices = {
-        (name, feminine): count**POWER
-        for feminine, names in sorted(given.first.items())
-        for name, count in sorted(names.items())
+class Urn(Generic[T]):
+    """Names to draw, with their counts to some power as weights."""
+
+    def __init__(self, counts: Mapping[T, int], power: float, draw: random.Random) -> None:
+        """Sum the weights up."""
+        self.names, self.random = sorted(counts), draw
+        self.sums = list(accumulate(counts[name] ** power for name in self.names))
+
+    def draw(self) -> T:
+        """Return one of the names."""
+        return self.random.choices(self.names, cum_weights=self.sums)[0]
+
+
+def _of_rows(
+    names: Given,
+    latin: bool,
+    number: int,
+    surnames: dict[tuple[bool, bool], Urn[str]],
+    draw: random.Random,
+) -> Iterator[tuple[str, str]]:
+    firsts = {
+        (name, feminine): count
+        for feminine, counter in names.first.items()
+        for name, count in counter.items()
         if (script(name[0]) == "LATIN") == latin
     }
-    if not choices:
-        return
-    number = number if latin else NATIVE
-    seconds = sorted(given.second.items()) if latin else []
-    names = draw.choices(list(choices), choices.values(), k=number)
-    more = draw.choices(*zip(*seconds, strict=True), k=number) if seconds else [""] * number
-    for (first, feminine), second in zip(names, more, strict=True):
-        yield first, second, feminine
+    urn = Urn(firsts, POWER, draw)
+    for _ in range(number if firsts else 0):
+        first, feminine = urn.draw()
+        surname = surnames.get((latin, feminine), surnames.get((latin, False)))
+        if surname:
+            yield first, surname.draw()
 
 
-def _joined(first: str, second: str, surname: str, country: str, draw: random.Random) -> str:
-    words = [first, second] if second else [first]
+def _of_people(
+    names: Given, number: int, country: str, draw: random.Random
+) -> Iterator[tuple[str, str]]:
+    urn = Urn(names.surnames, POWER, draw)
+    alike = {
+        key: Urn(firsts if firsts.total() >= LEAST else names.first[key[1]], POWER, draw)
+        for key, firsts in names.alike.items()
+    }
+    for _ in range(number if names.surnames else 0):
+        surname, origin = urn.draw()
+        yield alike[origin, is_feminine(surname, country)].draw(), surname
+
+
+def _joined(words: list[str], surname: str, country: str, draw: random.Random) -> str:
     surname_first = draw.random() < SURNAME_FIRST.get(country, 0)
-    if script(first[0]) not in ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN", "ARABIC"):
+    alphabet = script(words[0][0])
+    if alphabet not in ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN", "ARABIC"):
         return draw.choice(["", " "]).join([surname, *words])
     name = " ".join([surname, *words] if surname_first else [*words, surname])
-    return anyascii(name) if script(first[0]) == "LATIN" and draw.random() < ASCII_SHARE else name
+    return anyascii(name) if alphabet == "LATIN" and draw.random() < ASCII_SHARE else name

@@ -180,6 +180,14 @@ class Counts:
             owners[key] = {c: by_label[c] for c, r in rates.items() if c[0] != "~" and r >= floor}
         return owners
 
+    def origins(self) -> dict[str, str]:
+        """Return the nation that has each name most often for its size."""
+        return {
+            key: max(sorted(by_label), key=lambda c: by_label[c] / max(self.sizes[c], 300))
+            for key, by_label in self.people.items()
+            if by_label
+        }
+
 
 def count(people: Iterable[Person], scored: Iterable[tuple[str, str]]) -> Counts:
     """Count the people who are not held out, without those of people.toml.
