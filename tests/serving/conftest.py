@@ -8,11 +8,11 @@ from fastapi.testclient import TestClient
 from stages.serving import web
 from stages.serving.onnx_bundle import load
 from stages.serving.predictor import Predictor
-from tests.commands.conftest import onnx_folder  # noqa: F401
+from tests.commands.conftest import onnx_folder as onnx_folder
 
 
 @pytest.fixture(scope="session")
-def served(onnx_folder: Path) -> Predictor:  # noqa: F811
+def served(onnx_folder: Path) -> Predictor:
     return load(onnx_folder)
 
 
