@@ -235,14 +235,13 @@ def test_a_reason_makes_the_answer_unsure(name: str, reason: str | None, names: 
     assert answer.set == []  # without held-out rows
 
 
-def with_held_out_rows() -> Predictor:
-    """A model whose held-out rows have known n-grams only, and an energy of 3."""
+def test_a_set_has_the_countries_above_their_thresholds_and_a_strange_name_is_unfamiliar() -> None:
     rows = held_out(
         200,
         4,
         thresholds=np.array([[0.05, 0.05, 0.9, 0.05]]),
         scripts=np.zeros(200),
-        measures=np.tile([1.0, 3.0], (200, 1)),
+        measures=np.tile([1.0, 3.0], (200, 1)),  # known n-grams only, and an energy of 3
         ngrams=known_ngrams(VOCABULARY, "Aaaa", "Bbbb"),
     )
     plain = np.log(np.exp(range(4)) / np.exp(range(4)).sum())
@@ -252,11 +251,8 @@ def with_held_out_rows() -> Predictor:
         energy = np.where((codes == A).any(axis=1), 3.01, 2.99)[:, None]
         return (plain + energy).astype(np.float32)
 
-    return predictor(logits, "ABCD", held_out=rows)
-
-
-def test_a_set_has_the_countries_above_their_thresholds_and_a_strange_name_is_unfamiliar() -> None:
-    familiar, unusable, ngrams, energy = with_held_out_rows().predict(["aaaa", "", "acac", "bbbb"])
+    model = predictor(logits, "ABCD", held_out=rows)
+    familiar, unusable, ngrams, energy = model.predict(["aaaa", "", "acac", "bbbb"])
     assert unusable.set == []
     for answer in (familiar, ngrams, energy):  # the most probable country first
         assert answer.set == ["D", "B"]  # 0.64 and 0.09; C has 0.24, below 0.9
@@ -290,12 +286,7 @@ def test_logits_that_are_no_numbers_are_blamed_on_the_weights(
     assert large.predict(["a"])[0].probability == 1
 
 
-def test_shares_are_those_of_the_names_and_say_which_model_answered() -> None:
-    model = with_held_out_rows()
-    shares = model.shares(["aaaa"] * 3 + ["acac"])
-    assert (shares["names"], shares["unsure"]) == (4, {"unfamiliar": 1})
-    assert (shares["model"], shares["population"]) == (model.model_hash, "made-up names")
-    assert sum(row["share"] for row in shares["shares"]) == pytest.approx(1, abs=1e-4)
+def test_without_held_out_rows_there_are_no_shares() -> None:
     with pytest.raises(UserError, match=r"index\.calibration above 0"):
         predictor().shares(["a"])
 
