@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 import onoma
 from stages.serving import bundle, torch_bundle
-from tests.commands.conftest import onnx_folder  # noqa: F401
+from tests.commands.conftest import onnx_folder as onnx_folder
 from tests.conftest import ROOT
 from tests.serving import made
 
@@ -31,8 +31,7 @@ def test_the_version_is_that_of_the_installed_package() -> None:
 
 
 def test_a_model_is_read_from_the_default_folder(
-    onnx_folder: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundle, "DEFAULT", onnx_folder)
     assert onoma.load().model_hash == onoma.load(onnx_folder).model_hash
@@ -42,10 +41,7 @@ def test_a_model_is_read_from_the_default_folder(
 
 @pytest.mark.parametrize("torch_model", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_model_can_be_used_in_other_processes(
-    onnx_folder: Path,  # noqa: F811
-    tmp_path: Path,
-    torch_model: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    onnx_folder: Path, tmp_path: Path, torch_model: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = onnx_folder
     if torch_model:

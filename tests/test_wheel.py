@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import onoma
-from tests.commands.conftest import onnx_folder  # noqa: F401
+from tests.commands.conftest import onnx_folder as onnx_folder
 from tests.conftest import ROOT, git, run
 
 NAMES = ["Müller", "Abe"]
@@ -21,10 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def site(
-    onnx_folder: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def site(onnx_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of packages with the installed wheel, and nothing else but what answers need."""
     folder = tmp_path_factory.mktemp("wheel")
     source, site = folder / "source", folder / "site"  # a build writes into the folder it builds
@@ -61,7 +58,7 @@ def test_the_wheel_holds_one_package_called_onoma(site: Path) -> None:
         assert not re.search(r"(?m)^\s*(from|import) stages", module.read_text("utf-8")), module
 
 
-def test_it_answers_by_its_own_model(site: Path, onnx_folder: Path) -> None:  # noqa: F811
+def test_it_answers_by_its_own_model(site: Path, onnx_folder: Path) -> None:
     program = (
         f"import onoma; print(onoma.load().predict({NAMES!r}))\n"
         "assert onoma.__version__ != 'unknown' and onoma.__file__.startswith(sys.path[0])\n"

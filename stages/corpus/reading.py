@@ -16,15 +16,12 @@ import pyarrow.compute as pc
 from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
 from stages.corpus.full_names import usable_name
+from stages.corpus.headers import COUNTRIES, NAMES
 from stages.corpus.normalize import Rejected, clean_country
 from stages.corpus.rows import TEXT, Block, Format, split, too_long
 from stages.corpus.sources import files_of
 from stages.corpus.tables import Table
 from stages.corpus.tasks import Tasks
-
-NAMES = {"name", "names", "surname", "surnames", "last name", "lastname", "family name"}
-COUNTRIES = {"country", "countries", "country of origin", "country name", "country of birth"}
-COUNTRIES |= {"nationality", "nation", "origin", "birth country", "citizenship"}
 
 
 class Chunk(NamedTuple):

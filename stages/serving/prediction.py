@@ -59,11 +59,6 @@ class Prediction(NamedTuple):
     top: list[tuple[str, float]]
 
     @classmethod
-    def unusable(cls, name: Any, reason: str) -> Self:
-        """The answer for what is no name: nothing but the reason."""
-        return cls(name, None, None, reason, [], None, None, None, None, [])
-
-    @classmethod
     def of_columns(cls, columns: Mapping[str, list[Any]]) -> list[Self]:
         """The answers whose fields are `Answers.columns`."""
         answers = []

@@ -10,18 +10,13 @@ from weakref import finalize
 import fsspec
 
 from stages.core.errors import UserError, brief
+from stages.corpus.headers import COLUMNS
 from stages.corpus.rows import Format
 from stages.corpus.tables import Table
 
 # Of gzip, Parquet and UTF-16: what is no CSV in UTF-8 or cp1252 begins so.
 OTHER_KINDS = (b"\x1f\x8b", b"PAR1", BOM_UTF16_LE, BOM_UTF16_BE)
 SEPARATORS = (",", ";", "\t", "|")
-# What people call a column of names, surnames first; a first row with one of these is a header.
-HEADERS = (
-    *("surname", "last name", "lastname", "family name", "nachname", "familienname", "фамилия"),
-    *("apellido", "apellidos", "cognome", "sobrenome", "nazwisko", "nom de famille"),
-    *("name", "names", "full name", "fullname", "nom", "nome", "nombre"),
-)
 
 
 class Upload:
@@ -40,7 +35,7 @@ class Upload:
 
         Args:
             content: bytes of the table.
-            column: cell of the first row above the names; None: one of `HEADERS`, or the only one.
+            column: cell of the first row above the names; None: one of `COLUMNS`, or the only one.
             header: whether the first row is a header; None: if the column has a name.
 
         Raises:
@@ -64,7 +59,7 @@ class Upload:
         words = [" ".join(cell.casefold().replace("_", " ").split()) for cell in self.columns]
         if column is None:
             known = next(
-                (self.columns[words.index(word)] for word in HEADERS if word in words), None
+                (self.columns[words.index(word)] for word in COLUMNS if word in words), None
             )
         else:
             known = column if column in self.columns else None

@@ -18,7 +18,6 @@ from stages.corpus.normalize import Rejected
 from stages.serving import schemas
 from stages.serving.countries import about_countries
 from stages.serving.guard import LOOPBACK, guarded
-from stages.serving.prediction import Prediction
 from stages.serving.predictor import Predictor
 from stages.serving.schemas import MAX_NAMES
 from stages.serving.upload import Upload
@@ -121,12 +120,12 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
             first_rows = islice(rows, MAX_NAMES)
             try:
                 while batch := list(islice(first_rows, BATCH)):
-                    texts = [text for text, reason in batch if not reason]
-                    names += texts
-                    answers = iter(model.predict(texts, top, abstain, full_names))
+                    names += [text for text, reason in batch if not reason]
+                    asked = [None if reason else text for text, reason in batch]
+                    answers = model.predict(asked, top, abstain, full_names)
                     each = (
-                        Prediction.unusable(text, reason) if reason else next(answers)
-                        for text, reason in batch
+                        answer._replace(name=text, reason=reason or answer.reason)
+                        for answer, (text, reason) in zip(answers, batch, strict=True)
                     )
                     yield {"predictions": [answer.to_json() for answer in each]}
                 more = next(rows, None) is not None

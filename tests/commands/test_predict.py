@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +20,19 @@ NAMES = ["Müller", "Nguyễn", "O'Brien", "Иванов", "佐藤"]
 FILES = ["--input", "a.csv", "--output", "b.csv"]
 
 
-def test_table_has_a_line_for_each_name(
-    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["predict", "--model", str(onnx_folder), *NAMES]) == 0
-    head, *lines, caption = capsys.readouterr().out.splitlines()
+@pytest.fixture
+def predict(onnx_folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """Run `onoma predict`; returns the lines that it prints."""
+
+    def run(*arguments: str) -> list[str]:
+        assert cli.main(["predict", "--model", str(onnx_folder), *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_table_has_a_line_for_each_name(predict, onnx_folder: Path) -> None:
+    head, *lines, caption = predict(*NAMES)
     assert re.split("  +", head)[:3] == ["name", "answer", "most probable"]
     for answer, line in zip(load(onnx_folder).predict(NAMES), lines, strict=True):
         name, words, ranked, *reason = re.split("  +", line)
@@ -56,15 +65,10 @@ def test_the_answer_is_the_set_after_the_group_that_has_several_of_it() -> None:
     assert [percent(share) for share in (1.0, 0.996, 0.994)] == [">99 %", ">99 %", "99 %"]
 
 
-def test_format_characters_are_shown_as_escapes_but_stay_in_json(
-    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_format_characters_are_shown_as_escapes_but_stay_in_json(predict) -> None:
     name = "Abe\u202eb\u200d"
-    assert cli.main(["predict", "--model", str(onnx_folder), name]) == 0
-    _, line, _ = capsys.readouterr().out.splitlines()
-    assert line.split()[0] == r"Abe\u202eb\u200d"
-    assert cli.main(["predict", "--json", "--model", str(onnx_folder), name]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[1])["name"] == name
+    assert predict(name)[1].split()[0] == r"Abe\u202eb\u200d"
+    assert json.loads(predict("--json", name)[1])["name"] == name
 
 
 def test_of_the_names_on_standard_input_bad_ones_are_told_and_the_others_answered(
@@ -110,18 +114,9 @@ def test_impossible_options_are_wrong_usage(arguments: list[str]) -> None:
         cli.main(["predict", *arguments])
 
 
-def test_full_names_are_answered_by_their_surnames(
-    onnx_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    program = ["predict", "--json", "--model", str(onnx_folder)]
-    cli.main([*program, "--full-names", "Angela Abe", "Abe, Dr. Angela"])
-    _, first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    cli.main([*program, "Abe", "Abe, Dr. Angela"])
-    _, alone, comma = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first["top"] == second["top"] == alone["top"]
-    assert first["read_as"] == second["read_as"] == "Abe"
-    assert cli.main([*program[:1], *program[2:], "--full-names", "Angela Abe", "Bob"]) == 0
-    head, first_line, second_line, _ = capsys.readouterr().out.splitlines()
+def test_full_names_are_answered_by_their_surnames_in_a_column_of_their_own(predict) -> None:
+    _, alone, full = map(json.loads, predict("--json", "--full-names", "Abe", "Angela Abe"))
+    assert full["top"] == alone["top"] and full["read_as"] == "Abe"
+    head, first_line, second_line, _ = predict("--full-names", "Angela Abe", "Bob")
     assert head.endswith("  read as") and first_line.endswith("  Abe")
     assert not second_line.endswith("  Bob")
-    assert (comma["country"], comma["reason"]) == ("unsure", "not a surname")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,20 +22,25 @@ UNSURE = ["तिवारी", "Merkel, Angela", ""]
 
 
 @pytest.fixture
-def estimate(onnx_folder: Path):
-    def run(*arguments: object) -> int:
-        return cli.main(["shares", "--model", str(onnx_folder), *map(str, arguments)])
-
-    return run
-
-
-@pytest.fixture
 def people(tmp_path: Path) -> Path:
     path = tmp_path / "people.csv"
     cities = ["A", "B"] * 140 + ["A"] * 3
-    frame = pd.DataFrame({"surname": [*NAMES, *UNSURE], "city": cities})
+    frame = pd.DataFrame({"name": [*NAMES, *UNSURE], "city": cities})
     frame.to_csv(path, index=False, quoting=1)
     return path
+
+
+@pytest.fixture
+def estimate(onnx_folder: Path, tmp_path: Path, people: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run `onoma shares` beside people.csv; returns the exit status and what out.json has."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(options: str = "", file: str = "people.csv") -> tuple[int, Any]:
+        words = ["shares", "--model", str(onnx_folder), file, "--json", "out.json"]
+        status = cli.main([*words, *options.split()])
+        return status, json.loads(Path("out.json").read_text()) if status == 0 else None
+
+    return run
 
 
 def prior(folder: Path, *values: object) -> Path:
@@ -44,69 +50,53 @@ def prior(folder: Path, *values: object) -> Path:
     return path
 
 
-def test_json_has_the_names_the_unsure_and_the_shares(
-    estimate, people: Path, tmp_path: Path, onnx_folder: Path, capsys
+def test_the_shares_are_those_of_the_python_api_in_json_csv_and_a_table(
+    estimate, onnx_folder: Path, capsys
 ) -> None:
-    out, table = tmp_path / "out.json", tmp_path / "out.csv"
-    assert estimate(people, "--column", "surname", "--json", out, "--csv", table) == 0
-    found = json.loads(out.read_text())
-    assert found["names"] == 283
-    assert found["unsure"]["script"] == found["unsure"]["not a surname"] == 1
-    assert found["unsure"]["unusable"] == 1
-    assert found["model"] == load(onnx_folder).model_hash
-    assert found["population"] == "made-up names"
-    assert {row["country"] for row in found["shares"]} == set(COUNTRIES)
-    assert sum(row["share"] for row in found["shares"]) == pytest.approx(1, abs=1e-4)
-    assert sum(row["plain"] for row in found["shares"]) == pytest.approx(1, abs=1e-4)
-    assert all(row["lower"] <= row["share"] <= row["upper"] for row in found["shares"])
+    _, found = estimate("--csv out.csv")
     model = load(onnx_folder)
+    wanted = model.shares([*NAMES, *UNSURE])
+    assert found == wanted | {"shares": found["shares"]}
+    assert (found["names"], found["population"]) == (283, "made-up names")
+    assert {"script": 1, "not a surname": 1, "unusable": 1}.items() <= found["unsure"].items()
+    table = pd.DataFrame(found["shares"]).set_index("country").loc[COUNTRIES]
+    expected = pd.DataFrame(wanted["shares"]).set_index("country").loc[COUNTRIES]
+    pd.testing.assert_frame_equal(table, expected, rtol=0, atol=1e-5)
+    assert table["share"].sum() == pytest.approx(1, abs=1e-4)
+    assert (table["lower"] <= table["share"]).all() and (table["share"] <= table["upper"]).all()
     sure = [answer.name for answer in model.predict(NAMES) if not answer.reason]
-    plain = {row["country"]: row["plain"] for row in found["shares"]}
     mean = model.predict_proba(sure).mean(axis=0)
-    assert [plain[country] for country in COUNTRIES] == pytest.approx(mean, abs=1e-5)
-    assert pd.read_csv(table)["country"].tolist() == [row["country"] for row in found["shares"]]
+    assert table["plain"].to_numpy() == pytest.approx(mean, abs=1e-5)
+    assert pd.read_csv("out.csv").to_dict("records") == found["shares"]
     printed = capsys.readouterr().out
     assert "283 names" in printed and "█" in printed and "made-up names" in printed
 
 
-def test_rows_that_cannot_be_read_are_reported_and_left_out(
-    estimate, people: Path, tmp_path: Path, capsys
-) -> None:
-    content = people.read_bytes()
-    people.write_bytes(content.replace(b'"surname","city"\n', b'"surname","city"\n"Abe,A\nBob\n'))
-    out = tmp_path / "out.json"
-    assert estimate(people, "--column", "surname", "--json", out) == 1
-    assert json.loads(out.read_text())["names"] == 283
+def test_rows_that_cannot_be_read_are_reported_and_left_out(estimate, people: Path, capsys) -> None:
+    header = b'"name","city"\n'
+    people.write_bytes(people.read_bytes().replace(header, header + b'"Abe,A\nBob\n'))
+    assert estimate()[0] == 1
+    assert json.loads(Path("out.json").read_text())["names"] == 283
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "2 rows cannot be read" in err
-    assert estimate(people, "--column", "surname", "--keep-going") == 0
+    assert estimate("--keep-going")[0] == 0
 
 
-def test_groups_that_act_on_a_terminal_are_shown_as_escapes(
-    estimate, tmp_path: Path, capsys
-) -> None:
-    (tmp_path / "in.csv").write_text("name,city\n" + "Abe,\x1b]0;x\x07\u202e\n" * 3, "utf-8")
-    estimate(tmp_path / "in.csv", "--by", "city", "--json", tmp_path / "out.json")
+def test_groups_are_estimated_one_by_one_and_shown_as_escapes(estimate, capsys) -> None:
+    _, found = estimate("--by city --csv out.csv")
+    assert [(part["group"], part["names"]) for part in found["groups"]] == [("A", 143), ("B", 140)]
+    assert pd.read_csv("out.csv")["city"].value_counts().to_dict() == {"A": 4, "B": 4}
+    capsys.readouterr()
+    Path("in.csv").write_text("name,city\n" + "Abe,\x1b]0;x\x07\u202e\n" * 3, "utf-8")
+    _, found = estimate("--by city", "in.csv")
     out = capsys.readouterr().out
     assert out.replace("\n", "").isprintable() and r"\x1b]0;x\x07\u202e" in out
-    (group,) = json.loads((tmp_path / "out.json").read_text())["groups"]
-    assert group["group"] == "\x1b]0;x\x07\u202e"
+    assert [part["group"] for part in found["groups"]] == ["\x1b]0;x\x07\u202e"]
 
 
-def test_groups_are_estimated_one_by_one(estimate, people: Path, tmp_path: Path) -> None:
-    out, table = tmp_path / "out.json", tmp_path / "out.csv"
-    arguments = ["--column", "surname", "--by", "city", "--json", out, "--csv", table]
-    assert estimate(people, *arguments) == 0
-    found = json.loads(out.read_text())
-    assert [(part["group"], part["names"]) for part in found["groups"]] == [("A", 143), ("B", 140)]
-    assert pd.read_csv(table)["city"].value_counts().to_dict() == {"A": 4, "B": 4}
-
-
-def test_a_prior_replaces_the_estimate(estimate, people: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    certain = prior(tmp_path, 0.0, 1.0, 0.0, 0.0)
-    assert estimate(people, "--column", "surname", "--prior", certain, "--json", out) == 0
-    first = json.loads(out.read_text())["shares"][0]
+def test_a_prior_replaces_the_estimate(estimate, tmp_path: Path) -> None:
+    prior(tmp_path, 0.0, 1.0, 0.0, 0.0)
+    first = estimate("--prior prior.csv")[1]["shares"][0]
     assert (first["country"], first["share"]) == (COUNTRIES[1], pytest.approx(1))
 
 
@@ -136,18 +126,21 @@ def test_an_impossible_prior_is_refused(
         shares.read_prior(tmp_path / "none.csv", tuple(COUNTRIES))
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("name\n", "", "in.csv: has no names"),
+        ("name,n\n" + "".join(f"Abe,{n}\n" for n in range(1001)), "--by n", "'n' has over 1,000"),
+        ("name,n\nAbe,1\n", "--by town", "no column 'town'; use --by, one of: name, n"),
+    ],
+)
 def test_a_table_without_names_or_with_too_many_groups_is_one_line(
-    estimate, people: Path, tmp_path: Path, capsys
+    estimate, content: str, options: str, says: str, capsys
 ) -> None:
-    (tmp_path / "empty.csv").write_text("name\n")
-    assert estimate(tmp_path / "empty.csv") == 1
-    assert "empty.csv: has no names" in capsys.readouterr().err
-    pd.DataFrame({"name": "Abe", "group": range(1001)}).to_csv(tmp_path / "in.csv", index=False)
-    assert estimate(tmp_path / "in.csv", "--by", "group") == 1
-    assert "column 'group' has over 1,000 values" in capsys.readouterr().err
-    assert estimate(people, "--column", "surname", "--by", "town") == 1
+    Path("in.csv").write_text(content)
+    assert estimate(options, "in.csv") == (1, None)
     err = capsys.readouterr().err
-    assert "has no column 'town'; use --by, one of: surname, city" in err
+    assert says in err and err.count("\n") == 1
 
 
 def test_the_table_shows_25_countries_with_bars_of_40_at_most(capsys) -> None:
@@ -174,13 +167,13 @@ def test_the_table_shows_25_countries_with_bars_of_40_at_most(capsys) -> None:
 def test_predict_takes_the_estimated_shares_into_account(
     people: Path, tmp_path: Path, onnx_folder: Path
 ) -> None:
-    program = ["predict", "--model", str(onnx_folder), "--input", str(people), "--column"]
+    program = ["predict", "--model", str(onnx_folder), "--input", str(people)]
     for name, flags in (("plain", []), ("reweighted", ["--reweight"])):
-        cli.main([*program, "surname", "--output", str(tmp_path / f"{name}.parquet"), *flags])
+        cli.main([*program, "--output", str(tmp_path / f"{name}.parquet"), *flags])
     plain, new = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("plain", "reweighted"))
     assert plain["set"].equals(new["set"])
     model = load(onnx_folder)
-    (population,) = read_populations(model, Table(people), "surname").values()
+    (population,) = read_populations(model, Table(people), "name").values()
     prior, shares = model.held_out.prior, population.estimate().shares
     wanted = reweight(model.predict_proba(NAMES), prior, shares).max(axis=1)
     plain, new = (table["probability"].to_numpy()[: len(NAMES)] for table in (plain, new))

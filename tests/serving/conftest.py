@@ -1,3 +1,26 @@
-"""What the tests of commands need, too."""
+"""What the tests of commands need, too, and the page and API around its model."""
 
-from tests.commands.conftest import onnx_folder  # noqa: F401
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from stages.serving import web
+from stages.serving.onnx_bundle import load
+from stages.serving.predictor import Predictor
+from tests.commands.conftest import onnx_folder as onnx_folder
+
+
+@pytest.fixture(scope="session")
+def served(onnx_folder: Path) -> Predictor:
+    return load(onnx_folder)
+
+
+@pytest.fixture(scope="session")
+def app(served: Predictor):
+    return web.create_app(served)
+
+
+@pytest.fixture
+def client(app) -> TestClient:
+    return TestClient(app, "http://localhost", raise_server_exceptions=False)

@@ -1,23 +1,14 @@
 """Requests that another site could send by a user's browser are refused; bodies are bounded."""
 
-from pathlib import Path
-
 import pytest
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
 from stages.commands import cli
 from stages.serving import guard, web
-from stages.serving.onnx_bundle import load
+from stages.serving.predictor import Predictor
 
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def client(onnx_folder: Path) -> TestClient:
-    return TestClient(web.create_app(load(onnx_folder)), "http://localhost")
-
-
 OWN = ("localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]")
 REBOUND = (
     *("evil.example", "evil.example:8000", "localhost.evil.example", "localhost@evil.example"),
@@ -46,8 +37,8 @@ def test_a_rebound_hostname_reads_no_answer(allowed: str | None, host: str, answ
     assert answered or ("--allow-host" in response.json()["detail"] and "\n" not in response.text)
 
 
-def test_the_page_and_the_api_answer_for_the_hosts_that_are_allowed(onnx_folder: Path) -> None:
-    client = TestClient(web.create_app(load(onnx_folder), ["onoma.example"]))
+def test_the_page_and_the_api_answer_for_the_hosts_that_are_allowed(served: Predictor) -> None:
+    client = TestClient(web.create_app(served, ["onoma.example"]))
     for host, status in (("onoma.example", 200), ("localhost", 421)):
         for path in ("/", "/healthz", "/openapi.json"):
             assert client.get(path, headers={"Host": host}).status_code == status

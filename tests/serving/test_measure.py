@@ -1,4 +1,4 @@
-"""Prediction sets cover, and a bundle keeps what was measured on its held-out rows."""
+"""Temperatures fit, sets cover, and a bundle keeps what was measured on its held-out rows."""
 
 from dataclasses import replace
 
@@ -15,6 +15,19 @@ from stages.serving.measure import calibrated, set_thresholds
 from tests.serving.made import PRIOR, config, population
 
 COVERAGE = 0.9  # the promise
+
+
+def test_the_temperature_is_that_of_the_least_loss() -> None:
+    # One name of four is wrong: p = 3/4 for odds of exp(3 / T), so T = 3 / log(3).
+    logits = np.array([[3.0, 0.0]] * 4)
+    found = fit_temperature(logits, np.array([0, 0, 0, 1]))
+    assert found == pytest.approx(3 / np.log(3), rel=1e-3)
+
+
+@pytest.mark.parametrize(("label", "limit"), [(0, 0.05), (1, 20.0)])
+def test_the_temperature_stays_in_its_range(label: int, limit: float) -> None:
+    found = fit_temperature(np.array([[0.1, 0.0]] * 4), np.full(4, label))
+    assert found == pytest.approx(limit, rel=1e-3)
 
 
 @pytest.mark.parametrize("labelled", [4, 3])  # countries that have held-out rows

@@ -88,26 +88,6 @@ def test_names_come_in_any_container_of_one_dimension(model: Predictor, containe
     assert model.frame(container(names)).equals(model.frame(names))
 
 
-TABLE = pd.DataFrame({"last": ["a"], "city": ["b"]})
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        ("Müller", r"predict\(\[name\]\)"),
-        (b"abc", r"predict\(\[name\]\)"),
-        (TABLE, r"table.*column.*, of last, city"),
-        ({"last": "a", "city": "b"}, r"predict\(table\[column\]\), of last, city"),
-    ],
-)
-def test_a_single_text_or_a_table_is_not_taken_for_its_letters_or_columns(
-    model: Predictor, names: object, words: str
-) -> None:
-    for ask in (model.predict, model.predict_proba, model.frame, model.shares):
-        with pytest.raises(TypeError, match=words):
-            ask(names)
-
-
 @pytest.mark.parametrize(("reason", "value"), [(r, v) for r, vs in NO_NAMES.items() for v in vs])
 def test_what_is_no_name_has_a_reason_and_costs_no_other_row(
     model: Predictor, reason: str, value: object
@@ -123,24 +103,29 @@ def test_what_is_no_name_has_a_reason_and_costs_no_other_row(
             ask(["aaa", value, "b"], errors="raise")
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        *(({"top": top}, ValueError) for top in (0, -1)),
-        *(({"top": top}, TypeError) for top in (1.5, "3", None)),
-        ({"names": np.array([["a", "b"]])}, ValueError),
-        *(({"abstain": share}, ValueError) for share in (-0.1, 2, float("nan"))),
-        ({"abstain": "half"}, TypeError),
-        ({"errors": "ignore"}, ValueError),
-        ({"given": ["a", "b"]}, ValueError),
-    ],
-)
-def test_options_that_mean_nothing_are_refused(
-    model: Predictor, options: dict, error: type
+TABLE = pd.DataFrame({"last": ["a"], "city": ["b"]})
+REFUSED = [
+    ({"names": "Müller"}, TypeError, r"predict\(\[name\]\)"),
+    ({"names": b"abc"}, TypeError, r"predict\(\[name\]\)"),
+    ({"names": TABLE}, TypeError, "table.*column.*, of last, city"),
+    ({"names": {"last": "a"}}, TypeError, r"predict\(table\[column\]\), of last"),
+    ({"names": np.array([["a", "b"]])}, ValueError, "one dimension"),
+    *(({"top": top}, ValueError, "top must be 1 or more") for top in (0, -1)),
+    *(({"top": top}, TypeError, None) for top in (1.5, "3", None)),
+    *(({"abstain": share}, ValueError, "from 0 to 1") for share in (-0.1, 2, float("nan"))),
+    ({"abstain": "half"}, TypeError, None),
+    ({"errors": "ignore"}, ValueError, "must be 'coerce' or 'raise'"),
+    ({"given": ["a", "b"]}, ValueError, "1 names, but 2 given names"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), REFUSED)
+def test_arguments_that_mean_nothing_are_refused(
+    model: Predictor, arguments: dict, error: type, words: str | None
 ) -> None:
     for ask in (model.predict, model.frame):
-        with pytest.raises(error):
-            ask(**{"names": ["a"], **options})
+        with pytest.raises(error, match=words):
+            ask(**{"names": ["a"], **arguments})
 
 
 def test_classes_are_named_as_scikit_learn_does(model: Predictor) -> None:
@@ -212,13 +197,8 @@ def test_frame_has_the_answers_as_columns(model: Predictor) -> None:
         assert {*table[numbers].dtypes} == {np.dtype(float)}
     for name in ("country", "probability", "country_2", "probability_2"):
         assert frame[name].isna().tolist() == [False, False, True]
-
-
-def test_frame_has_the_index_of_the_series(model: Predictor) -> None:
-    people = pd.DataFrame({"name": ["aaa", "b", None]}, index=[2, 0, 7])
-    people["country"] = model.frame(people["name"])["country"]
-    assert people["country"].tolist()[:2] == ["Aland", "Other"]
-    assert model.frame(people, surname="name").index.tolist() == [2, 0, 7]
+    people = pd.Series(["aaa", "b", None], index=[2, 0, 7])
+    assert model.frame(people).index.tolist() == [2, 0, 7]
 
 
 def test_three_countries_are_listed_unless_another_number_is_asked_for() -> None:
@@ -226,14 +206,6 @@ def test_three_countries_are_listed_unless_another_number_is_asked_for() -> None
     (answer,) = four_countries.predict(["a"])
     assert [country for country, _ in answer.top] == ["D", "C", "B"]
     assert list(four_countries.frame(["a"]))[-2:] == ["country_3", "probability_3"]
-
-
-def test_the_surname_of_a_full_name_is_found_if_asked_for(model: Predictor) -> None:
-    whole, surname = (model.predict(["aa bbbb"], full_names=full)[0] for full in (False, True))
-    assert (whole.country, surname.country) == ("Aland", "Other")
-    assert (surname.name, surname.read_as, surname.kind) == ("aa bbbb", "Bbbb", "surname")
-    assert (whole.read_as, whole.kind) == (None, "surname")
-    assert model.predict(["bbbb"], given=["aa"]) == [surname]  # given names say nothing to it
 
 
 def test_occlusion_shows_the_characters_that_moved_the_decision(model: Predictor) -> None:
@@ -263,33 +235,24 @@ def test_a_reason_makes_the_answer_unsure(name: str, reason: str | None, names: 
     assert answer.set == []  # without held-out rows
 
 
-def test_a_name_written_otherwise_gets_the_same_answer(model: Predictor) -> None:
-    first, *others = model.predict(["Cab", "CAB", "cab", " Cab "])
-    assert all(other[1:] == first[1:] for other in others)
-
-
-def with_held_out_rows() -> Predictor:
-    """A model whose held-out rows have known n-grams only, and an energy of 3."""
+def test_a_set_has_the_countries_above_their_thresholds_and_a_strange_name_is_unfamiliar() -> None:
     rows = held_out(
         200,
         4,
         thresholds=np.array([[0.05, 0.05, 0.9, 0.05]]),
         scripts=np.zeros(200),
-        measures=np.tile([1.0, 3.0], (200, 1)),
+        measures=np.tile([1.0, 3.0], (200, 1)),  # known n-grams only, and an energy of 3
         ngrams=known_ngrams(VOCABULARY, "Aaaa", "Bbbb"),
     )
+    plain = np.log(np.exp(range(4)) / np.exp(range(4)).sum())
 
     def logits(codes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of energy 3.01 for names with an "a", else 2.99."""
         energy = np.where((codes == A).any(axis=1), 3.01, 2.99)[:, None]
-        plain = four(codes)
-        return plain - np.log(np.exp(plain).sum(axis=1, keepdims=True)) + energy
+        return (plain + energy).astype(np.float32)
 
-    return predictor(logits, "ABCD", held_out=rows)
-
-
-def test_a_set_has_the_countries_above_their_thresholds_and_a_strange_name_is_unfamiliar() -> None:
-    familiar, unusable, ngrams, energy = with_held_out_rows().predict(["aaaa", "", "acac", "bbbb"])
+    model = predictor(logits, "ABCD", held_out=rows)
+    familiar, unusable, ngrams, energy = model.predict(["aaaa", "", "acac", "bbbb"])
     assert unusable.set == []
     for answer in (familiar, ngrams, energy):  # the most probable country first
         assert answer.set == ["D", "B"]  # 0.64 and 0.09; C has 0.24, below 0.9
@@ -323,12 +286,7 @@ def test_logits_that_are_no_numbers_are_blamed_on_the_weights(
     assert large.predict(["a"])[0].probability == 1
 
 
-def test_shares_are_those_of_the_names_and_say_which_model_answered() -> None:
-    model = with_held_out_rows()
-    shares = model.shares(["aaaa"] * 3 + ["acac"])
-    assert (shares["names"], shares["unsure"]) == (4, {"unfamiliar": 1})
-    assert (shares["model"], shares["population"]) == (model.model_hash, "made-up names")
-    assert sum(row["share"] for row in shares["shares"]) == pytest.approx(1, abs=1e-4)
+def test_without_held_out_rows_there_are_no_shares() -> None:
     with pytest.raises(UserError, match=r"index\.calibration above 0"):
         predictor().shares(["a"])
 
@@ -339,21 +297,25 @@ FULL = {"names": "both", "max_length": 30}
 
 
 @pytest.mark.parametrize(
-    ("name", "read_as", "kind"),
+    ("names", "name", "read_as", "kind"),
     [
-        ("Cab Abba", None, "full name"),
-        ("Abba, Dr. Cab", "Cab Abba", "full name"),
-        ("ABBA Cab", "Cab Abba", "full name"),
-        ("C. Abba", "Abba", "surname"),
-        (" abba ", None, "surname"),
-        ("ABBA", None, "surname"),
+        ("both", "Cab Abba", None, "full name"),
+        ("both", "Abba, Dr. Cab", "Cab Abba", "full name"),
+        ("both", "ABBA Cab", "Cab Abba", "full name"),
+        ("both", "C. Abba", "Abba", "surname"),
+        ("both", " abba ", None, "surname"),
+        ("both", "ABBA", None, "surname"),
+        ("surnames", "Abba Cab", "Cab", "surname"),
+        ("surnames", "Cab", None, "surname"),
     ],
 )
-def test_what_was_asked_is_said(name: str, read_as: str | None, kind: str) -> None:
-    (answer,) = predictor(**FULL).predict([name])
+def test_what_was_asked_is_said(names: str, name: str, read_as: str | None, kind: str) -> None:
+    model = predictor(**FULL | {"names": names})
+    (answer,) = model.predict([name], full_names=True)
     assert (answer.name, answer.read_as, answer.kind) == (name, read_as, kind)
-    (alone,) = predictor(**FULL).predict([read_as or name])
+    (alone,) = model.predict([read_as or name])
     assert answer.top == alone.top
+    assert (model.predict([name])[0] == answer) == (names == "both" or not read_as)
 
 
 def test_given_names_come_in_a_column_of_their_own() -> None:
@@ -370,6 +332,8 @@ def test_given_names_come_in_a_column_of_their_own() -> None:
     wanted = model.predict_proba(["Cab Abba", "Abba", "Abba", None, None])
     separate = model.predict_proba(people["last"], given=people["first"])
     np.testing.assert_array_equal(separate, wanted)
+    of_surnames = predictor()  # to which given names say nothing
+    assert of_surnames.predict(["Cab"], given=["Aa"])[0].top == of_surnames.predict(["Cab"])[0].top
 
 
 def test_each_kind_of_name_has_its_own_temperature_and_thresholds() -> None:

@@ -20,12 +20,8 @@ from tests.serving.made import PRIOR, distance, population
 def held_out(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], prior: NDArray = PRIOR
 ) -> HeldOut:
-    return made.held_out(
-        prior=prior[None],
-        probabilities=probabilities,
-        labels=labels,
-        kinds=np.zeros(len(labels), dtype=int),
-    )
+    answers = {"probabilities": probabilities, "prior": prior[None]}
+    return made.held_out(len(labels), labels=labels, **answers)
 
 
 @pytest.fixture(autouse=True)
