@@ -75,7 +75,7 @@ def ingest(
         for rows, rejects, may_be_headers in read(source, limits, known_countries, tasks, full):
             writer.write_table(pa.Table.from_pandas(rows, SCHEMA, preserve_index=False))
             rejects.to_csv(reject_file, header=False, index=False, lineterminator="\n")
-            countries.update(rows["country"])
+            countries.update({str(c): n for c, n in rows["country"].value_counts().items()})
             first_rows += may_be_headers
             kept += len(rows)
             reasons.update(rejects["reason"])

@@ -17,6 +17,7 @@ from stages.corpus.name_words import (
     GIVEN_NAMES_TOO,
     INITIALS,
     LETTER,
+    LOWER_BIRTH_WORDS,
     LOWER_PARTICLES,
     NOBLE_TITLES,
     PARTICLES,
@@ -28,7 +29,7 @@ from stages.corpus.name_words import (
     split_words,
     trimmed,
 )
-from stages.corpus.normalize import Form, Rejected, clean, drop_ignorable, normalise
+from stages.corpus.normalize import Form, Rejected, clean, drop_ignorable, is_plain, normalise
 
 NOT_A_SURNAME: Final = "not a surname"
 NOT_A_NAME: Final = "not a name"
@@ -46,16 +47,14 @@ _ASIDE = re.compile(
     r"""\([^()]*\)|\[[^][]*\]|"[^"]*"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|(?<!\S)['‘][^'‘’]+['’](?!\S)"""
 )
 _BRACKETS = str.maketrans(dict.fromkeys('()[]"“”„«»', " "))
-# The greedy first group leaves the last marker. "Born" and "Nee" are names, "born" is none.
+# The greedy first group leaves the last marker.
 _BIRTH_NAME = re.compile(
     r"^(.*\S)\s?[\s,([]\s?(?:(?i:geb|roz|rođ|урожд|o\.s)\.\s*"
-    rf"|(?i:{'|'.join(sorted(BIRTH_WORDS))}|z domu)\s|(?:nee|born|nata|nacida|født|född)\s)\s*"
+    rf"|(?i:{'|'.join(sorted(BIRTH_WORDS))}|z domu)\s"
+    rf"|(?:{'|'.join(sorted(LOWER_BIRTH_WORDS))})\s)\s*"
     rf"({LETTER}[^],()[;]*)[])]?(.*)$"
 )
-# Latin, Greek, Cyrillic and Armenian letters, all composed.
-_LETTERS = "[A-Za-zÀ-ÖØ-öø-ɏΈ-ώЀ-ҁҊ-ӿԱ-Ֆա-ևḀ-ỿ]{2,}"
-_PLAIN = re.compile(f"{_LETTERS}(?:[ -]{_LETTERS})*")
-_IN_RULES = TITLES | SUFFIXES | NOBLE_TITLES | BIRTH_WORDS | {"vd"}
+_IN_RULES = TITLES | SUFFIXES | NOBLE_TITLES | BIRTH_WORDS | LOWER_BIRTH_WORDS | {"vd"}
 _IN_SURNAMES = _IN_RULES | PARTICLES | CONNECTORS
 
 
@@ -88,6 +87,8 @@ def usable_name(text: str, form: Form, max_length: int, full: bool) -> str:
     Raises:
         Rejected: as `normalise`, or with the reason of `unusable`.
     """
+    if len(text) <= max_length and _is_plain(text) and (form == "nfc" or text.isascii()):
+        return text
     name = normalise(canonical(text) if full else text, form, max_length)
     if reason := unusable(name, full):
         raise Rejected(reason)
@@ -144,7 +145,7 @@ def kind(name: str) -> int:
 def _read(text: str) -> tuple[list[str], list[str]]:
     """Given names and surname; all words are in the first list if nothing tells the surname."""
     before, comma, after = text.partition(", ")
-    if _is_plain(before) and (not comma or _is_plain(after)):
+    if _is_plain(before, _IN_SURNAMES) and (not comma or _is_plain(after, _IN_SURNAMES)):
         return (after.split(), before.split()) if comma else (before.split(), [])
     try:
         text = clean(drop_ignorable(text), max_length=LONGEST)
@@ -172,12 +173,7 @@ def _read(text: str) -> tuple[list[str], list[str]]:
 
 def _is_plain(text: str, words: frozenset[str] = _IN_RULES) -> bool:
     """Whether no rule about ``words`` changes a text; most names are so, and it is quick to see."""
-    return (
-        len(text) <= LONGEST
-        and text.istitle()
-        and _PLAIN.fullmatch(text) is not None
-        and words.isdisjoint(text.lower().split())
-    )
+    return is_plain(text) and words.isdisjoint(text.lower().split())
 
 
 def _without_asides(text: str) -> str:

@@ -8,9 +8,10 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from stages.corpus.splits import RowGroup, read_group, row_groups
+from stages.corpus.splits import RowGroup, read_table, row_groups
 from stages.corpus.tasks import Tasks
 
 PART_ROWS = 2**22  # rows of which the hashes are in memory at a time
@@ -40,8 +41,12 @@ def _hashes(group: RowGroup, part: int, parts: int) -> pd.DataFrame:
 
     Equal names are in the same part.
     """
-    rows = read_group(group, None).groupby(["name", "country"], observed=True, sort=False).size()
-    pairs = rows.index.to_frame(index=False)
-    names, both = (pd.util.hash_pandas_object(key, index=False) for key in (pairs["name"], pairs))
-    keys = pd.DataFrame({"name": names, "pair": both, "rows": rows.to_numpy()})
+    hashes = []
+    for column in read_table(group).columns:
+        texts = column.combine_chunks()
+        values = texts.dictionary.to_numpy(zero_copy_only=False)
+        hashes.append(pd.util.hash_array(values, categorize=False)[texts.indices])
+    names, countries = hashes
+    pairs, first, rows = np.unique(3 * names + countries, return_index=True, return_counts=True)
+    keys = pd.DataFrame({"name": names[first], "pair": pairs, "rows": rows})
     return keys[keys["name"] % parts == part]

@@ -47,6 +47,7 @@ CONNECTORS = _set("y e i und")
 GENERATIONS = _set("júnior junior filho neto")
 # Before the surname at birth.
 BIRTH_WORDS = _set("geb geborene geborener geborenen née né rozená rođena урожденная урождённая")
+LOWER_BIRTH_WORDS = _set("nee born nata nacida født född")  # "Born" and "Nee" are names
 
 LETTER = r"[^\W\d_]"
 INITIALS = re.compile(rf"{LETTER}(?:[.-]+{LETTER})*\.+|{LETTER}(?:[.-]+{LETTER})+")

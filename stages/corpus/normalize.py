@@ -23,6 +23,13 @@ _IGNORABLE = re.compile(
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
+# Letters that are composed: with capitals, without them, and the small ones; "WEIß" is in capitals.
+_CASED = "A-Za-zÀ-ÖØ-öø-ɏΈ-ώЀ-ҁҊ-ӿԱ-Ֆա-ևḀ-ỿ"
+_UNCASED = "々ぁ-ゖァ-ヺー㐀-䶿一-鿿가-힣\u05d0-\u05ea\u0621-\u063a\u0641-\u064a\u0671-\u06d3"
+_CASED_LETTERS = re.findall(f"[{_CASED}]", "".join(map(chr, range(0x1F00))))
+_SMALL = "".join(c for c in _CASED_LETTERS if c.islower() and c != "ß")
+_WORD = f"[{_CASED}]+[{_SMALL}]ß?"
+_PLAIN = re.compile(f"{_WORD}(?:[ -]{_WORD})*|[{_UNCASED}]+(?: [{_UNCASED}]+)*")
 # Of a name's ends: what a cut list or another column leaves there.
 _ENDS = " ,;:،、，；："
 
@@ -79,6 +86,15 @@ def drop_ignorable(text: str) -> str:
     return _IGNORABLE.sub("", text)
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text is spelled as most names are, so that `normalise` does not change it.
+
+    Its words are of two letters or more, end in a small one, and not all begin with one; or they
+    are in a script without capitals.
+    """
+    return len(text) <= LONGEST and _PLAIN.fullmatch(text) is not None and not text.islower()
+
+
 def with_capitals(text: str) -> str:
     """Each word with a capital, composed as before: "ALİ AK" -> "Ali Ak"."""
     # Twice: after a mark that is not composed, title() takes the next letter for a first. The lower
@@ -98,6 +114,8 @@ def normalise(text: str, form: Form, max_length: int) -> str:
     Raises:
         Rejected: as `clean`; also if no Latin letter stands for any of its characters.
     """
+    if len(text) <= max_length and is_plain(text) and (form == "nfc" or text.isascii()):
+        return text
     name = clean(drop_ignorable(text), max_length=max_length)
     if form == "ascii" and not name.isascii():
         name = clean(anyascii(name), max_length=max_length)

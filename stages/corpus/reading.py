@@ -1,4 +1,4 @@
-"""Blocks of rows as pandas frames of clean names and countries, and of the rows refused.
+"""Blocks of rows as frames of clean names and countries, and of the rows refused.
 
 Surnames repeat: a name is cleaned once, however often it stands in a block.
 """
@@ -28,7 +28,7 @@ class Chunk(NamedTuple):
     """Some rows of one file, in its order.
 
     Attributes:
-        rows: the rows kept: name and country, as categories.
+        rows: the rows kept: name and country, as Arrow dictionaries of what stands in them.
         rejects: the others: file, line and reason.
         first_rows: country, and place and text, of the first row of a file that may be a header.
     """
@@ -137,18 +137,20 @@ def parse(
     homes, bad_countries = _each_distinct(homes, usable_country)
     reasons = pc.coalesce(reasons, bad_names, bad_countries)
     good = reasons.is_null()
-    columns = [pc.if_else(good, names, None), pc.if_else(good, homes, None), reasons]
-    frame = pa.table(columns, ["name", "country", "reason"]).to_pandas(strings_to_categorical=True)
-    frame["file"], frame["line"] = block.file, block.lines
-    refused = frame["reason"].notna()
+    rows = pa.table([_used(texts.filter(good)) for texts in (names, homes)], ["name", "country"])
+    rejects = pa.table([pa.array(block.lines), reasons], ["line", "reason"]).filter(pc.invert(good))
+    frame = rejects.to_pandas()
+    frame.insert(0, "file", block.file)
     return Chunk(
-        frame.loc[~refused, ["name", "country"]],
-        frame.loc[refused, ["file", "line", "reason"]],
+        rows.to_pandas(types_mapper=pd.ArrowDtype),
+        frame,
         [(homes[0].as_py(), first_row)] if first_row and good[0].as_py() else [],
     )
 
 
-def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:
+def _each_distinct(
+    column: pa.Array, mend: Callable[[str], str]
+) -> tuple[pa.DictionaryArray, pa.Array]:
     """``mend`` each distinct text once; null and the reason where it is refused."""
 
     def mended(text: str | None) -> tuple[str | None, str | None]:
@@ -160,7 +162,15 @@ def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Arr
     encoded = column.cast(TEXT).dictionary_encode("encode")
     answers = [mended(text) for text in encoded.dictionary.to_pylist()]
     texts, reasons = (pa.array([answer[n] for answer in answers], TEXT) for n in (0, 1))
-    return texts.take(encoded.indices), reasons.take(encoded.indices)
+    texts = texts.dictionary_encode()  # of two texts one name may be made
+    numbers = texts.indices.take(encoded.indices)
+    return pa.DictionaryArray.from_arrays(numbers, texts.dictionary), reasons.take(encoded.indices)
+
+
+def _used(texts: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same texts with a dictionary of them alone, in the order of their first rows."""
+    used = texts.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(used.indices, texts.dictionary.take(used.dictionary))
 
 
 def check_countries(rows: Counter[str], first_rows: list[tuple[str, str]]) -> None:

@@ -69,10 +69,15 @@ class HoldOut:
         return split
 
 
+def read_table(group: RowGroup) -> pa.Table:
+    """Name and country of each row, as Arrow dictionaries."""
+    with pq.ParquetFile(group.path, read_dictionary=["name", "country"]) as file:
+        return file.read_row_group(group.number)
+
+
 def read_group(group: RowGroup, hold_out: HoldOut | None) -> pd.DataFrame:
     """Name and country of each row, as categories, and its split; without ``hold_out``, test."""
-    with pq.ParquetFile(group.path, read_dictionary=["name", "country"]) as file:
-        frame: pd.DataFrame = file.read_row_group(group.number).to_pandas()
+    frame: pd.DataFrame = read_table(group).to_pandas()
     return frame.assign(split=hold_out.split(frame["name"], group.before) if hold_out else TEST)
 
 

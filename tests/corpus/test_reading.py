@@ -169,7 +169,7 @@ def test_a_refused_row_leads_to_the_key_that_reads_the_file(
     assert key in remedy(reason, format_of(INGEST))
 
 
-@pytest.mark.parametrize("country", [UNSURE, "Unsure", f"A{SET_SEPARATOR}B", "=A"])
+@pytest.mark.parametrize("country", [UNSURE, "Unsure", f"A{SET_SEPARATOR}B", "=A", "A\u202e"])
 def test_countries_that_break_the_outputs_are_refused(country: str, file: Path) -> None:
     file.write_text(f"Rossi,Italy\nMeier,{country}\n")
     assert by_ingest(file)[1] == [(2, NOT_A_LABEL)]
