@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.corpus import full_names, normalize
 from stages.corpus.full_names import canonical, split_columns, surname, usable_name
 from stages.corpus.normalize import Rejected
 
@@ -131,6 +132,17 @@ def test_any_text_is_read_and_its_form_is_its_own(text: str) -> None:
     form = canonical(text)
     assert canonical(form) == form
     assert isinstance(surname(text), str)
+
+
+@given(
+    st.one_of(texts, st.from_regex(r"[A-ZÀ-Ö][a-zß-öé]+( (van|de|Mc[A-Z]|[A-Z])[a-z]+)?,? ?\w*"))
+)
+def test_names_that_are_plain_are_read_as_by_all_rules(text: str) -> None:
+    read = [rule(text) for rule in (canonical, surname)]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (normalize, full_names):
+            patch.setattr(module, "is_plain", lambda _: False)
+        assert read == [rule(text) for rule in (canonical, surname)]
 
 
 @given(texts)
