@@ -16,30 +16,27 @@ from stages.core.params import Params
 from stages.corpus.dataset import Names
 from stages.corpus.splits import VALIDATION, HoldOut
 from stages.corpus.vocabulary import Vocabulary
-from tests.conftest import ROOT, set_params, toy_rows
+from tests.conftest import ROOT, contents, set_params, toy_rows
 
 
 @pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def build(folder: Path):
     """Give a function that indexes rows and returns what the stage wrote."""
-    monkeypatch.chdir(tmp_path)
-    for path in ROOT.glob("*.yaml"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "data/clean").mkdir(parents=True)
+    (folder / "data/clean").mkdir(parents=True)
 
     def build(train: list, test: list, chunk: int = 2**20, **params: object) -> dict:
-        set_params(tmp_path, **({"index__calibration": 0.0} | params))
+        set_params(folder, **({"index__calibration": 0.0} | params))
         for split, rows in (("train", train), ("test", test)):
             frame = pd.DataFrame(rows, columns=["name", "country"])
             frame.to_parquet(f"data/clean/{split}.parquet", row_group_size=chunk)
         index.main()
-        folder = Path("data/index")
-        config = json.loads((folder / "vocabulary.json").read_text())
-        splits = {path.name: Names.load(path) for path in folder.iterdir() if path.is_dir()}
+        index_ = Path("data/index")
+        config = json.loads((index_ / "vocabulary.json").read_text())
+        splits = {path.name: Names.load(path) for path in index_.iterdir() if path.is_dir()}
         return {
             "vocabulary": Vocabulary.from_config(config["vocabulary"]),
             "countries": config["countries"],
-            "bytes": {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()},
+            "bytes": contents(index_),
             **splits,
         }
 
