@@ -95,8 +95,7 @@ def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_to
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
 def test_a_stopped_training_resumes_to_the_same_bits(names, tmp_path, schedule) -> None:
-    whole = trainer(names, schedule=schedule)
-    history = []
+    whole, history = trainer(names, schedule=schedule), []
     whole.fit({"test": names}, history.append)
     for step in (1, 4, 11):  # an epoch has four steps
         checkpoints = Checkpoints(tmp_path, f"run-{step}")
@@ -107,8 +106,7 @@ def test_a_stopped_training_resumes_to_the_same_bits(names, tmp_path, schedule) 
         second, again = trainer(names, schedule=schedule), []
         second.fit({"test": names}, again.append, checkpoints)
         assert again == history
-        for one, two in zip(weights(whole), weights(second), strict=True):
-            assert torch.equal(one, two)
+        assert all(map(torch.equal, weights(whole), weights(second)))
 
 
 def test_ctrl_c_in_the_last_step_or_after_it_stops_training_too(names, tmp_path) -> None:
