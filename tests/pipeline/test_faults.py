@@ -158,34 +158,3 @@ def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     for name in ("ingest", "index", "train", "evaluate"):
         stage(project, name)
     assert len(json.loads((project / "data/model/config.json").read_text())["countries"]) == 10_000
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([], "names_train.csv.gz: holds no usable row of name,country"),
-        ([("", "Italy")] * 3, "more than 2 rows are refused (ingest.max_rejected), the first in "),
-        ([("", "Italy")] * 2, "line 1: empty name"),
-    ],
-)
-def test_a_corpus_without_use_is_refused_and_the_clean_data_stay(
-    rows: list[tuple[str, str]], words: str, project: Path
-) -> None:
-    set_params(project, ingest__max_rejected=2)
-    before = (project / "data/clean/train.parquet").read_bytes()
-    corpus(project, rows, [("Verdi", "Italy")])
-    assert words in refusal(project, "python", "-m", "stages.ingest")
-    assert (project / "data/clean/train.parquet").read_bytes() == before
-
-
-def test_rows_of_the_test_file_in_unknown_countries_are_listed(
-    project: Path,
-) -> None:
-    train = [("Rossi", "Italy"), ("Russo", "Italy"), ("Müller", "Germany")]
-    corpus(project, train, [("Verdi", "Italy"), ("Diop", "Chad")])
-    stage(project, "ingest")
-    rejected = (project / "data/clean/rejected.csv").read_text().splitlines()
-    assert rejected == [
-        "file,line,reason",
-        "data/raw/names_test.csv.gz,2,country not in the training data",
-    ]
