@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import (
     TRAIN_STAGE,
     Start,
+    contents,
     git,
     make_project,
     next_line,
@@ -127,10 +128,6 @@ def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
     stage(project, name)  # there is nothing in the way of a new run
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def test_a_read_only_data_folder_is_named(project: Path) -> None:
     # Root may write everywhere, unless that power is taken away; a forked stage keeps it.
     powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
@@ -142,17 +139,10 @@ def test_a_read_only_data_folder_is_named(project: Path) -> None:
     assert "Permission denied: '" in line and "data/model" in line
 
 
-# Odd corpora.
-
-
-def corpus(folder: Path, train: list[tuple[str, str]], test: list[tuple[str, str]]) -> None:
-    write_corpus(folder / "data/raw/names_train.csv.gz", train)
-    write_corpus(folder / "data/raw/names_test.csv.gz", test)
-
-
 def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     rows = [("Name" + chr(ord("à") + n % 23), f"Country {n}") for n in range(10_000)]
-    corpus(project, rows, rows[::500])
+    write_corpus(project / "data/raw/names_train.csv.gz", rows)
+    write_corpus(project / "data/raw/names_test.csv.gz", rows[::500])
     set_params(project, train__epochs=1, train__batch_size=512, ingest__header="no")
     set_params(project, model__wide_ngrams=1, model__wide_frequent=8)
     for name in ("ingest", "index", "train", "evaluate"):
