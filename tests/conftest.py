@@ -79,6 +79,20 @@ def set_params(folder: Path, **values: object) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the test works in: it holds the shipped params.yaml."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(*folders: Path | str) -> dict[str, bytes]:
+    """What is in the files below folders."""
+    paths = [path for folder in folders for path in sorted(Path(folder).rglob("*"))]
+    return {str(path): path.read_bytes() for path in paths if path.is_file()}
+
+
 # Commands are this interpreter's programs, and leave no bytecode in a folder.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

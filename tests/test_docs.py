@@ -65,7 +65,8 @@ def python(words: list[str]) -> None:
     if path.name == "__init__.py":
         path = path.with_name("__main__.py")
     text = path.read_text(encoding="utf-8")
-    assert [word for word in words if word.startswith("--") and f'"{word}"' not in text] == []
+    for name in (word[2:] for word in words if word.startswith("--")):
+        assert re.search(rf'"(--)?{name}"|\b{name}=', text), name
 
 
 def pytest_(words: list[str]) -> None:

@@ -18,19 +18,14 @@ def local_imports(path: Path) -> set[str]:
     found, queue = set(), [path]
     while queue:
         module = queue.pop()
-        name = module.relative_to(ROOT).as_posix()
-        if name in found:
-            continue
-        found.add(name)
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            files = (ROOT / (dotted.replace(".", "/") + ".py") for dotted in names)
-            queue += [file for file in files if file.is_file()]
-    return found
+        if module.is_file() and module not in found:
+            found.add(module)
+            for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in getattr(node, "names", ())]
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    names = [node.module, *(f"{node.module}.{name}" for name in names)]
+                queue += [ROOT / f"{dotted.replace('.', '/')}.py" for dotted in names]
+    return {module.relative_to(ROOT).as_posix() for module in found}
 
 
 def read_params(path: Path) -> set[str]:

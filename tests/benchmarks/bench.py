@@ -1,13 +1,12 @@
 """`make bench`: the recipes (`seed`: the notebook's GRU) and a linear SVM on the same files.
 
-    python -m tests.benchmarks.bench --train A.csv.gz --test B.csv.gz --json OUT
+    python -m tests.benchmarks.bench --train A.csv.gz --test B.csv.gz --json OUT --target 0.85
 
-The contestants take turns, several times; run n uses seed n. Scores are means, times are medians,
-p-values (against the SVM) are the largest of the runs. Seconds of training are rows / (rows per
-second), as the stage prints it for each epoch.
+The contestants take turns, several times (`--only`: some of them); run n uses seed n. Scores are
+means, times are medians, p-values (against the SVM) are the largest of the runs. Seconds of
+training are rows / (rows per second), as the stage prints it for each epoch.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -26,7 +25,7 @@ from stages.corpus.dataset import Names
 from stages.model.linear import linear_svm
 from stages.model.metrics import accuracy_and_f1, expected_calibration_error
 from stages.serving.bundle import load
-from tests.benchmarks.common import clean, mcnemar
+from tests.benchmarks.common import RAW, clean, mcnemar, options
 from tests.conftest import ROOT, run, set_params
 
 DEFAULT = ("svm", "list", "thorough", "fast", "seed")
@@ -46,15 +45,10 @@ Run = tuple[NDArray[np.str_], float, list[tuple[float, float]]]
 
 def main() -> None:
     """Run all contestants, print the table, write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=Path, required=True, help="CSV of name,country")
-    parser.add_argument("--test", type=Path, required=True, help="CSV of name,country")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures here")
-    parser.add_argument("--runs", type=int, default=3, help="of each contestant (3)")
-    parser.add_argument("--target", type=float, default=0.85, help="accuracy to be timed (0.85)")
-    parser.add_argument(
-        "--only", choices=[*recipe.RECIPES, "svm"], nargs="+", default=DEFAULT, help="no others"
-    )
+    files = {split: RAW / f"names_{split}.csv.gz" for split in ("train", "test")}
+    parser = options(__doc__, **files, json=Path, runs=3, target=0.85)
+    choices = [*recipe.RECIPES, "svm"]
+    parser.add_argument("--only", choices=choices, nargs="+", default=DEFAULT)
     args = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory(prefix="onoma-bench.") as scratch:
@@ -73,20 +67,19 @@ def main() -> None:
                 predictions, error, epochs = train(folder, name, seed)
                 right[name] = predictions == countries
                 reached = [when for when, accuracy in epochs if accuracy >= args.target]
-                results.append(
-                    {
-                        "contestant": name,
-                        **accuracy_and_f1(countries, predictions),
-                        "ece": error,
-                        "mcnemar_p": mcnemar(right[name], right["svm"]) if "svm" in right else None,
-                        "train_seconds": epochs[-1][0],
-                        "seconds_to_target": reached[0] if reached else np.nan,
-                    }
-                )
-    figures = pd.DataFrame(results).groupby("contestant", sort=False).agg(SUMMARY).T
-    print(figures.to_string(float_format="{:.4g}".format, na_rep="-"))
+                figures = {
+                    "contestant": name,
+                    **accuracy_and_f1(countries, predictions),
+                    "ece": error,
+                    "mcnemar_p": mcnemar(right[name], right["svm"]) if "svm" in right else None,
+                    "train_seconds": epochs[-1][0],
+                    "seconds_to_target": reached[0] if reached else np.nan,
+                }
+                results.append(figures)
+    summary = pd.DataFrame(results).groupby("contestant", sort=False).agg(SUMMARY).T
+    print(summary.to_string(float_format="{:.4g}".format, na_rep="-"))
     if args.json:
-        figures.to_json(args.json, indent=2)
+        summary.to_json(args.json, indent=2)
 
 
 def stage(folder: Path, name: str) -> str:

@@ -1,7 +1,7 @@
-"""Corpora of any size that look like real ones: the same rows for the same seed.
+"""Corpora of any size that look like real ones: the same rows each time.
 
 `write` makes FOLDER/train, in one file or so many shards, and FOLDER/test.csv, a hundredth of the
-rows. A smaller corpus of the same seed is the beginning of a larger one.
+rows. A smaller corpus is the beginning of a larger one.
 
 - Countries and scripts come in the shares of data/raw; each has its own names.
 - Names repeat by the Zipf-Mandelbrot law; the commonest are those of data/raw, the others are put
@@ -11,15 +11,15 @@ rows. A smaller corpus of the same seed is the beginning of a larger one.
   quotes and UTF-16.
 """
 
-import csv
-import gzip
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tests.conftest import ROOT
 
+SEED = 1
 CHUNK = 2**16
 BAD_SHARE = 0.001
 OFFSET, EXPONENT = 40, 0.5  # of the law: a name of rank r has the share (1 + r / 40) ** -1.5
@@ -37,37 +37,26 @@ BAD_LINES = (
 
 
 class Population:
-    """Who is in the corpus: groups of one country and script, each with its names.
+    """Who is in the corpus: groups of one country and script, each with its names."""
 
-    Args:
-        folder: holds the CSVs that names and shares are taken from.
-        seed: of all choices.
-    """
-
-    def __init__(self, folder: Path = ROOT / "data/raw", seed: int = 1) -> None:
-        groups: dict[tuple[str, bool], list[str]] = {}
-        for path in sorted(folder.glob("*.csv.gz")):
-            with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-                for name, country in csv.reader(file):
-                    groups.setdefault((country, name[0] < "\u0250"), []).append(name)
-        self._seed = seed
-        self._countries = [country for country, _ in groups]
-        sizes = np.array([len(names) for names in groups.values()], dtype=float)
-        self._shares = np.cumsum(sizes / sizes.sum())
-        random = np.random.default_rng(seed)
-        self._names = [
-            [names[place] for place in random.permutation(len(names))]
-            for names in (list(dict.fromkeys(names)) for names in groups.values())
-        ]
+    def __init__(self) -> None:
+        files = sorted((ROOT / "data/raw").glob("*.csv.gz"))
+        tables = [pd.read_csv(file, names=["name", "country"], na_filter=False) for file in files]
+        table = pd.concat(tables)
+        groups = table.groupby(["country", table["name"].str[0] < "\u0250"], sort=False)["name"]
+        self._countries = [country for (country, _), _ in groups]
+        self._shares = np.cumsum(groups.size().to_numpy() / len(table))
+        random = np.random.default_rng(SEED)
+        self._names = [random.permutation(names.unique()).tolist() for _, names in groups]
 
     def chunk(self, number: int) -> list[bytes]:
         """Lines of a chunk, each with its line end."""
-        random = np.random.default_rng([self._seed, number])
+        random = np.random.default_rng([SEED, number])
         group = np.searchsorted(self._shares, random.random(CHUNK)).clip(max=len(self._names) - 1)
         drawn = OFFSET * ((1 - random.random(CHUNK)) ** (-1 / EXPONENT) - 1)
         person = (drawn.clip(max=2.0**50).astype(np.uint64) << np.uint64(8)) | group.astype("u8")
         distinct, place = np.unique(person, return_inverse=True)
-        lines = [*map(self._line, (distinct & np.uint64(255)).tolist(), (distinct >> 8).tolist())]
+        lines = [self._line(key & 255, key >> 8) for key in distinct.tolist()]
         spoilt = np.flatnonzero(random.random(CHUNK) < BAD_SHARE)
         place[spoilt] = len(lines) + random.integers(len(BAD_LINES), size=len(spoilt))
         lines += [line + b"\n" for line in BAD_LINES]
@@ -80,8 +69,8 @@ class Population:
         known = self._names[group]
         if rank < len(known):
             return known[rank]
-        choice = (rank * 0x9E3779B97F4A7C15 + group) % 2**64  # scatters neighbours
-        choice, left = divmod(choice >> 8, len(known))
+        scattered = (rank * 0x9E3779B97F4A7C15 + group) % 2**64
+        choice, left = divmod(scattered >> 8, len(known))
         choice, right = divmod(choice, len(known))
         choice, middle = divmod(choice, 2 * len(known))
         start, end = known[left], known[right]
@@ -91,11 +80,10 @@ class Population:
         return (name + end[len(end) // 2 :]).replace('"', "")
 
 
-def write(folder: Path, rows: int, shards: int = 1, seed: int = 1) -> Path:
+def write(folder: Path, rows: int, shards: int = 1) -> Path:
     """Write train and test unless they are there; return the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    population = Population(seed=seed)
-    (folder / "train").mkdir(exist_ok=True)
+    population = Population()
+    (folder / "train").mkdir(parents=True, exist_ok=True)
     edges = np.linspace(0, rows, shards + 1).astype(int)
     for number, (start, stop) in enumerate(pairwise(edges.tolist())):
         _write(folder / "train" / f"{number:03d}.csv", population, start, stop)

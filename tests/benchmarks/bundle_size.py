@@ -6,9 +6,8 @@ Needs data/model and data/clean. The graphs of float32, float16 and int8 tables 
 test names, on one thread; the least CPU time counts.
 """
 
-import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -23,10 +22,10 @@ from stages.export import MODEL
 from stages.serving import graph, wide_graph
 from stages.serving.predictor import Predictor
 from stages.serving.torch_bundle import load_model
-from tests.benchmarks.common import clean, in_turns, print_table, seconds
+from tests.benchmarks.common import clean, in_turns, options, print_table, seconds
 
 Table = NDArray[Any]
-WITHIN = "99 % of probabilities within"
+HEADER = "table", "model.onnx", "accuracy", "99 % of probabilities within", "names/s", "of float32"
 
 
 def as_type(dtype: type) -> Callable[[Table], tuple[Table, Table]]:
@@ -42,16 +41,14 @@ TABLES = {
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
-    options.add_argument("--rounds", type=int, default=10)
-    args = options.parse_args()
+    args = options(__doc__, rounds=10).parse_args()
     model, config = load_model(MODEL, torch.device("cpu"))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     shape = ModelParams.model_validate(config.model)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     names, countries = clean("test")
-    sizes, probabilities, workers = {}, {}, {}
+    rows, probabilities, workers = {}, {}, {}
     for title, quantised in TABLES.items():
         with patch.object(wide_graph, "quantised", quantised):
             content = graph.build(shape, weights, config.vocabulary.blank).SerializeToString()
@@ -63,23 +60,15 @@ def main() -> None:
             batches.append(codes)
             return np.asarray(session.run(None, {"codes": codes})[0])
 
-        sizes[title] = len(content)
-        probabilities[title] = Predictor(logits, config).predict_proba(names)
+        table = probabilities[title] = Predictor(logits, config).predict_proba(names)
+        accuracy = (np.array(config.countries)[table.argmax(axis=1)] == countries).mean()
+        within = np.quantile(np.abs(table - probabilities["float32"]).max(axis=1), 0.99)
+        rows[title] = title, f"{len(content) / 1e6:.1f} MB", f"{accuracy:.4f}", f"{within:.4f}"
         workers[title] = partial(seconds, partial(run, session, batches), time.process_time)
-    times = in_turns(workers, args.rounds)
-
-    def rows() -> Iterator[tuple[str, ...]]:
-        for title, table in probabilities.items():
-            accuracy = (np.array(config.countries)[table.argmax(axis=1)] == countries).mean()
-            within = np.quantile(np.abs(table - probabilities["float32"]).max(axis=1), 0.99)
-            speed, slower = (
-                len(names) / min(times[title]),
-                min(times["float32"]) / min(times[title]),
-            )
-            cells = f"{sizes[title] / 1e6:.1f} MB", f"{accuracy:.4f}", f"{within:.4f}"
-            yield title, *cells, f"{speed:,.0f}", f"{slower:.2f}"
-
-    print_table(("table", "model.onnx", "accuracy", WITHIN, "names/s", "of float32"), rows())
+    least = {title: min(times) for title, times in in_turns(workers, args.rounds).items()}
+    for title, time_ in least.items():
+        rows[title] += f"{len(names) / time_:,.0f}", f"{least['float32'] / time_:.2f}"
+    print_table(HEADER, rows.values())
 
 
 def run(session: Any, batches: list[Table]) -> None:

@@ -1,5 +1,6 @@
-"""What the benchmarks share: rows, tables, contestants that take turns, a paired test, a server."""
+"""What benchmarks share: options, rows, tables, contestants that take turns, a server."""
 
+import argparse
 import subprocess
 import sys
 import time
@@ -20,6 +21,20 @@ RAW = ROOT / "data/raw"
 sys.path.insert(0, str(RAW))  # the scripts that build the corpus import each other from there
 
 Contestant, Result = TypeVar("Contestant"), TypeVar("Result")
+
+
+def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """A parser with an option for each keyword: a default, several of them in a list, or a type."""
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=shown)
+    for name, default in defaults.items():
+        if isinstance(default, type):
+            parser.add_argument(f"--{name}", type=default)
+        elif isinstance(default, list):
+            parser.add_argument(f"--{name}", type=type(default[0]), nargs="+", default=default)
+        else:
+            parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser
 
 
 def clean(split: str, project: Path = Path()) -> tuple[list[str], list[str]]:

@@ -12,13 +12,12 @@ page that is shared counts once), sampled every 100 ms; CPU is that of all proce
 seen. train runs one epoch; predict reads ingest's Parquet and asks data/onnx.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -27,46 +26,39 @@ import numpy as np
 import psutil
 
 from tests.benchmarks import big_corpus
-from tests.benchmarks.common import in_turns, print_table
+from tests.benchmarks.common import in_turns, options, print_table
 from tests.conftest import ROOT, set_params
 
-STAGES = ("ingest", "index", "train", "evaluate", "predict")
 SAMPLE_SECONDS = 0.1
 HEADER = ("stage", "rows", "seconds", "CPU s", "rows/s", "peak MB")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--sizes", type=float, nargs="+", default=[1, 5, 20], help="million rows")
-    options.add_argument("--stages", nargs="+", choices=STAGES, default=["ingest", "index"])
-    options.add_argument("--rounds", type=int, default=1)
-    options.add_argument("--folder", type=Path, default=Path("/tmp/onoma-growth"))
-    options.add_argument("--base", type=Path, help="a checkout to compare with")
-    args = options.parse_args()
+    settings = {"sizes": [1.0, 5.0, 20.0], "stages": ["ingest", "index"], "rounds": 1}
+    settings |= {"folder": Path("/tmp/onoma-growth"), "base": Path}
+    args = options(__doc__, **settings).parse_args()
     sizes = [round(size * 1e6) for size in sorted(args.sizes)]
     roots = [ROOT, *([args.base.resolve()] if args.base else [])]
-    projects = {pair: make_project(*pair, args) for pair in product(sizes, roots)}
+    projects = {pair: make_project(*pair, args.folder) for pair in product(sizes, roots)}
     commands = {
         (stage, rows, root): partial(measure, stage, projects[rows, root], root)
         for rows, stage, root in product(sizes, args.stages, roots)
     }
-    rounds = in_turns(commands, args.rounds)
-    medians = {key: np.median(figures, axis=0) for key, figures in rounds.items()}
-
-    def table() -> Iterator[tuple[object, ...]]:
-        for stage, rows in product(args.stages, sizes):
-            (seconds, cpu, peak), *base = (medians[stage, rows, root] for root in roots)
-            ratios = [f"{cpu / other[1]:.2f}" for other in base]
-            rate = f"{rows / seconds:,.0f}"
-            yield stage, f"{rows:,}", f"{seconds:.1f}", f"{cpu:.1f}", rate, f"{peak:.0f}", *ratios
-
-    print_table([*HEADER, *(["CPU / base"] if args.base else [])], table())
+    figures = in_turns(commands, args.rounds)
+    table = []
+    for stage, rows in product(args.stages, sizes):
+        medians = [np.median(figures[stage, rows, root], axis=0) for root in roots]
+        seconds, cpu, peak = medians[0]
+        ratios = [f"{cpu / base[1]:.2f}" for base in medians[1:]]
+        cells = f"{rows:,}", f"{seconds:.1f}", f"{cpu:.1f}", f"{rows / seconds:,.0f}", f"{peak:.0f}"
+        table.append((stage, *cells, *ratios))
+    print_table([*HEADER, *(["CPU / base"] if args.base else [])], table)
 
 
-def make_project(rows: int, root: Path, args: argparse.Namespace) -> Path:
+def make_project(rows: int, root: Path, folder: Path) -> Path:
     """A folder with a corpus and the checkout's parameters, ready for stages."""
-    corpus = big_corpus.write(args.folder / f"corpus-{rows}", rows)
-    project: Path = args.folder / f"project-{rows}{'' if root == ROOT else '-base'}"
+    corpus = big_corpus.write(folder / f"corpus-{rows}", rows)
+    project = folder / f"project-{rows}{'' if root == ROOT else '-base'}"
     shutil.rmtree(project, ignore_errors=True)
     (project / "data").mkdir(parents=True)
     (project / "data/raw").symlink_to(root / "data/raw")  # evaluate reads its people
@@ -98,27 +90,20 @@ def measure(stage: str, project: Path, root: Path) -> tuple[float, float, float]
         stdout=subprocess.DEVNULL,
     )
     while process.poll() is None:
-        memory = 0.0
-        for member in family(process):
-            try:
+        memory, members = 0.0, [process]
+        with suppress(psutil.Error):  # it has just ended
+            members += process.children(recursive=True)
+        for member in members:
+            with suppress(psutil.Error):
                 used, times = member.memory_full_info(), member.cpu_times()
-            except psutil.Error:  # it has just ended
-                continue
-            memory += getattr(used, "pss", used.uss)
-            cpu[member.pid] = times.user + times.system
+                memory += getattr(used, "pss", used.uss)
+                cpu[member.pid] = times.user + times.system
         peak = max(peak, memory)
         time.sleep(SAMPLE_SECONDS)
     seconds = time.perf_counter() - start
     if process.returncode:
         sys.exit(f"{words} failed in {project}")
     return seconds, sum(cpu.values()), peak / 1e6
-
-
-def family(process: psutil.Popen) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []
 
 
 if __name__ == "__main__":

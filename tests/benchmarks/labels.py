@@ -6,7 +6,6 @@ Trains the model of params.yaml on made-up names, with numbers of countries that
 the median names per second of processor time of each, without the first round.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from stages.model.classifier import Classifier
 from stages.training.distributed import Runtime
 from stages.training.features import choose_features
 from stages.training.trainer import Trainer
-from tests.benchmarks.common import in_turns, print_table, seconds
+from tests.benchmarks.common import in_turns, options, print_table, seconds
 
 CHARACTERS, NAMES, STEPS, BATCH = 80, 40_000, 15, 256
 
@@ -52,11 +51,7 @@ def training(countries: int) -> Callable[[], float]:
 
 
 def main() -> None:
-    """Train in turn; print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--countries", type=int, nargs="+", default=[34, 176])
-    args = parser.parse_args()
+    args = options(__doc__, rounds=7, countries=[34, 176]).parse_args()
     times = in_turns({count: training(count) for count in args.countries}, args.rounds + 1)
     medians = {count: statistics.median(column[1:]) for count, column in times.items()}
     rows = ((count, f"{STEPS * BATCH / median:,.0f}") for count, median in medians.items())

@@ -16,12 +16,8 @@ row: a name in its test may be in its train, with another nationality. Test rows
 refuses, or whose nationality no training row has, count as wrong.
 """
 
-import argparse
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,21 +29,19 @@ from stages.corpus.dataset import Names
 from stages.model.metrics import top_accuracy
 from stages.serving.torch_bundle import load_model
 from stages.training.inference import all_logits
-from tests.benchmarks.common import ROOT
+from tests.benchmarks.common import options
+from tests.conftest import ROOT, run
 
 import people_counts  # isort: skip  # data/raw
 from name_lists import download  # isort: skip
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 PARTS = 8 * ["train"] + ["dev", "test"]
 TOP = (1, 2, 3, 5)
 
 
 def main() -> None:
-    """Make the files, run the stages, print the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = options(__doc__, share=1.0)
     parser.add_argument("folder", type=Path, help="a project of its own; it may hold the results")
-    parser.add_argument("--share", type=float, default=1.0, help="of the full names (1)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of params.yaml")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -55,12 +49,11 @@ def main() -> None:
     if not (args.folder / "data/model/config.json").exists():
         rows = split(people_counts.load(download("name2nat")), args.share)
         for part in ("train", "test"):
-            pd.DataFrame(rows[part]).to_csv(
-                args.folder / f"{part}.csv.gz", header=False, index=False
-            )
-        for stage in ("ingest", "index", "train"):
-            command = [sys.executable, "-m", f"stages.{stage}"]
-            subprocess.run(command, cwd=args.folder, env=ENVIRONMENT, check=True)
+            file = args.folder / f"{part}.csv.gz"
+            pd.DataFrame(rows[part]).to_csv(file, header=False, index=False)
+        for name in ("ingest", "index", "train"):
+            command = ("env", f"PYTHONPATH={ROOT}", "python", "-m", f"stages.{name}")
+            run(args.folder, *command, capture_output=False, timeout=None, check=True)
     print(f"name2nat: {validation(args.folder) or test(args.folder)}")
 
 

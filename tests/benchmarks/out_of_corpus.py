@@ -7,7 +7,6 @@ Run in a checkout with data/clean and data/onnx. Names of Yoruba and Sinhala ori
 (data/raw/people/names_people.csv.gz) are of countries of the corpus.
 """
 
-import argparse
 import importlib
 import random
 import string
@@ -19,7 +18,7 @@ from anyascii import anyascii
 
 from stages.serving.bundle import load
 from stages.serving.prediction import UNFAMILIAR
-from tests.benchmarks.common import RAW, clean, print_table
+from tests.benchmarks.common import RAW, clean, options, print_table
 
 POLYNESIAN = """Tuilagi Faleolo Fonua Tupou Kaahumanu Kamehameha Kealoha Kahananui Mahoe Leavasa
 Tuiasosopo Polamalu Faumuina Malielegaoi Tamasese Mataafa Tuimalealiifano Havili Vunipola Moala
@@ -66,9 +65,7 @@ def names_by_kind() -> Iterator[tuple[str, list[str]]]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser()
-    options.add_argument("--model", type=Path, default=Path("data/onnx"))
-    model = load(options.parse_args().model)
+    model = load(options(__doc__, model=Path("data/onnx")).parse_args().model)
 
     def row(kind: str, names: list[str]) -> list[str]:
         return [kind, f"{len(names):,}", f"{(model.ask(names).reasons == UNFAMILIAR).mean():.3f}"]

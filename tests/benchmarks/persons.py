@@ -13,7 +13,6 @@ frequent surnames of the ranked lists, as many of each country as it has, withou
 countries' lists own; of these it also says how many prediction sets have the country.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -27,7 +26,7 @@ from stages.core.params import Params
 from stages.corpus.people import read_people
 from stages.model.linear import decision_table, linear_svm
 from stages.model.metrics import top_accuracy
-from tests.benchmarks.common import RAW, clean, mcnemar, print_table
+from tests.benchmarks.common import RAW, clean, mcnemar, options, print_table
 
 import people_counts  # isort: skip  # data/raw
 from name_lists import download, table_of_lists  # isort: skip
@@ -119,8 +118,7 @@ def compare(
 
 
 def main() -> None:
-    """Print a table of top-1 and top-3."""
-    parser = argparse.ArgumentParser(description="Score models on real people.")
+    parser = options(__doc__)
     parser.add_argument("models", type=Path, nargs="*", metavar="model")
     parser.add_argument("--svm", type=float, nargs="+", default=[], help="weights of whole words")
     args = parser.parse_args()

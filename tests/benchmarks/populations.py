@@ -9,7 +9,6 @@ total variation distance from the true shares, in brackets that of the mean of t
 "covered" is the share of the intervals that contain the truth.
 """
 
-import argparse
 from itertools import chain
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from stages.serving.bundle import load
 from stages.serving.predictor import Predictor
-from tests.benchmarks.common import clean, print_table
+from tests.benchmarks.common import clean, options, print_table
 from tests.benchmarks.persons import people, persons
 
 # Shares of some countries; the others have the rest, in the proportions of training.
@@ -65,11 +64,7 @@ def simulate(
 
 
 def main() -> None:
-    """Print the table."""
-    options = argparse.ArgumentParser(description="Errors of shares in simulated populations.")
-    options.add_argument("--names", type=int, default=10_000)
-    options.add_argument("--draws", type=int, default=20)
-    args = options.parse_args()
+    args = options(__doc__, names=10_000, draws=20).parse_args()
     model, known = load("data/onnx"), people() + persons()
     countries = [one.country for one in known]
     kinds = {

@@ -1,14 +1,14 @@
-"""Many and slow clients against `onoma serve`: who is answered, and how does its memory grow?
+"""Many and slow clients against `onoma serve`: who is answered, how does its memory grow?
 
     python -m tests.benchmarks.serve_load --clients 50 --pause 0
     python -m tests.benchmarks.serve_load --slow 1000 --seconds 40
 
 Needs the model in data/onnx. Each client asks for one name on a new connection, and again after a
-pause. A slow client sends a header or a body of one byte a second, or nothing; one of 50 asks for a
-large answer and does not read it; each connects again a second after it is disconnected. All share
-this machine's cores. Exits with 1 if an aim is missed: every request answered, memory within 10 %
-of that after the first quarter, fewer than 5 lines on standard error, an end within 5 s of SIGINT
-while slow clients are connected.
+pause (1 s). A slow client sends a header or a body of one byte a second, or nothing; one of 50 asks
+for a large answer and does not read it; each connects again a second after it is disconnected. All
+share this machine's cores. Exits with 1 if an aim is missed: every request answered, memory within
+10 % of that after the first quarter, fewer than 5 lines on standard error, an end within 5 s of
+SIGINT while slow clients are connected.
 """
 
 import argparse
@@ -21,12 +21,11 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from functools import partial
 from multiprocessing import Process
 
 import psutil
 
-from tests.benchmarks.common import served
+from tests.benchmarks.common import options, served
 
 GIVE_UP_SECONDS = 10
 POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -114,19 +113,11 @@ async def load(server: psutil.Popen, port: int, args: argparse.Namespace) -> boo
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--clients", type=int, default=20)
-    options.add_argument("--pause", type=float, default=1, help="seconds between requests (1)")
-    options.add_argument("--slow", type=int, default=0, help="slow clients (0)")
-    options.add_argument("--seconds", type=int, default=30)
-    options.add_argument("--descriptors", type=int, default=1024, help="`ulimit -n` of the server")
-    args = options.parse_args()
-    limits = (args.descriptors, args.descriptors)
+    args = options(__doc__, clients=20, pause=1.0, slow=0, seconds=30).parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of the clients
-    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
     with tempfile.TemporaryFile("w+") as log:
-        with served(stderr=log, preexec_fn=limit) as (server, address):
+        with served(stderr=log) as (server, address):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of the clients
             port = int(address.rpartition(":")[2])
             slow = Process(target=slow_clients, args=(port, args.slow), daemon=True)
             slow.start()

@@ -8,7 +8,6 @@ page in dark colours, 390 pixels wide; drops a table; records every request, non
 this machine. Exits with 1 if any of this fails. Writes serve.png and serve-many.png.
 """
 
-import argparse
 import asyncio
 import base64
 import itertools
@@ -20,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.benchmarks.common import served
+from tests.benchmarks.common import options, served
 
 NAME = "Papadopoulos"
 LIST = "\n".join(
@@ -141,10 +140,7 @@ async def open_tab(port: int, address: str, pictures: Path | None) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--pictures", type=Path, metavar="FOLDER", help="write the pictures here")
-    options.add_argument("--chromium", default="chromium")
-    args = options.parse_args()
+    args = options(__doc__, pictures=Path, chromium="chromium").parse_args()
     command = [args.chromium, "--headless", "--no-sandbox", "--remote-debugging-port=0"]
     with tempfile.TemporaryDirectory() as profile, served() as (_, address):
         command.append(f"--user-data-dir={profile}")

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.benchmarks import bench
 from tests.benchmarks.common import mcnemar
-from tests.conftest import ROOT, run, toy_rows, write_corpus
-
-BENCH = (sys.executable, "-m", "tests.benchmarks.bench")
+from tests.conftest import toy_rows, write_corpus
 
 
 def test_mcnemar_counts_only_the_rows_where_one_is_right() -> None:
@@ -24,19 +23,22 @@ def test_mcnemar_counts_only_the_rows_where_one_is_right() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked_stages")
-def test_contestants_are_measured_on_the_same_files_and_told_in_a_table(tmp_path: Path) -> None:
+def test_contestants_are_measured_on_the_same_files_and_told_in_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     train = write_corpus(tmp_path / "train.csv.gz", toy_rows(300, 1))
     test = write_corpus(tmp_path / "test.csv.gz", toy_rows(100, 2))
     out = tmp_path / "out.json"
-    contest = ("--train", str(train), "--test", str(test), "--json", str(out))
-    few = ("--runs", "1", "--target", "0.999", "--only", "fast", "svm")
-    done = run(ROOT, *BENCH, *contest, *few)
-    assert done.returncode == 0, done.stderr
+    contest = f"--train {train} --test {test} --json {out}"
+    few = "--runs 1 --target 0.999 --only fast svm"
+    monkeypatch.setattr(sys, "argv", f"bench {contest} {few}".split())
+    bench.main()
+    printed = capsys.readouterr().out
     figures = json.loads(out.read_text(encoding="utf-8"))
     for name in ("fast", "svm"):
         # Languages of the toy corpus share some names.
         assert 0.7 < figures[name]["accuracy"] < 0.999
         assert figures[name]["train_seconds"] > 0
-        assert f"{figures[name]['accuracy']:.4g}" in done.stdout
+        assert f"{figures[name]['accuracy']:.4g}" in printed
     assert 0 < figures["fast"]["ece"] < 1
     assert figures["svm"]["seconds_to_target"] is None

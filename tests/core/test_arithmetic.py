@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.arithmetic import AVX2, PINS
-from tests.conftest import ROOT, set_params
+from stages.core.arithmetic import AVX2, PINS, runs_a_stage
+from tests.conftest import ROOT, run, set_params
 
 # Python imports this module at its start; in a process that uses the project it reports at its end.
 OBSERVER = """
@@ -28,47 +28,48 @@ atexit.register(report)
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (tmp_path / "sitecustomize.py").write_text(OBSERVER)
-    return tmp_path
-
-
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "sitecustomize.py").write_text(OBSERVER)
     path = os.pathsep.join([str(folder), str(ROOT)])
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, **environment, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+    environment = {**os.environ, **environment, "PYTHONPATH": path}
+    return run(folder, sys.executable, *arguments, env=environment)
 
 
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
+WRONG = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Prescott"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torchrun", [[], TORCHRUN], ids=["alone", "torchrun"])
-def test_a_stage_s_process_has_the_pins_whatever_the_environment_says(
-    folder: Path, torchrun: list[str]
+@pytest.mark.parametrize(
+    ("arithmetic", "pins", "capability"),
+    [("avx2", AVX2, "AVX2"), ("native", WRONG, "DEFAULT")],
+)
+def test_a_stage_s_process_has_the_pins_whatever_the_environment_says_and_native_none(
+    folder: Path, arithmetic: str, pins: dict[str, str], capability: str
 ) -> None:
-    wrong = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Prescott"}
-    done = start(folder, *torchrun, "-m", "stages.hello", **wrong)
+    set_params(folder, train__arithmetic=arithmetic)
+    done = start(folder, "-m", "stages.hello", **WRONG)
     assert done.returncode == 0, done.stderr
     seen = json.loads((folder / "seen.json").read_text())
-    assert seen["environment"].items() >= AVX2.items()
-    assert seen["capability"] == "AVX2"
+    assert seen["environment"].items() >= pins.items()
+    assert seen["environment"].get("MKL_CBWR") == {**os.environ, **pins}.get("MKL_CBWR")
+    assert seen["capability"].replace("NO AVX", "DEFAULT") == capability
 
 
-@pytest.mark.slow
-def test_native_arithmetic_leaves_the_environment_alone(folder: Path) -> None:
-    set_params(folder, train__arithmetic="native")
-    start(folder, "-m", "stages.hello", ATEN_CPU_CAPABILITY="default")
-    seen = json.loads((folder / "seen.json").read_text())
-    assert seen["capability"] in ("DEFAULT", "NO AVX")
-    assert seen["environment"].get("MKL_CBWR") == os.environ.get("MKL_CBWR")
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [
+        ("python -m stages.hello", True),
+        ("python -u -m stages.train", True),  # a worker of torchrun
+        ("python -m torch.distributed.run --nproc-per-node=2 -m stages.train", False),
+        ("python -m pytest stages.train", False),
+        ("python train.py", False),
+    ],
+)
+def test_a_process_of_a_stage_is_known_by_its_command(
+    monkeypatch: pytest.MonkeyPatch, command: str, stage: bool
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", command.split())
+    assert runs_a_stage() == stage
 
 
 # MKL asks these functions whether the processor is Intel's; here they say so on any processor.

@@ -8,12 +8,6 @@ from stages.core.params import Params
 from tests.conftest import ROOT, set_params
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -31,21 +25,13 @@ def folder(tmp_path: Path) -> Path:
         ("hello__hidden", "100000", "hello.hidden: input should be less than or equal to 1024"),
         ("hello__embedding", "100000", "hello.embedding: input should be less than or equal to"),
         ("model__hidden", "65536", "model.hidden: input should be less than or equal to 4096"),
-        (
-            "model__layers",
-            "8",
-            "model.layers: should be at most 3 with model.hidden 3000, for want",
-        ),
+        ("model__layers", "8", "model.layers: should be at most 3 with model.hidden 3000, for"),
         ("ingest__encoding", "utf-16", "ingest.encoding: should be an encoding that extends ASCII"),
         ("ingest__encoding", "nonsense", "ingest.encoding: should be an encoding that extends"),
         ("ingest__separator", '";;"', "ingest.separator: should be one ASCII symbol"),
         ("ingest__separator", "'\"'", "ingest.separator: should be one ASCII symbol"),
         ("ingest__separator", r'"\\x01"', "ingest.separator: should be one ASCII symbol"),
-        (
-            "hello__target",
-            "ohlo",
-            "hello.target: should be as long as hello.input (5 characters), not",
-        ),
+        ("hello__target", "ohlo", "hello.target: should be as long as hello.input (5 charac"),
         ("hello__target", "ohlolo", "hello.target: should be as long as hello.input (5 charac"),
         ("index__validation", "0.9", "index.validation: input should be less than or equal"),
     ],
@@ -54,40 +40,37 @@ def test_an_impossible_value_is_one_line_that_names_the_key(
     folder: Path, key: str, value: str, words: str
 ) -> None:
     set_params(folder, **{"model__hidden": "3000", key: value})
+    assert f"params.yaml: {words}" in refusal()
+
+
+def refusal(file: str = "params.yaml") -> str:
+    """The one line that says why the parameters cannot be read."""
     with pytest.raises(UserError) as error:
-        Params.load(folder / "params.yaml")
-    assert f"params.yaml: {words}" in str(error.value)
+        Params.load(Path(file))
     assert "\n" not in str(error.value)
+    return str(error.value)
 
 
-def test_an_unknown_key_and_a_missing_one_are_named(folder: Path) -> None:
+def test_an_unknown_key_a_missing_one_and_a_missing_file_are_named(folder: Path) -> None:
     path = folder / "params.yaml"
     text = path.read_text()
     path.write_text(text.replace("  epochs:", "  epoch:"))
-    with pytest.raises(UserError, match=r"train\.epochs: the key is missing"):
-        Params.load(path)
+    assert "train.epochs: the key is missing" in refusal()
     path.write_text(text.replace("  epochs:", "  epoch: 3\n  epochs:"))
-    with pytest.raises(UserError, match=r"train\.epoch: no such key"):
-        Params.load(path)
+    assert "train.epoch: no such key" in refusal()
+    assert "nowhere.yaml: No such file" in refusal("nowhere.yaml")
 
 
-def test_what_a_message_quotes_keeps_its_case(folder: Path) -> None:
-    values = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
+def test_what_a_message_quotes_keeps_its_case() -> None:
+    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     with pytest.raises(UserError, match="instance of HelloParams, not 3"):
-        Params.check(values | {"hello": 3}, folder)
+        Params.check(values | {"hello": 3}, ROOT)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "- 1", "a: 1\na: 2", "\0", "&a [*a]"])
 def test_what_is_no_params_file_is_one_line(folder: Path, text: str) -> None:
     (folder / "params.yaml").write_text(text)
-    with pytest.raises(UserError) as error:
-        Params.load(folder / "params.yaml")
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_file_is_named(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.yaml: No such file"):
-        Params.load(folder / "nowhere.yaml")
+    assert refusal()
 
 
 def test_every_key_has_a_comment_behind_or_above_it() -> None:

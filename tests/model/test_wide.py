@@ -1,5 +1,6 @@
 """The linear term: its features, and the weights that they have."""
 
+from collections import defaultdict
 from itertools import chain, product
 
 import numpy as np
@@ -38,20 +39,11 @@ def ask(model: Wide, codes: list[int]) -> torch.Tensor:
         return model(name, name, real_codes(name, None))[0]
 
 
-def features(codes: list[int]) -> dict[int, list[int]]:
-    """How often each country has each feature of a name, by its hash, counted one by one."""
-    counts: dict[int, list[int]] = {}
-    for name, country in zip(CODES, COUNTRIES, strict=True):
-        for hashed in hashes(name):
-            counts.setdefault(hashed, [0, 0, 0])[country] += 1
-    return {hashed: counts[hashed] for hashed in hashes(codes) if hashed in counts}
-
-
-def hashes(codes: list[int]) -> list[int]:
+def hashes(codes: list[int]) -> tuple[list[int], list[int]]:
+    """Hashes of a name's n-grams and of its words."""
     name = torch.tensor([codes])
-    ends = (name == BLANK) | (name == END)
-    found = [hash_ngrams(name, order)[0] for order in (1, 2, 3)] + [hash_words(name, BLANK)[ends]]
-    return torch.cat(found).tolist()
+    ngrams = torch.cat([hash_ngrams(name, order)[0] for order in (1, 2, 3)])
+    return ngrams.tolist(), hash_words(name, BLANK)[(name == BLANK) | (name == END)].tolist()
 
 
 def test_an_ngram_is_known_by_its_characters_alone() -> None:
@@ -78,26 +70,29 @@ def test_no_two_short_ngrams_have_the_same_hash() -> None:
     assert hashed.min() >= 0 and hashed.max() <= HIGHEST_HASH
 
 
+@pytest.mark.parametrize("words", [0.0, 1.5])
 @pytest.mark.parametrize("codes", [CODES[0], CODES[1], [0, 8, 9, 4, 5, 6, 7, 1], [0, 3, 3, 1]])
 def test_logits_are_the_weights_of_the_features_that_training_names_have(
-    names: Names, codes: list[int]
+    names: Names, codes: list[int], words: float
 ) -> None:
-    model = wide(names, wide_frequent=100, wide_words=0.0)
-    weights = dict(zip(model.frequent_keys.tolist(), model.frequent.weight, strict=True))
-    ngrams = [hash_ngrams(torch.tensor([codes]), order)[0].tolist() for order in (1, 2, 3)]
-    expected = sum(
-        (weights[hashed] for hashed in chain(*ngrams) if hashed in weights), torch.zeros(3)
-    )
-    torch.testing.assert_close(ask(model, codes), (expected / len(codes) ** 0.5).detach())
+    model = wide(names, wide_frequent=100, wide_words=words)
+    weights = dict(zip(model.frequent_keys.tolist(), model.frequent.weight.detach(), strict=True))
+    ngrams, whole = hashes(codes)
+    expected = torch.zeros(3)
+    # Long names weigh no more than short ones.
+    for hashed, scale in ((ngrams, len(codes) ** -0.5), (whole, words * len(whole) ** -0.5)):
+        expected += scale * sum((weights[key] for key in hashed if key in weights), torch.zeros(3))
+    torch.testing.assert_close(ask(model, codes), expected)
 
 
 def test_the_most_frequent_features_have_weights_for_all_countries_the_next_for_two(
     names: Names,
 ) -> None:
     model = wide(names, wide_frequent=6, wide_rare=12)
-    counts: dict[int, list[int]] = {}
-    for codes in CODES:
-        counts |= features(codes)
+    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for codes, country in zip(CODES, COUNTRIES, strict=True):
+        for hashed in chain(*hashes(codes)):
+            counts[hashed][country] += 1
     ranked = sorted(counts, key=lambda hashed: (-sum(counts[hashed]), hashed))
     assert model.frequent_keys.tolist() == sorted(ranked[:6])
     assert model.rare_keys.tolist() == sorted(ranked[6:18])
@@ -112,17 +107,3 @@ def test_a_rare_feature_changes_the_logits_of_its_countries_alone(names: Names) 
     torch.nn.init.zeros_(model.frequent.weight)
     logits = ask(model, [0, 8, 8, 3, 1])  # its 3-grams are of the last country alone
     assert logits[2] != 0 and not logits[:2].any()
-
-
-def test_a_word_weighs_as_much_as_wide_words_says(names: Names) -> None:
-    light, heavy = (wide(names, wide_frequent=100, wide_words=weight) for weight in (1.0, 3.0))
-    none = wide(names, wide_frequent=100, wide_words=0.0)
-    rows = dict(zip(heavy.frequent_keys.tolist(), heavy.frequent.weight, strict=True))
-    word = int(hash_words(torch.tensor([CODES[0]]), BLANK)[0, -1])
-    for model in (light, none):  # the same weights
-        for row, key in enumerate(model.frequent_keys.tolist()):
-            if key in rows:
-                model.frequent.weight.data[row] = rows[key]
-    difference = ask(heavy, CODES[0]) - ask(light, CODES[0])
-    torch.testing.assert_close(difference, 2.0 * rows[word].detach())
-    torch.testing.assert_close(ask(light, CODES[0]) - ask(none, CODES[0]), rows[word].detach())

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import (
     TRAIN_STAGE,
     Start,
+    contents,
     git,
     make_project,
     next_line,
@@ -127,10 +128,6 @@ def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
     stage(project, name)  # there is nothing in the way of a new run
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def test_a_read_only_data_folder_is_named(project: Path) -> None:
     # Root may write everywhere, unless that power is taken away; a forked stage keeps it.
     powerless = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
@@ -142,50 +139,12 @@ def test_a_read_only_data_folder_is_named(project: Path) -> None:
     assert "Permission denied: '" in line and "data/model" in line
 
 
-# Odd corpora.
-
-
-def corpus(folder: Path, train: list[tuple[str, str]], test: list[tuple[str, str]]) -> None:
-    write_corpus(folder / "data/raw/names_train.csv.gz", train)
-    write_corpus(folder / "data/raw/names_test.csv.gz", test)
-
-
 def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     rows = [("Name" + chr(ord("à") + n % 23), f"Country {n}") for n in range(10_000)]
-    corpus(project, rows, rows[::500])
+    write_corpus(project / "data/raw/names_train.csv.gz", rows)
+    write_corpus(project / "data/raw/names_test.csv.gz", rows[::500])
     set_params(project, train__epochs=1, train__batch_size=512, ingest__header="no")
     set_params(project, model__wide_ngrams=1, model__wide_frequent=8)
     for name in ("ingest", "index", "train", "evaluate"):
         stage(project, name)
     assert len(json.loads((project / "data/model/config.json").read_text())["countries"]) == 10_000
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([], "names_train.csv.gz: holds no usable row of name,country"),
-        ([("", "Italy")] * 3, "more than 2 rows are refused (ingest.max_rejected), the first in "),
-        ([("", "Italy")] * 2, "line 1: empty name"),
-    ],
-)
-def test_a_corpus_without_use_is_refused_and_the_clean_data_stay(
-    rows: list[tuple[str, str]], words: str, project: Path
-) -> None:
-    set_params(project, ingest__max_rejected=2)
-    before = (project / "data/clean/train.parquet").read_bytes()
-    corpus(project, rows, [("Verdi", "Italy")])
-    assert words in refusal(project, "python", "-m", "stages.ingest")
-    assert (project / "data/clean/train.parquet").read_bytes() == before
-
-
-def test_rows_of_the_test_file_in_unknown_countries_are_listed(
-    project: Path,
-) -> None:
-    train = [("Rossi", "Italy"), ("Russo", "Italy"), ("Müller", "Germany")]
-    corpus(project, train, [("Verdi", "Italy"), ("Diop", "Chad")])
-    stage(project, "ingest")
-    rejected = (project / "data/clean/rejected.csv").read_text().splitlines()
-    assert rejected == [
-        "file,line,reason",
-        "data/raw/names_test.csv.gz,2,country not in the training data",
-    ]

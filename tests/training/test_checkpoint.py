@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
+from tests.conftest import contents
 
 
-def state(number: int) -> dict:
-    return {"w": torch.full((3,), float(number)), "epoch": number}
+def saved(folder: Path, *numbers: int) -> Checkpoints:
+    """Checkpoints of one training, saved in this order."""
+    checkpoints = Checkpoints(folder, "a")
+    for number in numbers:
+        checkpoints.save(number, {"w": torch.full((3,), float(number)), "epoch": number})
+    return checkpoints
 
 
 def newest(checkpoints: Checkpoints) -> int | None:
@@ -19,16 +24,8 @@ def newest(checkpoints: Checkpoints) -> int | None:
     return latest and latest["epoch"]
 
 
-def raw_bytes(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.reshape(-1).view(torch.uint8)
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def test_what_is_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
-    saved = {
+    state = {
         "tensors": [
             torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),
             torch.randn(3).bfloat16(),
@@ -36,21 +33,19 @@ def test_what_is_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
         ],
         "history": [{"loss": 0.1 + 0.2}],
     }
-    Checkpoints(tmp_path, "a").save(1, saved)
+    Checkpoints(tmp_path, "a").save(1, state)
     latest = Checkpoints(tmp_path, "a").latest()
-    assert latest is not None and latest["history"] == saved["history"]
-    for back, tensor in zip(latest["tensors"], saved["tensors"], strict=True):
+    assert latest is not None and latest["history"] == state["history"]
+    for back, tensor in zip(latest["tensors"], state["tensors"], strict=True):
         assert back.dtype == tensor.dtype
-        assert torch.equal(raw_bytes(back), raw_bytes(tensor))
+        assert torch.equal(back.view(-1).view(torch.uint8), tensor.view(-1).view(torch.uint8))
 
 
 def test_the_newest_is_used_and_only_it_and_the_previous_one_are_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
-    assert newest(checkpoints) is None
+    assert newest(saved(tmp_path)) is None
     for number in (1, 9, 10, 999 * 10**9, 1000 * 10**9):  # the last two: epochs 999 and 1000
-        checkpoints.save(number, state(number))
-        assert newest(checkpoints) == number
-    assert len(files(tmp_path)) == 2
+        assert newest(saved(tmp_path, number)) == number
+    assert len(contents(tmp_path)) == 2
     assert newest(Checkpoints(tmp_path, "b")) is None, "another training's is not used"
 
 
@@ -58,10 +53,8 @@ def test_the_newest_is_used_and_only_it_and_the_previous_one_are_kept(tmp_path: 
 def test_a_damaged_one_is_told_and_removed_and_the_previous_one_used(
     damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
-    checkpoints.save(1, state(1))
-    checkpoints.save(2, state(2))
-    first, last = files(tmp_path)
+    checkpoints = saved(tmp_path, 1, 2)
+    first, last = map(Path, contents(tmp_path))
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes({"flip": content, "truncate": content[:-9], "empty": b""}[damage])
@@ -69,18 +62,16 @@ def test_a_damaged_one_is_told_and_removed_and_the_previous_one_used(
     assert capsys.readouterr().out == f"train: {last} is damaged: removed\n"
     first.write_bytes(b"{}")
     assert newest(checkpoints) is None
-    assert files(tmp_path) == []
+    assert contents(tmp_path) == {}
 
 
 def test_what_a_killed_write_left_is_not_used_and_cleaned_up(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, "a")
-    checkpoints.save(1, state(1))
+    checkpoints = saved(tmp_path, 1)
     left = tmp_path / "a/.00000000000000000002-abc.pt.tmp"
     left.write_bytes(b"half")
     assert newest(checkpoints) == 1
-    checkpoints.save(2, state(2))
+    assert newest(saved(tmp_path, 2)) == 2
     assert not left.exists()
-    assert newest(checkpoints) == 2
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
@@ -91,9 +82,8 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
 
 
 def test_after_success_nothing_is_left(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "checkpoints", "a")
-    checkpoints.save(1, state(1))
-    Checkpoints(tmp_path / "checkpoints", "b").save(1, state(1))
+    checkpoints = saved(tmp_path / "checkpoints", 1)
+    Checkpoints(tmp_path / "checkpoints", "b").save(1, {})
     checkpoints.remove()
     checkpoints.remove()  # twice does no harm
     assert not (tmp_path / "checkpoints").exists()
