@@ -75,13 +75,14 @@ def train(params: Params, runtime: Runtime) -> None:
     if runtime.rank > 0:
         return
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
+    levels = params.corpus.levels()
     config = Config(
         model=params.model.model_dump(),
         vocabulary=vocabulary,
         countries=tuple(index["countries"]),
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
-        temperatures=[1.0] * (2 if params.corpus.names == "both" else 1),
+        temperatures=[1.0] * len(levels),
         names=params.corpus.names,
         groups=Config.groups_of(index["countries"], params.corpus.groups),
         training_names=np.bincount(names.labels, minlength=len(index["countries"])).tolist(),
@@ -90,7 +91,8 @@ def train(params: Params, runtime: Runtime) -> None:
     )
     if rows := splits.get("calibration"):
         logits = all_logits(model, rows, size)
-        config = calibrated(config, names, rows, logits, params.train.logit_adjustment)
+        adjustment = params.train.logit_adjustment
+        config = calibrated(config, names, rows, logits, adjustment, levels)
         temperatures = " and ".join(f"{number:.3f}" for number in config.temperatures)
         print(f"train: temperature {temperatures}, from {len(rows)} held-out rows")
     save(MODEL, config, model)

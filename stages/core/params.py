@@ -22,6 +22,7 @@ Margin = Annotated[float, Field(ge=-1, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Level = Annotated[float, Field(ge=0.5, lt=1)]
 Half = Annotated[float, Field(ge=0, le=0.5)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 UpToEight = Annotated[int, Field(ge=1, le=8)]
@@ -73,6 +74,13 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class SetLevels(Block):
+    """Shares of the held-out names of each kind that prediction sets are to contain."""
+
+    surname: Level
+    full: Level
+
+
 class CorpusParams(Block):
     """What the corpus is."""
 
@@ -81,6 +89,12 @@ class CorpusParams(Block):
     groups: Annotated[
         dict[Label, list[str]], _checked(_are_apart, "should have each country in one group")
     ]
+    set_levels: SetLevels
+
+    def levels(self) -> list[float]:
+        """The levels of the kinds of names that the corpus has."""
+        surname, full = self.set_levels.surname, self.set_levels.full
+        return {"surnames": [surname], "full": [full], "both": [surname, full]}[self.names]
 
 
 class Columns(Block):

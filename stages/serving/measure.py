@@ -1,23 +1,46 @@
 """What a bundle keeps of held-out rows, measured after training. NumPy and SciPy only."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import expit, logit, logsumexp, softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, logit, logsumexp, softmax
 
 from stages.corpus.dataset import Names
-from stages.serving.calibration import fit_temperature
 from stages.serving.config import Config
 from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters
 
-LEVEL = 0.92  # what the thresholds aim at, since quantiles of few rows err: sets promise 0.9
+TEMPERATURES = (0.05, 20.0)  # lowest and highest
 PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
 CHUNK = 2**18  # names at once
 LEAST_ROWS = 200  # held-out rows of a kind that is measured by itself
 MIXED = 0.02  # weight of all names in the prior of a kind: no country is impossible in it
 
 
-def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
+def fit_temperature(logits: Floats, labels: Integers) -> float:
+    """The temperature T that maximises the likelihood of softmax(logits / T) on held-out names.
+
+    Guo et al., On Calibration of Modern Neural Networks, 2017. It changes no ranking, hence no
+    accuracy. The likelihood has one maximum in T.
+
+    Args:
+        logits: (names, countries), of names that the model was not trained on.
+        labels: (names,) their countries.
+    """
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-log_probabilities[rows, labels].mean())
+
+    best = minimize_scalar(
+        loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4}
+    )
+    return float(np.exp(best.x))
+
+
+def set_thresholds(probabilities: Floats, labels: Integers, level: float) -> Floats:
     """The lowest probability with which each country belongs to a name's prediction set.
 
     Split conformal prediction with a quantile for each country (Mondrian; Vovk, Gammerman &
@@ -29,11 +52,12 @@ def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
     Args:
         probabilities: (rows, countries) the model's answers to held-out rows.
         labels: (rows,) their true countries.
+        level: share of a country's rows whose sets are to contain it.
 
     Returns:
         (countries,) thresholds for `prediction_sets`.
     """
-    outside = 1 - LEVEL
+    outside = 1 - level
     thresholds = np.empty(probabilities.shape[1])
     for country, column in enumerate(np.clip(probabilities.T, LOWEST, 1 - LOWEST)):
         ordered = np.sort(column)
@@ -48,7 +72,12 @@ def set_thresholds(probabilities: Floats, labels: Integers) -> Floats:
 
 
 def calibrated(
-    config: Config, train: Names, rows: Names, logits: Floats, logit_adjustment: float
+    config: Config,
+    train: Names,
+    rows: Names,
+    logits: Floats,
+    logit_adjustment: float,
+    levels: Sequence[float],
 ) -> Config:
     """The config with temperatures and held-out rows, measured for each kind of name apart.
 
@@ -58,6 +87,7 @@ def calibrated(
         rows: the held-out rows.
         logits: (rows, countries) the model's logits of the held-out rows.
         logit_adjustment: the adjustment with which the model was trained.
+        levels: of the prediction sets, for each kind of name.
     """
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
     kinds = config.kinds(config.vocabulary.decode(codes, offsets))
@@ -66,7 +96,10 @@ def calibrated(
     parts = [own if own.sum() >= LEAST_ROWS else np.full(len(own), True) for own in masks]
     temperatures = [fit_temperature(logits[part], labels[part]) for part in parts]
     probabilities = softmax(logits / np.array(temperatures)[kinds, None], axis=1)
-    thresholds = [set_thresholds(probabilities[part], labels[part]) for part in parts]
+    thresholds = [
+        set_thresholds(probabilities[part], labels[part], level)
+        for part, level in zip(parts, levels, strict=True)
+    ]
     letters = Letters(config.vocabulary)
     counts = np.zeros((len(parts), logits.shape[1]))
     for start in range(0, len(train), CHUNK):

@@ -9,12 +9,11 @@ from scipy.special import logit, softmax
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving import measure as module
-from stages.serving.calibration import fit_temperature
 from stages.serving.held_out import prediction_sets
-from stages.serving.measure import calibrated, set_thresholds
+from stages.serving.measure import calibrated, fit_temperature, set_thresholds
 from tests.serving.made import PRIOR, config, population
 
-COVERAGE = 0.9  # the promise
+COVERAGE, LEVEL = 0.9, 0.92  # the promise, and what thresholds aim at
 
 
 def test_the_temperature_is_that_of_the_least_loss() -> None:
@@ -33,7 +32,7 @@ def test_the_temperature_stays_in_its_range(label: int, limit: float) -> None:
 @pytest.mark.parametrize("labelled", [4, 3])  # countries that have held-out rows
 def test_each_country_is_covered_also_one_of_few_rows_or_none(labelled: int) -> None:
     probabilities, labels = population(PRIOR, 4000, 1)
-    thresholds = set_thresholds(probabilities, np.where(labels < labelled, labels, 4))
+    thresholds = set_thresholds(probabilities, np.where(labels < labelled, labels, 4), LEVEL)
     probabilities, labels = population(PRIOR, 20_000, 2)
     covered = prediction_sets(probabilities, thresholds)[np.arange(len(labels)), labels]
     for country in range(len(PRIOR)):
@@ -49,7 +48,7 @@ def test_a_threshold_lies_between_the_country_s_quantile_and_that_of_the_model(
 
     def threshold(prior_rows: float) -> float:
         monkeypatch.setattr(module, "PRIOR_ROWS", prior_rows)
-        return float(set_thresholds(table, labels)[0])
+        return float(set_thresholds(table, labels, LEVEL)[0])
 
     # Split conformal prediction: the floor(0.08 * (120 + 1))-th of the country's 120 rows.
     own = threshold(0)
@@ -60,8 +59,8 @@ def test_a_threshold_lies_between_the_country_s_quantile_and_that_of_the_model(
     assert table[below].sum() < 0.08 * table.sum() <= table[reached].sum()
     both = threshold(120)  # the country's rows weigh as much as the others
     assert logit(both) == pytest.approx((logit(own) + logit(all_rows)) / 2)
-    assert set_thresholds(table, np.repeat([0, 1], [1, 299]))[0] > 0
-    assert 0.99 < set_thresholds(np.ones((9, 1)), np.zeros(9))[0] < 1  # a model that is sure
+    assert set_thresholds(table, np.repeat([0, 1], [1, 299]), LEVEL)[0] > 0
+    assert 0.99 < set_thresholds(np.ones((9, 1)), np.zeros(9), LEVEL)[0] < 1  # a model that is sure
 
 
 @pytest.mark.parametrize("full", [300, 20])
@@ -83,15 +82,17 @@ def test_surnames_and_full_names_are_measured_apart_if_there_are_enough_of_each(
     plain = config(
         vocabulary=vocabulary, countries=("A", "B", "C", "D"), names="both", temperatures=[1.0, 1.0]
     )
-    found = calibrated(plain, names(len(labels) - 1), names(len(labels)), logits, 0.5)
+    levels = [0.92, 0.8]
+    found = calibrated(plain, names(len(labels) - 1), names(len(labels)), logits, 0.5, levels)
     rows, all_rows = found.held_out, np.full(len(kinds), True)
     parts = [kinds == 0, kinds == 1 if full == 300 else all_rows]
     assert found.temperatures == [fit_temperature(logits[part], labels[part]) for part in parts]
     assert rows.probabilities == pytest.approx(
         softmax(logits / np.array(found.temperatures)[kinds, None], axis=1)
     )
-    for part, thresholds in zip(parts, rows.thresholds, strict=True):
-        assert thresholds == pytest.approx(set_thresholds(rows.probabilities[part], labels[part]))
+    for part, thresholds, level in zip(parts, rows.thresholds, levels, strict=True):
+        expected = set_thresholds(rows.probabilities[part], labels[part], level)
+        assert thresholds == pytest.approx(expected)
     assert (rows.kinds.tolist(), rows.labels.tolist()) == (kinds.tolist(), labels.tolist())
     assert rows.scripts.tolist() == [1] * (len(kinds) - 1) + [0]
     assert rows.measures[:, 0].tolist() == [1.0] * (len(kinds) - 1) + [0.0]
@@ -101,6 +102,6 @@ def test_surnames_and_full_names_are_measured_apart_if_there_are_enough_of_each(
     prior = (counts + 0.02 * total) / np.sqrt(total)  # less the adjustment of 0.5
     assert rows.prior == pytest.approx(prior / prior.sum(axis=1, keepdims=True))
     surnames = replace(plain, names="surnames", temperatures=[1.0])
-    one = calibrated(surnames, names(9), names(len(labels)), logits, 0)
+    one = calibrated(surnames, names(9), names(len(labels)), logits, 0, levels[:1])
     assert one.temperatures == [fit_temperature(logits, labels)]
     assert not one.held_out.kinds.any()
