@@ -75,7 +75,8 @@ def train(params: Params, runtime: Runtime) -> None:
     if runtime.rank > 0:
         return
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
-    levels = params.corpus.levels()
+    surname, full = params.corpus.set_levels["surname"], params.corpus.set_levels["full"]
+    levels = {"surnames": [surname], "full": [full]}.get(params.corpus.names, [surname, full])
     config = Config(
         model=params.model.model_dump(),
         vocabulary=vocabulary,

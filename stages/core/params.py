@@ -74,13 +74,6 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class SetLevels(Block):
-    """Shares of the held-out names of each kind that prediction sets are to contain."""
-
-    surname: Level
-    full: Level
-
-
 class CorpusParams(Block):
     """What the corpus is."""
 
@@ -89,12 +82,10 @@ class CorpusParams(Block):
     groups: Annotated[
         dict[Label, list[str]], _checked(_are_apart, "should have each country in one group")
     ]
-    set_levels: SetLevels
-
-    def levels(self) -> list[float]:
-        """The levels of the kinds of names that the corpus has."""
-        surname, full = self.set_levels.surname, self.set_levels.full
-        return {"surnames": [surname], "full": [full], "both": [surname, full]}[self.names]
+    set_levels: Annotated[
+        dict[Literal["surname", "full"], Level],
+        _checked(lambda levels: len(levels) == 2, "should have surname and full"),
+    ]
 
 
 class Columns(Block):

@@ -33,6 +33,7 @@ from tests.conftest import ROOT, set_params
         ("ingest__separator", r'"\\x01"', "ingest.separator: should be one ASCII symbol"),
         ("hello__target", "ohlo", "hello.target: should be as long as hello.input (5 charac"),
         ("hello__target", "ohlolo", "hello.target: should be as long as hello.input (5 charac"),
+        ("corpus__set_levels", "{full: 0.9}", "corpus.set_levels: should have surname and full"),
         ("index__validation", "0.9", "index.validation: input should be less than or equal"),
     ],
 )
