@@ -1,4 +1,4 @@
-"""What benchmarks share: options, rows, tables, contestants that take turns, a server."""
+"""What benchmarks share: options, rows, tables, turns, a paired test, a server."""
 
 import argparse
 import subprocess
@@ -24,7 +24,12 @@ Contestant, Result = TypeVar("Contestant"), TypeVar("Result")
 
 
 def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """A parser with an option for each keyword: a default, several of them in a list, or a type."""
+    """A parser with an option for each keyword.
+
+    Args:
+        description: text of ``--help``.
+        defaults: the default of each option, a list of them, or a type if it has none.
+    """
     shown = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=shown)
     for name, default in defaults.items():

@@ -32,7 +32,7 @@ def people(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def estimate(onnx_folder: Path, tmp_path: Path, people: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run `onoma shares` beside people.csv; returns the exit status and what out.json has."""
+    """Run `onoma shares` on people.csv; return its exit status and the content of out.json."""
     monkeypatch.chdir(tmp_path)
 
     def run(options: str = "", file: str = "people.csv") -> tuple[int, Any]:
