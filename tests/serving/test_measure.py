@@ -1,7 +1,5 @@
 """Temperatures fit, sets cover, and a bundle keeps what was measured on its held-out rows."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.special import logit, softmax
@@ -44,22 +42,19 @@ def test_a_threshold_lies_between_the_country_s_quantile_and_that_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = np.random.default_rng(1).random((300, 1))
-    labels = np.repeat([0, 1], [120, 180])
 
     def threshold(prior_rows: float) -> float:
         monkeypatch.setattr(module, "PRIOR_ROWS", prior_rows)
-        return float(set_thresholds(table, labels, LEVEL)[0])
+        return float(set_thresholds(table, np.repeat([0, 1], [120, 180]), LEVEL)[0])
 
     # Split conformal prediction: the floor(0.08 * (120 + 1))-th of the country's 120 rows.
-    own = threshold(0)
+    own, by_model = threshold(0), threshold(1e12)
     assert own == pytest.approx(np.sort(table[:120, 0])[9 - 1])
     # By the model, the rows below hold less than 8 % of the country's names, with it 8 %.
-    all_rows = threshold(1e12)
-    below, reached = table < all_rows * (1 - 1e-6), table < all_rows * (1 + 1e-6)
+    below, reached = table < by_model * (1 - 1e-6), table < by_model * (1 + 1e-6)
     assert table[below].sum() < 0.08 * table.sum() <= table[reached].sum()
     both = threshold(120)  # the country's rows weigh as much as the others
-    assert logit(both) == pytest.approx((logit(own) + logit(all_rows)) / 2)
-    assert set_thresholds(table, np.repeat([0, 1], [1, 299]), LEVEL)[0] > 0
+    assert logit(both) == pytest.approx((logit(own) + logit(by_model)) / 2)
     assert 0.99 < set_thresholds(np.ones((9, 1)), np.zeros(9), LEVEL)[0] < 1  # a model that is sure
 
 
@@ -69,39 +64,33 @@ def test_surnames_and_full_names_are_measured_apart_if_there_are_enough_of_each(
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", 50)
     answers, labels = population(PRIOR, 300 + full, 1)
-    kinds = (np.arange(len(labels)) >= 300).astype(int)
+    kinds = np.repeat([0, 1, 0], [300, full - 1, 1])
     logits = np.log(answers) * np.array([0.5, 4.0])[kinds, None]
-    texts = [*["Kahn"] * 300, *["Ida Kahn"] * (full - 1), "Ида"]  # the last is a surname, too
-    kinds[-1] = 0
+    texts = [*["Kahn"] * 300, *["Ida Kahn"] * (full - 1), "Ида"]
     vocabulary = Vocabulary("keep", ("CYRILLIC", "LATIN", "SPACE"), tuple(" AKabdehinrvzИад"))
-
-    def names(number: int) -> Names:
-        codes, offsets = vocabulary.encode(texts[:number])
-        return Names(codes, offsets, labels[:number], np.ones(number, dtype=bool))
+    codes, offsets = vocabulary.encode(texts)
+    rows = Names(codes, offsets, labels, np.ones(len(texts), dtype=bool))
+    train = Names(codes[: offsets[-2]], offsets[:-1], labels[:-1], rows.seen[:-1])
 
     plain = config(
         vocabulary=vocabulary, countries=("A", "B", "C", "D"), names="both", temperatures=[1.0, 1.0]
     )
     levels = [0.92, 0.8]
-    found = calibrated(plain, names(len(labels) - 1), names(len(labels)), logits, 0.5, levels)
-    rows, all_rows = found.held_out, np.full(len(kinds), True)
-    parts = [kinds == 0, kinds == 1 if full == 300 else all_rows]
+    found = calibrated(plain, train, rows, logits, 0.5, levels)
+    kept = found.held_out
+    parts = [kinds == 0, kinds == 1 if full == 300 else kinds >= 0]
     assert found.temperatures == [fit_temperature(logits[part], labels[part]) for part in parts]
-    assert rows.probabilities == pytest.approx(
-        softmax(logits / np.array(found.temperatures)[kinds, None], axis=1)
-    )
-    for part, thresholds, level in zip(parts, rows.thresholds, levels, strict=True):
-        expected = set_thresholds(rows.probabilities[part], labels[part], level)
+    scaled = logits / np.array(found.temperatures)[kinds, None]
+    assert kept.probabilities == pytest.approx(softmax(scaled, axis=1))
+    for part, thresholds, level in zip(parts, kept.thresholds, levels, strict=True):
+        expected = set_thresholds(kept.probabilities[part], labels[part], level)
         assert thresholds == pytest.approx(expected)
-    assert (rows.kinds.tolist(), rows.labels.tolist()) == (kinds.tolist(), labels.tolist())
-    assert rows.scripts.tolist() == [1] * (len(kinds) - 1) + [0]
-    assert rows.measures[:, 0].tolist() == [1.0] * (len(kinds) - 1) + [0.0]
-    assert rows.measures[:, 1] == pytest.approx(np.log(np.exp(logits).sum(axis=1)))
+    assert (kept.kinds.tolist(), kept.labels.tolist()) == (kinds.tolist(), labels.tolist())
+    is_last = np.arange(len(texts)) == len(texts) - 1  # the one in another script, which is unknown
+    assert kept.scripts.tolist() == (~is_last).astype(int).tolist()
+    energies = np.log(np.exp(logits).sum(axis=1))
+    assert kept.measures == pytest.approx(np.stack([~is_last, energies], axis=1))
     counts = np.stack([np.bincount(labels[:-1][kinds[:-1] == kind]) for kind in (0, 1)])
     total = counts.sum(axis=0)  # of which a few make no country impossible in a kind
     prior = (counts + 0.02 * total) / np.sqrt(total)  # less the adjustment of 0.5
-    assert rows.prior == pytest.approx(prior / prior.sum(axis=1, keepdims=True))
-    surnames = replace(plain, names="surnames", temperatures=[1.0])
-    one = calibrated(surnames, names(9), names(len(labels)), logits, 0, levels[:1])
-    assert one.temperatures == [fit_temperature(logits, labels)]
-    assert not one.held_out.kinds.any()
+    assert kept.prior == pytest.approx(prior / prior.sum(axis=1, keepdims=True))

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from stages.core.errors import UserError
 from stages.corpus.vocabulary import Vocabulary
-from stages.serving import bundle, onnx_bundle
+from stages.serving import onnx_bundle
 from tests.serving.made import classifier, config, graph, held_out, save_onnx, tiny_params
 
 CONFIG = config(held_out=held_out())
@@ -27,13 +27,6 @@ def refusal(folder: Path) -> str:
         onnx_bundle.load(folder).predict(["Abe"])
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
     return str(caught.value).replace(str(folder), "onnx")
-
-
-def test_either_kind_of_bundle_is_loaded_by_one_function(folder: Path, tmp_path: Path) -> None:
-    answers = bundle.load(folder).predict(["Abe"])
-    assert answers == onnx_bundle.load(folder).predict(["Abe"])
-    with pytest.raises(UserError, match="dvc repro"):
-        bundle.load(tmp_path)
 
 
 @pytest.mark.parametrize(
