@@ -2,9 +2,6 @@
 
 import gzip
 import os
-import signal
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.commands import bulk, cli
+from stages.corpus import tables
 from stages.serving import columns
 from stages.serving.columns import Answerer
 from stages.serving.onnx_bundle import load
 from tests.clusters import kill_workers, two_workers
 from tests.commands.conftest import save_model
-from tests.conftest import ROOT, run
+from tests.conftest import contents
 
 NAMES = ["Abe", "Müller", "1234", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
 ANSWERS = ["country", "probability", "reason", "set"]
@@ -62,20 +60,16 @@ def test_a_table_comes_back_with_the_apis_answers(
     predict, people: Path, onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict("people.csv", "out.csv.gz", "--top 2 --abstain 0.9") == 0
-    found = read("out.csv.gz")
+    assert "9 rows, 8 names computed" in capsys.readouterr().out
+    found = read("out.csv.gz").replace("", None)
     wanted = load(onnx_folder).frame(NAMES, top=2, abstain=0.9)
-    wanted["set"] = wanted["set"].map("|".join)
+    wanted["set"] = wanted["set"].map("|".join).replace("", None)
     new = [*ANSWERS, "country_1", "probability_1", "country_2", "probability_2"]
     assert list(found) == ["id", "name", *new]
-    assert found["name"].tolist() == NAMES
-    assert {"ambiguous", "not a surname", "empty name"} < {*found["reason"]}
-    for column in new:
-        if "probability" in column:
-            numbers = pd.to_numeric(found[column]).to_numpy()
-            assert numbers == pytest.approx(wanted[column], abs=6e-5, nan_ok=True)
-        else:
-            assert found[column].tolist() == wanted[column].fillna("").tolist()
-    assert "9 rows, 8 names computed" in capsys.readouterr().out
+    numbers = {name: float for name in new if "probability" in name}
+    pd.testing.assert_frame_equal(
+        found[new].astype(numbers), wanted[new], check_dtype=False, rtol=0, atol=6e-5
+    )
     assert predict("people.csv", "-", "--top 2 --abstain 0.9") == 0
     out, err = capsys.readouterr()  # a dash is standard output
     assert out == gzip.decompress(Path("out.csv.gz").read_bytes()).decode()
@@ -108,42 +102,34 @@ def test_no_row_is_lost(predict, target: str, capsys) -> None:
     assert "onoma: 4 rows cannot be read; in.csv, line 3: 1 fields instead of 2" in err
     found = read(target)
     assert found["name"].tolist() == ["Abe", "Bob", '"Cab,3', "Dad,4,5", "M\\xfcller,6", "Bea"]
-    assert found["reason"].tolist()[1:5] == [
-        "1 fields instead of 2",
-        "a quote is not closed",
-        "3 fields instead of 2",
-        "not UTF-8",
-    ]
+    whys = ["1 fields instead of 2", "a quote is not closed", "3 fields instead of 2", "not UTF-8"]
+    assert found["reason"].tolist()[1:5] == whys
     assert found["country_1"].replace("", None).notna().tolist() == [True, *[False] * 4, True]
     assert predict("in.csv", target, "--top 1 --keep-going") == 0
-    assert predict("in.csv", target, "--top 1 --encoding cp1252") == 1
-    assert read(target)["name"][4] == "Müller"
 
 
-def test_parquet_in_whatever_way_text_is_stored(predict) -> None:
-    wanted = None
-    kinds = [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.binary()]
-    for kind in (*kinds, pa.string_view()):
-        table = pa.table({"name": pa.array([*NAMES, None], pa.string()).cast(kind), "n": range(10)})
-        pq.write_table(table, "in.parquet")
-        assert predict("in.parquet", "out.parquet") == 0
-        found = pq.read_table("out.parquet")
-        assert found.select(["name", "n"]).cast(table.schema).equals(table)
-        answers = found.drop_columns(["name", "n"])
-        assert wanted is None or answers.equals(wanted)
-        wanted = answers
-        assert answers["country"][9].as_py() is None
+@pytest.mark.parametrize(
+    "kind",
+    [pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.binary(), pa.string_view()],
+)
+def test_parquet_in_whatever_way_text_is_stored(predict, kind: pa.DataType) -> None:
+    names = pa.array([*NAMES, None], pa.string())
+    for values, file in ((names, "text"), (names.cast(kind), "kind")):
+        table = pa.table({"name": values, "n": range(10)})
+        pq.write_table(table, f"{file}.parquet")
+        assert predict(f"{file}.parquet", f"{file}.out.parquet") == 0
+    text, found = pq.read_table("text.out.parquet"), pq.read_table("kind.out.parquet")
+    assert found.select(["name", "n"]).cast(table.schema).equals(table)
+    assert found.drop_columns(["name", "n"]).equals(text.drop_columns(["name", "n"]))
+    assert found["country"][9].as_py() is None
 
 
 def test_numbers_are_no_names_and_those_of_a_wrong_encoding_have_no_answer(predict, capsys) -> None:
-    names = [b"M\xfcller", b"Abe"]
-    pq.write_table(pa.table({"name": names, "age": [1, 2]}), "in.parquet")
+    pq.write_table(pa.table({"name": [b"M\xfcller", b"Abe"], "age": [1, 2]}), "in.parquet")
     assert predict("in.parquet", "out.parquet", "--column age") == 1
     assert "int64, not text" in capsys.readouterr().err
     assert predict("in.parquet", "out.parquet") == 0
-    found = read("out.parquet")
-    assert found["name"].tolist() == names
-    assert found["country"].isna().tolist() == [True, False]
+    assert read("out.parquet")["country"].isna().tolist() == [True, False]
 
 
 @pytest.mark.parametrize("target", ["people.csv", "symlink.csv", "hardlink.csv", "here/people.csv"])
@@ -203,7 +189,7 @@ def test_chunks_and_a_bound_of_the_remembered_answers_do_not_change_the_answers(
     names = [f"{chr(97 + n % 26)}{chr(97 + n % 7)}{n % 50:b}" for n in range(3000)]
     pq.write_table(pa.table({"name": names}), "in.parquet")
     predict("in.parquet", "a.parquet")
-    monkeypatch.setattr("stages.corpus.tables.BATCH_ROWS", 100)
+    monkeypatch.setattr(tables, "BATCH_ROWS", 100)
     monkeypatch.setattr(columns, "REMEMBERED", 10)
     predict("in.parquet", "b.parquet")
     assert_close("a.parquet", "b.parquet")
@@ -213,26 +199,19 @@ def test_chunks_and_a_bound_of_the_remembered_answers_do_not_change_the_answers(
         assert len(answer._remembered.names) <= 15
 
 
-@pytest.mark.slow
-def test_memory_is_bounded_whatever_the_file(onnx_folder: Path, tmp_path: Path) -> None:
-    inputs = []
-    for rows in (100_000, 1_200_000):
-        inputs.append(str(tmp_path / f"{rows}.csv"))
-        lines = (f"{n % 5_000:b},some longer text in another one\n" for n in range(rows))
-        Path(inputs[-1]).write_text("name,note\n" + "".join(lines))
-    program = ["predict", "--model", str(onnx_folder), "--output", str(tmp_path / "out.parquet")]
-    script = (
-        "import sys; from stages.commands import cli\n"
-        "for file in sys.argv[1:]:\n"
-        f"    assert cli.main([*{program!r}, '--input', file]) == 0\n"
-        "    status = open('/proc/self/status').read().split()\n"
-        "    print(int(status[status.index('VmHWM:') + 1]) // 1024)"  # not the parent's, as maxrss
-    )
-    done = run(ROOT, sys.executable, "-c", script, *inputs)
-    assert done.returncode == 0, done.stderr
-    small, large = (int(line) for line in done.stdout.splitlines() if line.isdigit())
-    assert large < 600
-    assert large < small + 60  # a file of 50 MB, held nowhere as a whole
+def test_memory_is_bounded_whatever_the_file(predict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BATCH_BYTES", 2**14)
+    peaks = []
+    for rows in (2000, 40_000):
+        lines = (f"{n % 500:b},some longer text in another one\n" for n in range(rows))
+        Path("in.csv").write_text("name,note\n" + "".join(lines))
+        default = pa.default_memory_pool()
+        pool = pa.proxy_memory_pool(default)
+        pa.set_memory_pool(pool)
+        assert predict("in.csv", "out.csv") == 0
+        pa.set_memory_pool(default)
+        peaks.append(pool.max_memory())
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 # Folders.
@@ -257,8 +236,7 @@ def shards(tmp_path: Path) -> Path:
 
 def files(folder: str) -> dict[str, bytes]:
     """Every file by its path in the folder."""
-    paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {name.removeprefix(f"{folder}/"): data for name, data in contents(folder).items()}
 
 
 def test_each_shard_gets_the_answers_of_a_file_of_its_own(predict, shards: Path) -> None:
@@ -309,10 +287,7 @@ def test_what_cannot_be_read_is_named_and_the_finished_shards_stay(
     assert predict("shards", "out", ALONE) == 1
     err = capsys.readouterr().err
     assert "4 rows cannot be read" in err and "1.csv, line 3: a quote is not closed" in err
-    assert len(read("out/1.csv")) == 3
-    assert predict("shards", "kept", f"{ALONE} --keep-going") == 0
     (shards / "5.csv.gz").write_bytes((shards / "5.csv.gz").read_bytes()[:-20])
-    capsys.readouterr()
     assert predict("shards", "broken", ALONE) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "5.csv.gz: broken gzip" in err
@@ -326,24 +301,3 @@ def test_the_output_is_never_inside_the_input(predict, shards: Path, target: str
     assert predict("shards", target) == 1
     assert "is inside the input" in capsys.readouterr().err
     assert files("shards") == before
-
-
-@pytest.mark.slow
-def test_a_stopped_run_goes_on_where_it_was(
-    predict, onnx_folder: Path, tmp_path: Path, shards: Path, start
-) -> None:
-    for n in range(40):
-        names = pd.DataFrame({"name": [f"{n:x}{k:x}" for k in range(2000)]})
-        names.to_csv(shards / f"big{n}.csv", index=False)
-    program = (sys.executable, "-m", "stages.commands.cli", "predict", "--model", onnx_folder)
-    options = ("--input", shards, "--output", tmp_path / "out", "--processes", "2")
-    process = start(ROOT, *program, *options)
-    while len([*tmp_path.glob("out/*.csv")]) < 5:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert error == "onoma: terminated\n"
-    assert predict("shards", "out", ALONE) == predict("shards", "whole", ALONE) == 0
-    assert files("out") == files("whole")

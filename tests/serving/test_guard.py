@@ -37,11 +37,10 @@ def test_a_rebound_hostname_reads_no_answer(allowed: str | None, host: str, answ
     assert answered or ("--allow-host" in response.json()["detail"] and "\n" not in response.text)
 
 
-def test_the_page_and_the_api_answer_for_the_hosts_that_are_allowed(served: Predictor) -> None:
+def test_the_page_answers_for_the_hosts_that_are_allowed(served: Predictor) -> None:
     client = TestClient(web.create_app(served, ["onoma.example"]))
-    for host, status in (("onoma.example", 200), ("localhost", 421)):
-        for path in ("/", "/healthz", "/openapi.json"):
-            assert client.get(path, headers={"Host": host}).status_code == status
+    responses = [client.get("/", headers={"Host": each}) for each in ("onoma.example", "localhost")]
+    assert [response.status_code for response in responses] == [200, 421]
 
 
 def test_an_allowed_host_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,10 +91,8 @@ def test_no_response_can_be_framed_or_sniffed(client: TestClient) -> None:
     responses = [
         client.get("/"),
         client.get("/nothing"),
-        client.get("/predict"),
         client.post("/predict", json={"names": []}),
         client.post("/predict", content=b" " * (web.MAX_BODY_BYTES + 1)),
-        client.post("/predict", content=b"{}"),
         client.get("/", headers={"Host": "evil.example"}),
         client.get("/", headers={"Origin": "null"}),
     ]
@@ -103,4 +100,4 @@ def test_no_response_can_be_framed_or_sniffed(client: TestClient) -> None:
         assert response.headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
         assert response.headers["x-content-type-options"] == "nosniff"
-    assert [each.status_code for each in responses] == [200, 404, 405, 422, 413, 415, 421, 403]
+    assert [each.status_code for each in responses] == [200, 404, 422, 413, 421, 403]

@@ -40,20 +40,14 @@ def test_a_name_is_explained_as_it_is_answered_by_an_effect_for_each_character(
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"{", b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"names": []}'),
-        *(b'{"names": [7]}', b'{"names": ["\\ud800"]}', b'{"names": "Abe"}'),
+        *(b"{", b"[" * 100_000, b"\xff\xfe", b'{"names": []}', b'{"names": ["\\ud800"]}'),
         *(b'{"names": ["Abe"], "\\ud800": 1}', b'{"names": ["Abe"], "abstain": NaN}'),
-        *(b'{"names": ["Abe"], "abstain": 1e999}', b'{"names": ["Abe"], "top": 0}'),
-        b'{"names": ["Abe"], "top": 99999999999999999999999}',
         *(b'{"names": ["%b"]}' % (b"x" * 3000), b'{"names": ["a"%b]}' % (b', "a"' * MOST)),
     ],
-    ids=range(17),
+    ids=range(9),
 )
-@pytest.mark.parametrize("path", ["/predict", "/explain", "/shares"])
-def test_bad_bodies_are_refused_with_reasons(client: TestClient, path: str, body: bytes) -> None:
-    if path == "/explain":
-        body = body.replace(b'"names": [', b'"name": ').replace(b"]", b"")
-    response = client.post(path, content=body, headers=JSON)
+def test_bad_bodies_are_refused_with_reasons(client: TestClient, body: bytes) -> None:
+    response = client.post("/predict", content=body, headers=JSON)
     assert response.status_code in (400, 422)
     assert response.json()["detail"]
 
@@ -125,9 +119,11 @@ def test_a_file_that_is_no_table_of_names_is_refused(
     assert fault.get("columns") == (["a", "b"] if "column" in why else None)
 
 
-def test_other_methods_paths_and_types_are_4xx(client: TestClient, served: Predictor) -> None:
+def test_types_are_required_and_the_health_says_which_model_answers(
+    client: TestClient, served: Predictor
+) -> None:
     assert client.get("/docs").status_code == 404  # would load scripts from elsewhere
-    for path in ("/predict", "/explain", "/shares", "/file"):
+    for path in ("/predict", "/file"):
         response = client.post(path, content=b'{"names": ["Abe"]}')
         assert response.status_code == 415 and "Content-Type" in response.json()["detail"]
     for path in ("/", "/healthz"):
@@ -139,10 +135,10 @@ def test_page_loads_nothing_from_elsewhere_and_says_what_it_knows(client: TestCl
     response = client.get("/")
     assert response.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in response.headers["content-security-policy"]
-    assert "http://" not in response.text and "https://" not in response.text
-    assert "src=" not in response.text.replace("default-src", "")
-    assert "of the 4 countries" in response.text and f"{MOST:,} at most" in response.text
-    assert "Surname, in any script" in response.text and "{{" not in response.text
+    for absent in ("http://", "https://", " src=", "{{"):
+        assert absent not in response.text
+    for present in ("of the 4 countries", f"{MOST:,} at most", "Surname, in any script"):
+        assert present in response.text
     script = response.text.partition("<script>")[2]
     assert all(field in script for field in Prediction._fields)
 
@@ -168,16 +164,12 @@ def test_api_keeps_to_its_openapi(app, path: str) -> None:
     check()
 
 
-def test_a_port_in_use_or_a_missing_model_is_one_line(
-    onnx_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_port_in_use_is_one_line(onnx_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert cli.main(["serve", "--model", str(onnx_folder), "--port", port]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and port in error and "--port" in error
-    assert cli.main(["serve", "--model", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_few_names_do_not_wait_for_many_and_too_many_are_refused(
@@ -194,15 +186,16 @@ def test_few_names_do_not_wait_for_many_and_too_many_are_refused(
 
     monkeypatch.setattr(model, "predict", slow_predict)
     monkeypatch.setattr(web, "MAX_QUEUE", 1)
-    many = {"names": ["Abe"] * (web.MANY + 1)}
     with (
         TestClient(web.create_app(model), "http://localhost") as client,
         ThreadPoolExecutor() as pool,
     ):
-        first = pool.submit(client.post, "/predict", json=many)
+
+        def ask(number: int) -> int:
+            return client.post("/predict", json={"names": ["Abe"] * number}).status_code
+
+        first = pool.submit(ask, web.MANY + 1)
         assert started.wait(30)
-        assert client.post("/predict", json={"names": ["Abe"]}).status_code == 200
-        refused = client.post("/predict", json=many)
+        statuses = [ask(1), ask(web.MANY + 1)]
         finish.set()
-        assert refused.status_code == 503 and "busy" in refused.json()["detail"]
-        assert first.result().status_code == 200
+        assert [*statuses, first.result()] == [200, 503, 200]
