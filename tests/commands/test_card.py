@@ -30,26 +30,9 @@ def test_the_committed_card_is_what_the_committed_metrics_give(project: Path) ->
     assert card(project) == committed, "run: onoma card"
 
 
-def test_the_card_says_what_the_metrics_say_and_hubs_read_it(project: Path) -> None:
-    scores, baseline, countries = (
-        json.loads((project / f"metrics/{part}.json").read_text(encoding="utf-8"))
-        for part in ("evaluate", "baseline", "countries")
-    )
-    text = card(project)
-    assert f"| accuracy | {scores['accuracy']:.4f} | {baseline['accuracy']:.4f} |" in text
-    weakest = min(countries, key=lambda country: countries[country]["f1"])
-    assert f"weakest on {weakest} (F1 {countries[weakest]['f1']:.2f})" in text
-    by_support = sorted(countries, key=lambda country: -countries[country]["support"])
-    first, second = (text.index(f"| {country} | ") for country in by_support[:2])
-    assert first < second
-    assert "not a nationality" in text
-    assert "A classifier of surnames and full names into" in text
-    figures = scores["people_accuracy"], baseline["people_accuracy"], scores["people_top3"]
-    assert "| people | surname | {:.3f} | {:.3f} | {:.3f} |".format(*figures) in text
-    share = f"{100 * scores['people_group_accuracy']:.1f} % by surname get a country of the right"
-    assert f"Of the people, {share} group." in text and "\n- Baltic: Latvian, Lithuanian\n" in text
-
-    _, front, _ = text.split("---\n", 2)
+def test_hubs_read_the_scores_at_its_head(project: Path) -> None:
+    scores = json.loads((project / "metrics/evaluate.json").read_text(encoding="utf-8"))
+    _, front, _ = card(project).split("---\n", 2)
     metadata = YAML(typ="safe").load(front)
     assert metadata["pipeline_tag"] == "text-classification"
     (result,) = metadata["model-index"][0]["results"]
@@ -63,18 +46,17 @@ def test_what_is_not_known_is_blank_and_what_a_stranger_calls_a_country_is_inert
     evil = "[Evil](http://evil.example) @all <b>"
     country = dict.fromkeys(("precision", "recall", "f1", "confidence"), 0.9) | {"support": 400}
     known = {"coverage": 0.92, "people_recall": 0.4}
-    countries = {"Freedonia": country | known, "Sylvania": country, evil: country | {"support": 9}}
+    countries = {evil: country | {"support": 9, "f1": 0.8}, "Freedonia": country | known}
     (project / "metrics/countries.json").write_text(json.dumps(countries), encoding="utf-8")
     (project / "metrics/baseline.json").write_text('{"people_accuracy": 0.7}', encoding="utf-8")
     text = card(project)
     (people,) = (line for line in text.splitlines() if line.startswith("| people | surname |"))
     assert people.split(" | ")[3:6:2] == ["0.700", ""]
-    for line in (
-        "| Freedonia | 400 | 0.900 | 0.900 | 0.900 | 0.920 | 0.900 | 0.400 |  |",
-        "| Sylvania | 400 | 0.900 | 0.900 | 0.900 |  | 0.900 |  |  |",
-        f"| `{evil}` | 9 | 0.900 | 0.900 | 0.900 |  | 0.900 |  |  |",
-    ):
-        assert line in text.splitlines(), line
+    rows = (
+        "| Freedonia | 400 | 0.900 | 0.900 | 0.900 | 0.920 | 0.900 | 0.400 |  |\n"
+        f"| `{evil}` | 9 | 0.900 | 0.900 | 0.800 |  | 0.900 |  |  |\n"
+    )
+    assert rows in text and f"weakest on `{evil}` (F1 0.80), Freedonia" in text
     assert "are groups" not in text  # none has two of these countries
     assert text.count(evil) == text.count(f"`{evil}`")
 

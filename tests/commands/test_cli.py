@@ -59,25 +59,22 @@ def test_help_lists_every_command_and_needs_no_extra() -> None:
 
 
 def test_a_command_says_which_extra_it_needs(onnx_folder: Path, tmp_path: Path) -> None:
-    model = ["--model", str(onnx_folder)]
     (tmp_path / "names.csv").write_text("name\nAbe\n")
     (tmp_path / "model.safetensors").touch()
-    file = str(tmp_path / "names.csv")
-    needs = [
-        (["shares", file, *model], "pipeline"),
-        (["predict", "--input", file, "--output", file + ".csv", *model], "pipeline"),
-        (["predict", "Abe", "--model", str(tmp_path)], "pipeline"),
-        (["card"], "pipeline"),
-        (["retrain"], "pipeline"),
-        (["serve", *model], "serve"),
-        (["predict", "Abe", *model], ""),
-        (["recipe", "fast"], ""),
-    ]
-    done = without_extras(*(arguments for arguments, _ in needs))
-    extras = [extra for _, extra in needs if extra]
+    file, model = str(tmp_path / "names.csv"), ["--model", str(onnx_folder)]
+    done = without_extras(
+        ["shares", file, *model],
+        ["predict", "--input", file, "--output", file + ".csv", *model],
+        ["predict", "Abe", "--model", str(tmp_path)],
+        ["card"],
+        ["retrain"],
+        ["serve", *model],
+        ["predict", "Abe", *model],
+        ["recipe", "fast"],
+    )
     statuses = [line for line in done.stdout.splitlines() if line.startswith("status")]
-    assert statuses == ["status 1"] * len(extras) + ["status 0"] * 2
-    for line, extra in zip(done.stderr.splitlines(), extras, strict=True):
+    assert statuses == ["status 1"] * 6 + ["status 0"] * 2
+    for line, extra in zip(done.stderr.splitlines(), ["pipeline"] * 5 + ["serve"], strict=True):
         assert re.fullmatch(rf"onoma: needs \w+: pip install 'onoma\[{extra}\]'", line)
 
 
@@ -103,10 +100,7 @@ def test_the_version_says_which_model_answers(
     ("shell", "lines"),
     [
         ("yes Abe | head -n 20000 | {onoma} predict --json {model} | head -n 1", 1),
-        ("{onoma} --help | true", 0),
         ("{onoma} predict Abe {model} >&-", 0),
-        ("{onoma} predict '' {model} 2>&- || true", 0),
-        ("{onoma} predict {model} <&-", 0),
         ("{onoma} predict Abe {model} <&- >&- 2>&-", 0),
     ],
 )

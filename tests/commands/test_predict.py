@@ -12,7 +12,6 @@ import pytest
 
 from stages.commands import cli
 from stages.commands.predict import in_words, percent
-from stages.core.text import UNSURE
 from stages.serving.onnx_bundle import load
 from stages.serving.prediction import Prediction
 
@@ -43,26 +42,30 @@ def test_table_has_a_line_for_each_name(predict, onnx_folder: Path) -> None:
     assert "of these 4 countries" in caption and "90 % probability" in caption
 
 
-def test_the_answer_is_the_set_after_the_group_that_has_several_of_it() -> None:
-    top = [("Norwegian", 0.52), ("Danish", 0.4), ("German", 0.0764), ("Dutch", 0.0036)]
-    north = {"Scandinavian": ["Danish", "Norwegian"]}
-    answer = Prediction("Hansen", "Norwegian", 0.52, None, [], None, None, "surname", None, top)
+TOP = [("Norwegian", 0.52), ("Danish", 0.4), ("German", 0.0764), ("Dutch", 0.0036)]
+BOTH = "Scandinavian 92 %: Norwegian 52 %, Danish 40 %"
 
-    def words(groups: dict, **changes: object) -> str:
-        model = SimpleNamespace(groups=groups)
-        return in_words(model, answer._replace(**changes))
 
-    region = {"group": "Scandinavian", "group_probability": 0.92}
-    assert words({}) == "Norwegian 52 %"  # without held-out rows there are no sets
-    assert words(north, **region, set=["Norwegian"]) == "Norwegian 52 %"
-    both = words(north, **region, set=["Norwegian", "Danish"])
-    assert both == "Scandinavian 92 %: Norwegian 52 %, Danish 40 %"
-    assert words(north, **region, set=["Norwegian", "Danish", "German"]) == f"{both}; German 8 %"
-    assert words(north, **region, set=["Norwegian", "Dutch"]) == "Norwegian 52 %, Dutch <1 %"
-    unsure = {"country": UNSURE, "reason": "ambiguous", "set": ["Norwegian", "Danish"]}
-    assert words({}, **unsure) == "unsure: Norwegian 52 %, Danish 40 %"
-    assert words(north, country=UNSURE, reason="unfamiliar", set=["Norwegian"]) == "unsure"
-    assert [percent(share) for share in (1.0, 0.996, 0.994)] == [">99 %", ">99 %", "99 %"]
+@pytest.mark.parametrize(
+    ("countries", "reason", "words"),
+    [
+        ([], None, "Norwegian 52 %"),  # without held-out rows there are no sets
+        (["Norwegian"], None, "Norwegian 52 %"),
+        (["Norwegian", "Danish"], None, BOTH),
+        (["Norwegian", "Danish", "German"], None, f"{BOTH}; German 8 %"),
+        (["Norwegian", "Dutch"], None, "Norwegian 52 %, Dutch <1 %"),
+        (["Norwegian", "Danish"], "ambiguous", f"unsure: {BOTH}"),
+        (["Norwegian"], "unfamiliar", "unsure"),
+    ],
+)
+def test_the_answer_is_the_set_after_the_group_that_has_several_of_it(
+    countries: list[str], reason: str | None, words: str
+) -> None:
+    model = SimpleNamespace(groups={"Scandinavian": ["Danish", "Norwegian"]})
+    group = ("Scandinavian", 0.92, "surname", None)
+    answer = Prediction("Hansen", "Norwegian", 0.52, reason, countries, *group, TOP)
+    assert in_words(model, answer) == words
+    assert [percent(share) for share in (0.996, 0.994)] == [">99 %", "99 %"]
 
 
 def test_format_characters_are_shown_as_escapes_but_stay_in_json(predict) -> None:
@@ -76,36 +79,32 @@ def test_of_the_names_on_standard_input_bad_ones_are_told_and_the_others_answere
 ) -> None:
     lines = b"Abe\n\n" + b"x" * 10_000_000 + b"\n\xff\xfe\x00\nBob\r\n"
     reasons = ["empty name", "name longer than 40 characters", "control character in name"]
-    program = ["predict", "--model", str(onnx_folder)]
-    for options in ([], ["--json"]):
+
+    def ask(*options: str) -> tuple[list[str], list[str]]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
-        assert cli.main([*program, *options]) == 1
+        assert cli.main(["predict", "--model", str(onnx_folder), *options]) == 1
         out, err = capsys.readouterr()
-        if not options:
-            assert [line.split()[0] for line in out.splitlines()[:-1]] == ["name", "Abe", "Bob"]
-            told = [line.rpartition(": ")[2] for line in err.splitlines()]
-            assert told == reasons and max(map(len, err.splitlines())) < 150
-            assert all(line.startswith("onoma: ") for line in err.splitlines())
-    _, abe, *unusable, bob = map(json.loads, out.splitlines())
-    assert (abe["name"], bob["name"], err) == ("Abe", "Bob", "")
-    assert [answer["reason"] for answer in unusable] == reasons
-    assert all(answer["country"] is None for answer in unusable)
-    assert abe.keys() == unusable[0].keys()
+        return out.splitlines(), err.splitlines()
+
+    table, told = ask()
+    assert [line.split()[0] for line in table[:-1]] == ["name", "Abe", "Bob"]
+    assert [line.rpartition(": ")[2] for line in told] == reasons
+    assert all(line.startswith("onoma: ") and len(line) < 150 for line in told)
+    (_, *objects), told = ask("--json")
+    answers = [*map(json.loads, objects)]
+    assert [answer["reason"] for answer in answers[1:-1]] == reasons and told == []
+    assert [answer["name"] for answer in answers[::4]] == ["Abe", "Bob"]
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--top", "0", "Abe"],
-        ["--abstain", "1.5", "Abe"],
-        ["--abstain", "nan", "Abe"],
-        ["--input", "a.csv"],
-        ["--output", "a.csv"],
-        [*FILES, "Abe"],
-        ["--reweight", "Abe"],
-        *([*FILES, option] for option in ("--separator=ab", "--separator=a", '--separator="')),
-        *([*FILES, option] for option in ("--separator=\x01", "--encoding=utf-16")),
-        [*FILES, "--processes", "2"],
+        *(["--abstain", number, "Abe"] for number in ("1.5", "nan")),
+        *(["--input", "a.csv"], ["--output", "a.csv"]),
+        *([*FILES, "Abe"], ["--reweight", "Abe"], [*FILES, "--processes", "2"]),
+        *([*FILES, f"--separator={symbol}"] for symbol in ("ab", "a", '"', "\x01")),
+        [*FILES, "--encoding=utf-16"],
         ["--input", "*.csv", "--output", "-"],
     ],
 )

@@ -16,15 +16,12 @@ def test_flags_set_values_that_params_yaml_takes_and_no_key_of_the_machine(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["recipe", name]) == 0
-    words = capsys.readouterr().out.split()
-    assert words[::2] == ["-S"] * (len(words) // 2)
+    flags = capsys.readouterr().out.split()
+    assert set(flags[::2]) == {"-S"}
     yaml = YAML(typ="safe")
-    shipped = yaml.load(ROOT / "params.yaml")
-    changed = yaml.load(ROOT / "params.yaml")
-    for word in words[1::2]:
-        key, value = word.split("=")
+    shipped, changed = (yaml.load(ROOT / "params.yaml") for _ in range(2))
+    for key, value in (flag.split("=") for flag in flags[1::2]):
         block, key = key.split(".")
-        assert block in ("model", "train")
         assert key in shipped[block] and key not in MACHINE
         changed[block][key] = yaml.load(value)
     Params.check(changed, ROOT / "params.yaml")
