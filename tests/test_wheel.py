@@ -1,6 +1,5 @@
 """The wheel: a package `onoma` with a model in it, which answers without torch, DVC and network."""
 
-import json
 import re
 import shutil
 import sys
@@ -11,7 +10,7 @@ import pytest
 
 import onoma
 from tests.commands.conftest import onnx_folder as onnx_folder
-from tests.conftest import ROOT, git, run
+from tests.conftest import ROOT, run
 
 NAMES = ["Müller", "Abe"]
 PARTS = ("pyproject.toml", "setup.py", "onoma.py", "stages", "README.md", "LICENSE")
@@ -58,43 +57,34 @@ def test_the_wheel_holds_one_package_called_onoma(site: Path) -> None:
         assert not re.search(r"(?m)^\s*(from|import) stages", module.read_text("utf-8")), module
 
 
-def test_it_answers_by_its_own_model(site: Path, onnx_folder: Path) -> None:
+def test_it_its_program_and_its_module_answer_by_its_own_model(
+    site: Path, onnx_folder: Path
+) -> None:
     program = (
         f"import onoma; print(onoma.load().predict({NAMES!r}))\n"
         "assert onoma.__version__ != 'unknown' and onoma.__file__.startswith(sys.path[0])\n"
         "assert not {'torch', 'dvc', 'pydantic'} & set(sys.modules)"
     )
     assert bare(site, program).strip() == str(onoma.load(onnx_folder).predict(NAMES))
-
-
-def test_its_program_and_its_module_answer(site: Path) -> None:
     entry = next(site.glob("onoma-*.dist-info/entry_points.txt")).read_text("utf-8")
     assert entry.split() == ["[console_scripts]", "onoma", "=", "onoma.commands.cli:main"]
     for call in (
-        "from onoma.commands.cli import main; main(sys.argv[1:])",
+        "from onoma.commands.cli import main; main()",
         "import runpy; runpy.run_module('onoma', run_name='__main__')",
     ):
-        ask = "sys.argv[1:] = ['predict', '--json', 'Abe']"
-        answer = bare(site, f"{ask}\ntry:\n {call}\nexcept SystemExit: pass").splitlines()[1]
-        assert json.loads(answer)["name"] == "Abe"
+        ask = "sys.argv[1:] = ['predict', 'Abe']"
+        assert "Abe" in bare(site, f"{ask}\ntry:\n {call}\nexcept SystemExit: pass")
 
 
 def test_make_refuses_a_model_that_the_committed_lock_does_not_describe(
     built: Path, tmp_path: Path
 ) -> None:
     project = Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
-
-    def refusal() -> str:
+    for file in ("dvc.lock", "data/onnx/config.json"):
+        path = project / file
+        text = path.read_text("utf-8")
+        path.unlink()  # a link into DVC's cache, perhaps
+        path.write_text(f"{text} \n", "utf-8")
         done = run(project, "make", "--no-print-directory", "wheel")
-        assert done.returncode == 2
-        return done.stdout
-
-    lock = (project / "dvc.lock").read_text("utf-8")
-    (project / "dvc.lock").write_text(lock + "# changed\n", "utf-8")
-    assert "run make repro and commit" in refusal()
-    git(project, "checkout", "dvc.lock")
-    config = project / "data/onnx/config.json"
-    text = config.read_text("utf-8")
-    config.unlink()  # a link into DVC's cache, perhaps
-    config.write_text(text + " ", "utf-8")
-    assert "run make repro and commit" in refusal()
+        assert done.returncode == 2 and "run make repro and commit" in done.stdout, file
+        path.write_text(text, "utf-8")

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from stages.core.errors import UserError
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving import onnx_bundle
-from tests.serving.made import classifier, config, graph, held_out, save_onnx, tiny_params
+from tests.serving.made import config, held_out, save_onnx
 
 CONFIG = config(held_out=held_out())
 
@@ -84,14 +84,6 @@ def test_a_graph_that_asks_for_too_much_memory_or_answers_nothing_is_refused(
     model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in CONSTANTS.items())
     path.write_bytes(model.SerializeToString())
     assert says in refusal(folder)
-
-
-def test_weights_whose_products_fill_the_memory_are_refused(folder: Path) -> None:
-    params = tiny_params(cell="rnn", embedding=2_000_000, hidden=1, wide_ngrams=0)
-    wide = replace(CONFIG, model=params.model_dump(), max_length=1000)
-    onnx_bundle.save(folder, wide, graph(classifier(wide), params))
-    with pytest.raises(UserError, match=r"model\.onnx: cannot be run: "):
-        onnx_bundle.load(folder).predict(["abc" * 333])  # 8 GB
 
 
 def test_a_graph_that_reads_other_files_is_refused(folder: Path) -> None:
