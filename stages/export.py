@@ -4,8 +4,8 @@ Reads data/model and data/clean; writes data/onnx and metrics/export.json.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from stages.serving.torch_bundle import load_model
 CLEAN, MODEL, ONNX = Path("data/clean"), Path("data/model"), Path("data/onnx")
 METRICS = Path("metrics/export.json")
 ROWS = 2**15
+SAME = ("same_top1", "same_reason_and_set", "same_probabilities")  # of which metrics have shares
 # What 8 bits for each weight of the linear term may change.
 LARGEST_DIFFERENCE = 0.02  # of a probability, for `LOWEST_SHARE` of the names
 LOWEST_SHARE = 0.99
@@ -39,14 +40,12 @@ def main() -> None:
     graph = build(shape, weights, config.vocabulary.blank).SerializeToString(deterministic=True)
     onnx_bundle.save(ONNX, config, graph)
 
-    result = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_rows())
-    names = result.names
-    loss = (result.right - result.right_exported) / names
+    counts = compare(bundle.load(MODEL), onnx_bundle.load(ONNX), test_rows())
+    names = counts["names"]
+    loss = (counts["right"] - counts["right_exported"]) / names
     metrics = {
         "names": names,
-        "same_top1": result.same_country / names,
-        "same_reason_and_set": result.same_reason_and_set / names,
-        "same_probabilities": result.same_probabilities / names,
+        **{key: counts[key] / names for key in SAME},
         "probability_difference_below": LARGEST_DIFFERENCE,
         "accuracy_loss": loss,
         "opset": OPSET,
@@ -59,12 +58,12 @@ def main() -> None:
     }
     write_metrics(METRICS, metrics)
     summary = (
-        f"{names - result.same_country} of {names} test names have another country than torch's, "
-        f"{names - result.same_probabilities} a probability that is {LARGEST_DIFFERENCE} off; "
+        f"{names - counts['same_top1']} of {names} test names have another country than torch's, "
+        f"{names - counts['same_probabilities']} a probability that is {LARGEST_DIFFERENCE} off; "
         f"accuracy falls by {loss:.4f}"
     )
     print(f"export: {summary}; {len(graph):,} bytes")
-    if loss > LARGEST_LOSS or result.same_probabilities < LOWEST_SHARE * names:
+    if loss > LARGEST_LOSS or counts["same_probabilities"] < LOWEST_SHARE * names:
         raise UserError(
             f"{ONNX}: answers differ from {MODEL}'s: {summary}; use {MODEL} and report this"
         )
@@ -80,36 +79,27 @@ def test_rows() -> Iterator[tuple[list[str], list[str]]]:
         yield batch["name"].to_pylist(), batch["country"].to_pylist()
 
 
-@dataclass
-class Comparison:
-    """Numbers of names: how the answers of a model and of its export differ."""
-
-    names: int = 0
-    right: int = 0
-    right_exported: int = 0
-    same_country: int = 0  # the most probable one
-    same_reason_and_set: int = 0
-    same_probabilities: int = 0  # all within `LARGEST_DIFFERENCE`
-
-
 def compare(
     model: Predictor, exported: Predictor, chunks: Iterable[tuple[list[str], list[str]]]
-) -> Comparison:
-    """Compare the answers of both to all names, and to their countries."""
-    result, labels = Comparison(), np.array(model.countries)
+) -> Counter[str]:
+    """Numbers of names: all, those that either model gets right, and those of each of `SAME`."""
+    counts, labels = Counter[str](), np.array(model.countries)
     for names, countries in chunks:
         ours, theirs = model.ask(names), exported.ask(names)
         best, best_exported = (labels[a.probabilities.argmax(axis=1)] for a in (ours, theirs))
         pairs = zip(ours.sets(), theirs.sets(), strict=True)
         same_sets = np.array([one == other for one, other in pairs])
         differences = np.abs(ours.probabilities - theirs.probabilities).max(axis=1)
-        result.names += len(names)
-        result.right += int((best == countries).sum())
-        result.right_exported += int((best_exported == countries).sum())
-        result.same_country += int((best == best_exported).sum())
-        result.same_reason_and_set += int((same_sets & (ours.reasons == theirs.reasons)).sum())
-        result.same_probabilities += int((differences <= LARGEST_DIFFERENCE).sum())
-    return result
+        counted = {
+            "right": best == countries,
+            "right_exported": best_exported == countries,
+            "same_top1": best == best_exported,
+            "same_reason_and_set": same_sets & (ours.reasons == theirs.reasons),
+            "same_probabilities": differences <= LARGEST_DIFFERENCE,
+        }
+        counts.update({key: int(is_counted.sum()) for key, is_counted in counted.items()})
+        counts["names"] += len(names)
+    return counts
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ def test_the_loss_of_accuracy_and_each_difference_are_counted() -> None:
 
     rows = [(["a", "b"], ["A", "B"]), (["c"], ["A"])]
     near = export.compare(answering(0.0, -0.05), answering(0.0, -0.1), rows)  # .512, .525
-    assert near == export.Comparison(3, 2, 2, 3, 3, 3)
+    assert near == {"right": 2, "right_exported": 2} | dict.fromkeys(("names", *export.SAME), 3)
     other = export.compare(answering(0.0, -1.0), answering(-1.0, 0.0), rows)
-    assert other == export.Comparison(3, 2, 1, 0, 3, 0)
+    assert other == near | {"right_exported": 1, "same_top1": 0, "same_probabilities": 0}
 
 
 def test_artifacts_in_dvc_yaml_are_what_stages_write() -> None:
