@@ -94,8 +94,7 @@ class Population:
             nothing = np.zeros(len(self.total))
             return Shares(nothing, nothing, nothing + 1)
         if prior is None:
-            mean = self.total / self.used
-            estimate = population_shares(self.sample, self._kinds, mean, self._held_out)
+            estimate = self._bootstrap()
         else:
             table = reweight(self.sample, self._held_out.prior[self._kinds], prior)
             shares = table.mean(axis=0)
@@ -108,6 +107,54 @@ class Population:
         half = np.sqrt(few * shares * (1 - shares) + few**2 / 4) / (1 + few)
         lower, upper = np.minimum(lower, middle - half), np.maximum(upper, middle + half)
         return Shares(shares, np.maximum(lower, 0), np.minimum(upper, 1), method)
+
+    def _bootstrap(self) -> Shares:
+        """Estimate shares and their intervals.
+
+        The intervals come from a bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap,
+        1993): populations with the estimated shares are drawn from held-out rows, and their shares
+        are estimated; the root mean square of the errors counts what the names and what the model
+        leave uncertain. Populations with the shares of the model, drawn the same way, say how far
+        an estimate lies from them by chance. Rows of the sample's most frequent kind are drawn if
+        they have all countries.
+        """
+        rows, random = self._held_out, np.random.default_rng(1)
+        kind = np.bincount(self._kinds).argmax()
+        prior, priors = rows.prior[kind], rows.prior[self._kinds]
+        own = rows.kinds == kind
+        own |= len(np.unique(rows.labels[own])) < len(np.unique(rows.labels))
+        labels, held_out = rows.labels[own], rows.probabilities[own]
+        em = partial(estimate_shares, held_out, rows.prior[rows.kinds[own]])
+        known, numbers = np.unique(labels, return_counts=True)
+
+        def draw(shares: Floats) -> Floats:
+            """(`RESAMPLES`, rows) weights of the rows in populations drawn from them.
+
+            Of each country so few rows are drawn that they vary as much as the held-out rows,
+            `STRAY` fold, and the names of the population together: one that many people have is one
+            draw. By `STRAY`, intervals also hold for held-out surnames that no training name has,
+            which are harder.
+            """
+            different = effective_names(reweight(self.sample, priors, shares))
+            chance = np.zeros(len(shares))
+            chance[known] = np.maximum(shares[known], LOWEST)
+            sizes = random.multinomial(len(self.sample), chance / chance.sum(), size=RESAMPLES)
+            weights = np.zeros((RESAMPLES, len(labels)))
+            for country, number in zip(known, numbers, strict=True):
+                drawn = max(round(1 / (STRAY / number + 1 / different[country])), 1)
+                counts = random.multinomial(drawn, np.full(number, 1 / number), size=RESAMPLES)
+                weights[:, labels == country] = sizes[:, [country]] * counts / drawn
+            return weights
+
+        shares = estimate_shares(self.sample, priors)
+        chances = [np.abs(em(weights) - prior).sum() for weights in draw(prior)]
+        is_shifted = bool(np.abs(shares - prior).sum() > np.quantile(chances, 0.95))
+        shares = shares if is_shifted else self.total / self.used
+        weights = draw(shares)
+        found = [*map(em, weights)] if is_shifted else weights @ held_out / len(self.sample)
+        half = Z * np.sqrt(np.mean(np.square(found - shares), axis=0))
+        half[np.setdiff1d(np.arange(len(prior)), known)] = 1  # nothing is known of these
+        return Shares(shares, shares - half, shares + half, "em" if is_shifted else "mean")
 
     def summary(self, prior: Floats | None = None) -> dict[str, Any]:
         """The result as JSON values: the largest share first; see `estimate` for ``prior``."""
@@ -189,72 +236,3 @@ def effective_names(probabilities: Floats) -> Floats:
     weights = probabilities[first] * times[:, None]
     tiny = np.finfo(np.float64).tiny  # a country that no name can be from
     return np.asarray((weights.sum(axis=0) ** 2 + tiny) / ((weights**2).sum(axis=0) + tiny))
-
-
-def population_shares(
-    probabilities: Floats, kinds: Integers, mean: Floats, rows: HeldOut
-) -> Shares:
-    """Estimate shares and their intervals.
-
-    The intervals come from a bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap,
-    1993): populations with the estimated shares are drawn from held-out rows, and their shares are
-    estimated; the root mean square of the errors counts what the names and what the model leave
-    uncertain. Populations with the shares of the model, drawn the same way, say how far an estimate
-    lies from them by chance.
-
-    Args:
-        probabilities: (names, countries) the answers to a population or a random sample of it.
-        kinds: (names,) the kind of each name; rows of the most frequent one are drawn if they have
-            all countries.
-        mean: (countries,) mean of the probabilities of the whole population.
-        rows: what the bundle keeps of held-out rows.
-    """
-    kind = np.bincount(kinds).argmax()
-    prior, priors = rows.prior[kind], rows.prior[kinds]
-    own = rows.kinds == kind
-    own |= len(np.unique(rows.labels[own])) < len(np.unique(rows.labels))
-    labels, held_out = rows.labels[own], rows.probabilities[own]
-    em = partial(estimate_shares, held_out, rows.prior[rows.kinds[own]])
-    random = np.random.default_rng(1)
-
-    def draws(shares: Floats) -> Floats:
-        different = effective_names(reweight(probabilities, priors, shares))
-        return draw(labels, shares, different, len(probabilities), random)
-
-    shares = estimate_shares(probabilities, priors)
-    chances = [np.abs(em(weights) - prior).sum() for weights in draws(prior)]
-    is_shifted = bool(np.abs(shares - prior).sum() > np.quantile(chances, 0.95))
-    shares = shares if is_shifted else mean
-    weights = draws(shares)
-    found = [*map(em, weights)] if is_shifted else weights @ held_out / len(probabilities)
-    half = Z * np.sqrt(np.mean(np.square(found - shares), axis=0))
-    half[np.bincount(labels, minlength=len(prior)) == 0] = 1  # nothing is known of these
-    return Shares(shares, shares - half, shares + half, "em" if is_shifted else "mean")
-
-
-def draw(
-    labels: Integers, shares: Floats, different: Floats, names: int, random: np.random.Generator
-) -> Floats:
-    """(`RESAMPLES`, rows) weights of the held-out rows in populations drawn from them.
-
-    Of each country so few rows are drawn that they vary as much as the held-out rows, `STRAY` fold,
-    and the names of the population together: one that many people have is one draw. By `STRAY`,
-    intervals also hold for held-out surnames that no training name has, which are harder.
-
-    Args:
-        labels: (rows,) the true countries.
-        shares: (countries,) the shares of the populations.
-        different: (countries,) the `effective_names` of the population that is estimated.
-        names: the number of its names.
-        random: the source of the draws.
-    """
-    known, numbers = np.unique(labels, return_counts=True)
-    chance = np.zeros(len(shares))
-    chance[known] = np.maximum(shares[known], LOWEST)
-    sizes = random.multinomial(names, chance / chance.sum(), size=RESAMPLES)
-    weights = np.zeros((RESAMPLES, len(labels)))
-    for country, number in zip(known, numbers, strict=True):
-        drawn = max(round(1 / (STRAY / number + 1 / different[country])), 1)
-        counts = random.multinomial(drawn, np.full(number, 1 / number), size=RESAMPLES)
-        weights[:, labels == country] = sizes[:, [country]] * counts / drawn
-    return weights

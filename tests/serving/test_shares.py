@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from stages.serving import shares
 from stages.serving.held_out import HeldOut, reweight
-from stages.serving.shares import Population, Shares, estimate_shares, population_shares
+from stages.serving.shares import Population, estimate_shares
 from tests.serving import made
 from tests.serving.made import PRIOR, distance, population
 
@@ -26,15 +26,17 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "RESAMPLES", 30)
 
 
-def shares_of(probabilities: NDArray[np.float64], rows: HeldOut) -> Shares:
-    """Shares of a population of surnames."""
-    kinds, mean = np.zeros(len(probabilities), dtype=int), probabilities.mean(axis=0)
-    return population_shares(probabilities, kinds, mean, rows)
+def asked(answers: NDArray, rows: HeldOut, kinds: NDArray | int = 0, unsure: int = 0) -> Population:
+    """A population with these answers, the last of which are unsure."""
+    population = Population("ABCDE"[: answers.shape[1]], rows, seed=1)
+    reasons = np.repeat([0, 1], [len(answers) - unsure, unsure])
+    population.add(answers.astype(np.float32), reasons, np.broadcast_to(kinds, len(answers)))
+    return population
 
 
 def width(probabilities: NDArray[np.float64], rows: HeldOut) -> float:
     """Of all intervals together."""
-    estimate = shares_of(probabilities, rows)
+    estimate = asked(probabilities, rows).estimate()
     return (estimate.upper - estimate.lower).sum()
 
 
@@ -44,7 +46,7 @@ def test_intervals_cover_the_truth(truth: NDArray[np.float64]) -> None:
     for seed in range(20):
         rows = held_out(*population(PRIOR, 300, 1000 + seed))
         probabilities, _ = population(truth, 400, seed)
-        estimate = shares_of(probabilities, rows)
+        estimate = asked(probabilities, rows).estimate()
         covered.append((estimate.lower <= truth) & (truth <= estimate.upper))
     assert np.mean(covered) >= 0.85
 
@@ -55,7 +57,7 @@ def test_with_many_held_out_rows_intervals_are_as_wide_as_chance(
 ) -> None:
     rows = held_out(*population(PRIOR, 30_000, 1000))
     samples = [population(truth, 400, seed)[0] for seed in range(3, 43)]
-    estimate = shares_of(samples[0], rows)
+    estimate = asked(samples[0], rows).estimate()
     is_shifted = truth is SHIFTED
     assert estimate.method == ("em" if is_shifted else "mean")
     priors = np.tile(PRIOR, (400, 1))
@@ -82,7 +84,7 @@ def test_a_country_without_held_out_rows_has_no_narrow_interval(number: int) -> 
     answers, labels = population(PRIOR, 300, 1)
     kept = (labels != 3) | ((labels == 3).cumsum() <= number)
     probabilities, _ = population(PRIOR, 400, 2)
-    estimate = shares_of(probabilities, held_out(answers[kept], labels[kept]))
+    estimate = asked(probabilities, held_out(answers[kept], labels[kept])).estimate()
     assert (estimate.lower[3] <= 0 and estimate.upper[3] >= 1) == (number == 0)
 
 
@@ -113,14 +115,6 @@ def test_each_kind_of_name_has_its_own_prior() -> None:
 
 
 # A population of five countries, whose prior is even.
-
-
-def asked(answers: NDArray, rows: HeldOut, kinds: NDArray | int = 0, unsure: int = 0) -> Population:
-    """A population with these answers, the last of which are unsure."""
-    population = Population("ABCDE"[: answers.shape[1]], rows, seed=1)
-    reasons = np.repeat([0, 1], [len(answers) - unsure, unsure])
-    population.add(answers.astype(np.float32), reasons, np.broadcast_to(kinds, len(answers)))
-    return population
 
 
 SURE = np.eye(5)[:1]
