@@ -1,4 +1,4 @@
-"""The console script: one command at a time, wrong usage is 2, faults are 1 and one line."""
+"""The console script: one command at a time, without what it does not need."""
 
 import re
 import subprocess
@@ -12,14 +12,6 @@ from stages.commands import cli
 from stages.serving import bundle
 from stages.serving.bundle import load
 from tests.conftest import ROOT, run
-
-
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["--nonsense"], ["predict", "--nonsense"]])
-def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: onoma")
 
 
 def test_a_first_answer_waits_for_no_heavy_import(onnx_folder: Path) -> None:
@@ -83,17 +75,13 @@ def test_the_version_says_which_model_answers(
 ) -> None:
     for folder in (onnx_folder, tmp_path):
         monkeypatch.setattr(bundle, "DEFAULT", folder)
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(SystemExit, match="0"):
             cli.main(["--version"])
-        assert stop.value.code == 0
-    lines = capsys.readouterr().out.splitlines()
-    version, model, corpus, countries, again, no_model = lines
+    version, model, corpus, countries, again, no_model = capsys.readouterr().out.splitlines()
     assert version == again == f"onoma {onoma.__version__}"
     assert load(onnx_folder).model_hash in model and "made-up names" in corpus
     assert countries == "4 countries: Austria, Belgium, Chad, Denmark"
     assert no_model.startswith(f"no model: {tmp_path}")
-    done = run(tmp_path, sys.executable, "-m", "onoma", "--version")
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, version)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Small models for tests, with random weights and made-up held-out rows."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from scipy.special import softmax
 
+from stages.core.errors import UserError
 from stages.core.params import ModelParams, Params
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import END, Vocabulary
@@ -91,6 +94,14 @@ def save_onnx(folder: Path, config: Config, spread: float = 0.5) -> Path:
     params = ModelParams(**config.model)
     onnx_bundle.save(folder, config, graph(classifier(config, spread), params))
     return folder
+
+
+def refusal(read: Callable[[Path], object], folder: Path) -> str:
+    """What is said of a folder that cannot be read: one short line."""
+    with pytest.raises(UserError) as caught:
+        read(folder)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    return str(caught.value).replace(str(folder), "model")
 
 
 def known_ngrams(vocabulary: Vocabulary, *names: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from stages.serving import onnx_bundle
 from stages.serving.config import Config
 from stages.serving.held_out import MOST_CELLS, MOST_ROWS, TYPES
 from stages.serving.torch_bundle import load_model
+from tests.serving import made
 from tests.serving.made import config, held_out
 
 LETTERS = {"case": "keep", "scripts": ["LATIN"], "characters": "abc"}
@@ -33,11 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        Config.read(folder)
-    assert "\n" not in str(caught.value) and str(caught.value).isprintable()
-    return str(caught.value).replace(str(folder), "model")
+refusal = partial(made.refusal, Config.read)
 
 
 def test_a_config_comes_back_as_it_was_written(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The exported model of a stranger: it runs in bounded memory, or is refused in one line."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from stages.core.errors import UserError
 from stages.corpus.vocabulary import Vocabulary
 from stages.serving import onnx_bundle
+from tests.serving import made
 from tests.serving.made import config, held_out, save_onnx
 
 CONFIG = config(held_out=held_out())
@@ -21,12 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return save_onnx(tmp_path / "onnx", CONFIG)
 
 
-def refusal(folder: Path) -> str:
-    """Of loading, or of the first answer."""
-    with pytest.raises(UserError) as caught:
-        onnx_bundle.load(folder).predict(["Abe"])
-    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
-    return str(caught.value).replace(str(folder), "onnx")
+refusal = partial(made.refusal, lambda folder: onnx_bundle.load(folder).predict(["Abe"]))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +36,7 @@ def test_a_graph_of_another_shape_than_the_config_says_is_refused(
     changes: dict, folder: Path
 ) -> None:
     replace(CONFIG, **changes).write(folder)
-    assert refusal(folder) == "onnx: model.onnx and config.json disagree; run dvc repro export"
+    assert refusal(folder) == "model: model.onnx and config.json disagree; run dvc repro export"
 
 
 def test_what_is_no_graph_is_refused(folder: Path) -> None:
@@ -48,7 +44,7 @@ def test_what_is_no_graph_is_refused(folder: Path) -> None:
     whole = path.read_bytes()
     for content in (b"", b"no model", whole[:100], whole[: len(whole) // 2]):
         path.write_bytes(content)
-        assert refusal(folder).startswith("onnx/model.onnx: not a valid ONNX model: ")
+        assert refusal(folder).startswith("model/model.onnx: not a valid ONNX model: ")
 
 
 CONSTANTS = {
@@ -103,4 +99,4 @@ def test_a_graph_whose_texts_are_not_utf_8_is_refused(folder: Path, text: bytes)
     before, after = path.read_bytes().rsplit(text, 1)
     damaged = b"\x80" + text[1:] + after if text == b"batch" else text + b"\x80" + after[1:]
     path.write_bytes(before + damaged)
-    assert refusal(folder).startswith("onnx/model.onnx: not a valid ONNX model: ")
+    assert refusal(folder).startswith("model/model.onnx: not a valid ONNX model: ")
