@@ -49,13 +49,6 @@ def read(path: str) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def assert_close(*paths: str) -> None:
-    """Batches of other names may give other last digits."""
-    first, second = map(read, paths)
-    assert first["country"].tolist() == second["country"].tolist()
-    assert (first["probability"] - second["probability"]).abs().max() <= 1.01e-4
-
-
 def test_a_table_comes_back_with_the_apis_answers(
     predict, people: Path, onnx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,20 +101,17 @@ def test_no_row_is_lost(predict, target: str, capsys) -> None:
     assert predict("in.csv", target, "--top 1 --keep-going") == 0
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.binary(), pa.string_view()],
-)
-def test_parquet_in_whatever_way_text_is_stored(predict, kind: pa.DataType) -> None:
-    names = pa.array([*NAMES, None], pa.string())
-    for values, file in ((names, "text"), (names.cast(kind), "kind")):
-        table = pa.table({"name": values, "n": range(10)})
-        pq.write_table(table, f"{file}.parquet")
-        assert predict(f"{file}.parquet", f"{file}.out.parquet") == 0
-    text, found = pq.read_table("text.out.parquet"), pq.read_table("kind.out.parquet")
-    assert found.select(["name", "n"]).cast(table.schema).equals(table)
-    assert found.drop_columns(["name", "n"]).equals(text.drop_columns(["name", "n"]))
-    assert found["country"][9].as_py() is None
+def test_parquet_in_whatever_way_text_is_stored(predict, onnx_folder: Path) -> None:
+    names = [*NAMES, None]
+    wanted = [answer.country for answer in load(onnx_folder).predict(names)]
+    kinds = [pa.large_string(), pa.dictionary(pa.int8(), pa.string()), pa.binary()]
+    for kind in (pa.string(), *kinds, pa.string_view()):
+        table = pa.table({"name": pa.array(names, pa.string()).cast(kind), "n": range(10)})
+        pq.write_table(table, "in.parquet")
+        assert predict("in.parquet", "out.parquet") == 0
+        found = pq.read_table("out.parquet")
+        assert found.select(["name", "n"]).cast(table.schema).equals(table)
+        assert found["country"].to_pylist() == wanted
 
 
 def test_numbers_are_no_names_and_those_of_a_wrong_encoding_have_no_answer(predict, capsys) -> None:
@@ -171,29 +161,21 @@ def test_options_of_reading_and_a_prefix_for_the_new_columns(predict) -> None:
     assert list(found)[2:] == [f"our_{name}" for name in ours]
 
 
-def test_each_name_is_computed_once_within_and_across_chunks(onnx_folder: Path) -> None:
+def test_a_name_is_computed_once_while_it_is_remembered(
+    onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = Answerer(load(onnx_folder))
     first, rows = answer(pa.array(["Abe", "Bob", "Abe", None, "Abe"]))
     assert answer.computed == 2 and first.names[rows].tolist() == ["Abe", "Bob", "Abe", None, "Abe"]
     second, rows = answer(pa.array(["Bob", "Abe", "Cab"]))
     assert answer.computed == 3 and second.names[rows].tolist() == ["Bob", "Abe", "Cab"]
     np.testing.assert_array_equal(second.probabilities[rows[:2]], first.probabilities[[1, 0]])
-
-
-def test_chunks_and_a_bound_of_the_remembered_answers_do_not_change_the_answers(
-    predict, onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [f"{chr(97 + n % 26)}{chr(97 + n % 7)}{n % 50:b}" for n in range(3000)]
-    pq.write_table(pa.table({"name": names}), "in.parquet")
-    predict("in.parquet", "a.parquet")
-    monkeypatch.setattr(tables, "BATCH_ROWS", 100)
     monkeypatch.setattr(columns, "REMEMBERED", 10)
-    predict("in.parquet", "b.parquet")
-    assert_close("a.parquet", "b.parquet")
     answer = Answerer(load(onnx_folder))
     for start in range(0, 100, 5):
-        answer(pa.array(names[start : start + 5]))
-        assert len(answer._remembered.names) <= 15
+        names = [f"{n % 60:b}" for n in range(start, start + 5)]
+        found, rows = answer(pa.array(names))
+        assert found.names[rows].tolist() == names and len(answer._remembered.names) <= 15
 
 
 def test_memory_is_bounded_whatever_the_file(predict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +226,9 @@ def test_each_shard_gets_the_answers_of_a_file_of_its_own(predict, shards: Path)
     expected = {name: there[name] for name in ("1.csv", "more/4.csv", "7.csv")}
     assert files("globbed").items() >= expected.items()
     assert predict("shards/3.parquet", "one.parquet") == 0
-    assert_close("one.parquet", "out/3.parquet")
+    # On several threads: batches of other names may give other last digits.
+    alike = {"check_exact": False, "rtol": 0, "atol": 1.01e-4}
+    pd.testing.assert_frame_equal(read("one.parquet"), read("out/3.parquet"), **alike)
 
 
 @pytest.mark.slow
