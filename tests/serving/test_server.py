@@ -1,18 +1,15 @@
 """`onoma serve` as a process: slow clients and malformed requests neither stop it nor keep it."""
 
-import json
-import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from stages.serving.guard import BODY_SECONDS
@@ -29,19 +26,16 @@ pytestmark = pytest.mark.slow
 @contextmanager
 def running(folder: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server process with few file descriptors, and its port."""
-    command = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
-    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (FILES, FILES))
-    with log.open("w") as errors:
-        options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
-        with subprocess.Popen(
-            [*command, "--model", folder], preexec_fn=limit, **options
-        ) as process:
-            try:
-                line = process.stdout.readline()
-                assert line.startswith("serve: http://127.0.0.1:") and "(Ctrl-C stops)" in line
-                yield process, int(line.split()[1].rpartition(":")[2])
-            finally:
-                process.kill()
+    program = f"ulimit -n {FILES}; exec python -m stages.commands.cli serve --port 0 --model"
+    command = ("bash", "-c", f"{program} {folder} 2>{log}")
+    pipe: dict = {"stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipe) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("serve: http://127.0.0.1:") and "(Ctrl-C stops)" in line
+            yield process, int(line.split()[1].rpartition(":")[2])
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +49,8 @@ def port(onnx_folder: Path, log: Path) -> Iterator[int]:
         yield port
 
 
-def connect(port: int, sent: bytes, patience: float = 20) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), patience)
+def connect(port: int, sent: bytes) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), 20)
     client.sendall(sent)
     return client
 
@@ -64,7 +58,8 @@ def connect(port: int, sent: bytes, patience: float = 20) -> socket.socket:
 def drip(port: int, sent: bytes, more: bytes = b"") -> tuple[bytes, float]:
     """All that arrives until the server disconnects, and seconds until then."""
     begin, received = time.monotonic(), b""
-    with connect(port, sent, 0.05) as client:
+    with connect(port, sent) as client:
+        client.settimeout(0.05)
         while time.monotonic() < begin + 2 * BODY_SECONDS:
             try:
                 client.sendall(more)
@@ -79,23 +74,18 @@ def drip(port: int, sent: bytes, more: bytes = b"") -> tuple[bytes, float]:
 
 
 def predict(port: int) -> list[str]:
-    body = b'{"names": ["Abe"]}'
-    header = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-    predictions = json.loads(drip(port, POST + header + body)[0].partition(b"\r\n\r\n")[2])
-    return [answer["name"] for answer in predictions["predictions"]]
+    url, body = f"http://127.0.0.1:{port}/predict", {"names": ["Abe"]}
+    response = httpx.post(url, json=body, timeout=20, trust_env=False)
+    return [answer["name"] for answer in response.json()["predictions"]]
 
 
 def test_bytes_that_drip_do_not_extend_a_deadline(port: int) -> None:
-    clients = {
+    half_a_body = POST + b"Content-Length: 999\r\n\r\n"
+    clients = {  # what they send, and send again and again; what they get, and until when
         "nothing": (b"", b"", b"", HEADER_SECONDS),
         "half a header": (POST, b"x", b"", HEADER_SECONDS),
         "a second request": (GET, b"x", b"HTTP/1.1 200 OK", HEADER_SECONDS),
-        "half a body": (
-            POST + b"Content-Length: 999\r\n\r\n",
-            b"x",
-            b"HTTP/1.1 408 ",
-            BODY_SECONDS,
-        ),
+        "half a body": (half_a_body, b"x", b"HTTP/1.1 408 ", BODY_SECONDS),
     }
     with ThreadPoolExecutor() as pool:
         dripped = {name: pool.submit(drip, port, *clients[name][:2]) for name in clients}
