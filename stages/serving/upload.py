@@ -1,6 +1,5 @@
 """A table that someone sends to the server: how it is written, and the names in it."""
 
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +11,10 @@ import fsspec
 from stages.core.errors import UserError, brief
 from stages.corpus.headers import COLUMNS
 from stages.corpus.rows import Format
-from stages.corpus.tables import Table
+from stages.corpus.tables import UTF16, Table
 
 # Of gzip, Parquet and UTF-16: what is no CSV in UTF-8 or cp1252 begins so.
-OTHER_KINDS = (b"\x1f\x8b", b"PAR1", BOM_UTF16_LE, BOM_UTF16_BE)
+OTHER_KINDS = (b"\x1f\x8b", b"PAR1", *UTF16)
 SEPARATORS = (",", ";", "\t", "|")
 
 

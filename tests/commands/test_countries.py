@@ -29,9 +29,6 @@ def test_f1_and_coverage_are_those_of_the_held_out_names() -> None:
     assert austria == ("Austria", "Europe", 70, 3, 0.8, 0.6667)
     assert (japan.group, japan.f1, japan.coverage) == (None, 0.6667, 1.0)
     assert (cyrillia.held_out, cyrillia.f1, cyrillia.coverage) == (0, None, None)
-
-
-def test_what_a_bundle_does_not_say_is_none() -> None:
     bare = replace(CONFIG, held_out=None, training_names=[])
     for about in about_countries(Predictor(lambda codes: codes, bare)):
         assert about[2:] == (None, 0, None, None)

@@ -1,7 +1,5 @@
 """The ONNX graph computes what the torch classifier computes, for any batch and length."""
 
-from collections.abc import Callable
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -45,13 +43,12 @@ def test_every_kind_of_classifier_gives_torchs_logits(cell: str, shape: dict[str
         agree(model, params, torch.randint(model.characters.num_embeddings, (batch, length)))
 
 
-@pytest.mark.parametrize("order", [sorted, list, lambda rows: [*rows, *rows[::-1]]])
-def test_names_that_begin_alike_give_torchs_logits(
-    order: Callable[[list[list[int]]], list[list[int]]],
-) -> None:
+@pytest.mark.parametrize("turns", [1, -1])
+def test_names_that_begin_alike_give_torchs_logits(turns: int) -> None:
     params = tiny_params(wide_ngrams=0)
-    codes = order(torch.randint(3, 5, (64, 7), generator=torch.Generator().manual_seed(1)).tolist())
-    agree(classifier(config(model=params.model_dump())), params, torch.tensor(codes))
+    codes = torch.randint(3, 5, (64, 7), generator=torch.Generator().manual_seed(1)).tolist()
+    codes = torch.tensor(sorted(codes) + codes[::turns])
+    agree(classifier(config(model=params.model_dump())), params, codes)
 
 
 def test_largest_codes_hash_as_in_torch() -> None:

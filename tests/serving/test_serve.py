@@ -186,10 +186,8 @@ def test_few_names_do_not_wait_for_many_and_too_many_are_refused(
 
     monkeypatch.setattr(model, "predict", slow_predict)
     monkeypatch.setattr(web, "MAX_QUEUE", 1)
-    with (
-        TestClient(web.create_app(model), "http://localhost") as client,
-        ThreadPoolExecutor() as pool,
-    ):
+    app = TestClient(web.create_app(model), "http://localhost")
+    with app as client, ThreadPoolExecutor() as pool:
 
         def ask(number: int) -> int:
             return client.post("/predict", json={"names": ["Abe"] * number}).status_code
