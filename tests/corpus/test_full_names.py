@@ -141,7 +141,7 @@ def test_names_that_are_plain_are_read_as_by_all_rules(text: str) -> None:
     read = [rule(text) for rule in (canonical, surname)]
     with pytest.MonkeyPatch.context() as patch:
         for module in (normalize, full_names):
-            patch.setattr(module, "is_plain", lambda _: False)
+            patch.setattr(module, "is_plain", lambda *_: False)
         assert read == [rule(text) for rule in (canonical, surname)]
 
 
