@@ -89,11 +89,6 @@ def test_characters_that_do_not_show_change_nothing(
     assert normalised(text[:place] + character + text[place:], form) == normalised(text, form)
 
 
-def test_joiners_that_a_script_is_written_with_change_no_answer() -> None:
-    assert normalised("علی\u200cرضا") == "علیرضا"
-    assert normalised("ශ්\u200dරී") == normalised("ශ්රී")
-
-
 @pytest.mark.parametrize(
     ("character", "name"),
     [("a", "LATIN"), ("я", "CYRILLIC"), ("佐", "CJK"), ("さ", "HIRAGANA"), ("\ue000", "UNKNOWN")],
