@@ -167,7 +167,7 @@ def test_surnames_are_usable(name: str) -> None:
 
 NO_NAMES = ["angela.merkel@bund.de", "Müller 2", "12345", "M&uuml;ller", "<b>Müller</b>", "-",
             "...", ",", "Smith/Jones", "Abe🙂", "Main St. 5", "A. B.", "Prof. Dr.",
-            "Prof. Dr. Dr. h.c.", "Karim 2 Azizou"]  # fmt: skip
+            "Prof. Dr. Dr. h.c.", "Karim 2 Azizou", "=Cmd()", "@X"]  # fmt: skip
 FULL_NAMES = ["Merkel, Angela", "A. Merkel", "J.R.R. Tolkien", "Dr. Merkel", "Herr Müller"]
 
 
