@@ -14,6 +14,7 @@ HOSTILE = [
     "closes #1",
     "**bold** _it_ ~~no~~",
     "a`b` [c](http://evil.example)",
+    "``a` <b>",
     "`",
     "a | b \\\\| [c](http://evil.example)",
     "two\n\n# lines",

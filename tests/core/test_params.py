@@ -14,7 +14,7 @@ from tests.conftest import ROOT, set_params
         ("train__epochs", "0", "train.epochs: input should be greater than or equal to 1"),
         ("train__epochs", "'3'", "train.epochs: input should be a valid integer"),
         ("train__device", "tpu", "train.device: string should match pattern"),
-        ("train__learning_rate", ".nan", "train.learning_rate: input should be"),
+        ("train__learning_rate", ".nan", "train.learning_rate: input should be a finite number"),
         ("model__cell", "transformer", "model.cell: input should be 'gru', 'lstm' or 'rnn'"),
         ("model__dropout", "1.0", "model.dropout: input should be less than 1"),
         ("corpus__description", '"a\u202eb"', "corpus.description: should be printable text"),

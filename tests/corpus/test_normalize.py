@@ -69,7 +69,11 @@ def test_length_is_counted_after_composing() -> None:
     assert clean_country(" Peru ", 4) == "Peru"
 
 
-def test_a_text_of_characters_that_do_not_show_is_refused_unread_if_it_is_huge() -> None:
+def test_characters_that_do_not_show_are_left_out_and_a_huge_text_of_them_is_refused_unread() -> (
+    None
+):
+    assert normalised("علی\u200cرضا") == "علیرضا"
+    assert normalised("ශ්\u200dරී") == normalised("ශ්රී")
     assert normalised("x" + "\u200b" * 10_000) == "X"
     assert normalised("x" + "\u200b" * 10_000_000) == "refused: name longer than 100 characters"
 
