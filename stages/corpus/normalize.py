@@ -50,12 +50,9 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
     # is longer than this.
     if len(text) > _MOST_DECOMPOSED * max_length + 100:
         raise Rejected(f"{what} longer than {max_length} characters")
-    if text.isalpha() and unicodedata.is_normalized("NFC", text):
-        cleaned = text
-    else:
-        if not text.isprintable() and _FORBIDDEN.search(text):
-            raise Rejected(f"control character in {what}")
-        cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if not text.isprintable() and _FORBIDDEN.search(text):
+        raise Rejected(f"control character in {what}")
+    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
     if not cleaned:
         raise Rejected(f"empty {what}")
     if len(cleaned) > max_length:
