@@ -65,6 +65,8 @@ def test_length_is_counted_after_composing() -> None:
     for name in ("é" * 11, "x" * 10_000_000, "x" + " " * 280):
         with pytest.raises(Rejected, match="longer than 10 characters"):
             clean(name, max_length=10)
+    with pytest.raises(Rejected, match="longer than 10 characters"):
+        normalise("Karim Azizou", "nfc", 10)
     assert normalise("a\u200bbc", "nfc", 3) == "Abc"
     assert clean_country(" Peru ", 4) == "Peru"
 
