@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pytest import approx
 
 from stages import index
 from stages.core.params import Params
 from stages.corpus.dataset import Names
-from stages.corpus.splits import VALIDATION, HoldOut
+from stages.corpus.splits import HoldOut
 from stages.corpus.vocabulary import Vocabulary
 from tests.conftest import ROOT, contents, set_params, toy_rows
 
@@ -83,25 +81,6 @@ def test_a_name_that_was_held_out_counts_as_unseen(build) -> None:
     held = set(rows_of(found, "validation"))
     for row, seen in zip(train, found["test"].seen, strict=True):
         assert seen == (row not in held)
-
-
-def test_a_single_row_is_trained_on_whatever_is_to_be_held_out(build) -> None:
-    found = build([("ab", "A")], [("ab", "A")], index__validation=0.5, index__calibration=0.5)
-    assert len(found["train"]) == 1
-    assert not {"validation", "calibration"} & found.keys()
-
-
-@settings(max_examples=20)
-@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60), st.floats(0.05, 0.5))
-def test_a_share_of_the_rows_is_held_out_and_the_same_ones_in_any_company(
-    names: list[str], share: float
-) -> None:
-    params = Params.load(ROOT / "params.yaml").index.model_copy(update={"validation": share})
-    many = pd.Series([*names, *map(str, range(5000))], dtype="category")
-    held = HoldOut(params).split(many, 7) == VALIDATION
-    assert held[-5000:].mean() == approx(share, abs=0.03)
-    few = HoldOut(params).split(pd.Series(names, dtype="category"), 7) == VALIDATION
-    assert few.tolist() == held[: len(names)].tolist()
 
 
 def test_which_rows_are_held_out_is_the_same_on_any_machine() -> None:

@@ -34,15 +34,8 @@ def progress(title: str, total: int | None = None, unit: str = "names") -> "tqdm
         total: items, if known; then the time left is shown.
         unit: of the items.
     """
+    options = {"desc": title, "total": total, "unit": f" {unit}", "leave": False}
     if sys.stderr.isatty():
-        return tqdm(desc=title, total=total, unit=f" {unit}", leave=False)
-    return _Lines(
-        desc=title,
-        total=total,
-        unit=f" {unit}",
-        file=io.StringIO(),
-        mininterval=PLAIN_SECONDS,
-        miniters=1,
-        delay=PLAIN_SECONDS,
-        leave=False,
-    )
+        return tqdm(**options)
+    seconds = {"mininterval": PLAIN_SECONDS, "delay": PLAIN_SECONDS}
+    return _Lines(**options, **seconds, miniters=1, file=io.StringIO())

@@ -87,12 +87,17 @@ def usable_name(text: str, form: Form, max_length: int, full: bool) -> str:
     Raises:
         Rejected: as `normalise`, or with the reason of `unusable`.
     """
-    if len(text) <= max_length and _is_plain(text) and (form == "nfc" or text.isascii()):
+    if is_usual(text, form, max_length):
         return text
     name = normalise(canonical(text) if full else text, form, max_length)
     if reason := unusable(name, full):
         raise Rejected(reason)
     return name
+
+
+def is_usual(text: str, form: Form = "nfc", max_length: int = LONGEST) -> bool:
+    """Whether a text is a name as `usable_name` returns it; most are so, and it is quick to see."""
+    return is_plain(text, form, max_length) and _IN_RULES.isdisjoint(text.lower().split())
 
 
 def canonical(full_name: str) -> str:
@@ -104,7 +109,7 @@ def canonical(full_name: str) -> str:
     the present one. A text that has nothing else stays as it is.
     """
     for _ in range(9):  # what one rule leaves may be for another
-        if _is_plain(full_name):
+        if is_usual(full_name):
             break
         given, family = _read(full_name)
         name = " ".join(family + given if _is_family_first(family) else given + family)
@@ -138,14 +143,14 @@ def kind(name: str) -> int:
     if " " not in name:
         return SURNAME
     # Without particles, the surname is the last word.
-    is_full = _is_plain(name, _IN_SURNAMES) or surname(name).lower() != name.lower()
+    is_full = _has_no_particle(name) or surname(name).lower() != name.lower()
     return FULL if is_full else SURNAME
 
 
 def _read(text: str) -> tuple[list[str], list[str]]:
     """Given names and surname; all words are in the first list if nothing tells the surname."""
     before, comma, after = text.partition(", ")
-    if _is_plain(before, _IN_SURNAMES) and (not comma or _is_plain(after, _IN_SURNAMES)):
+    if _has_no_particle(before) and (not comma or _has_no_particle(after)):
         return (after.split(), before.split()) if comma else (before.split(), [])
     try:
         text = clean(drop_ignorable(text), max_length=LONGEST)
@@ -171,9 +176,9 @@ def _read(text: str) -> tuple[list[str], list[str]]:
     return spelled(given, one_case), spelled(family, one_case)
 
 
-def _is_plain(text: str, words: frozenset[str] = _IN_RULES) -> bool:
-    """Whether no rule about ``words`` changes a text; most names are so, and it is quick to see."""
-    return is_plain(text) and words.isdisjoint(text.lower().split())
+def _has_no_particle(text: str) -> bool:
+    """Whether a text is usual, and its last word is all of the surname."""
+    return is_plain(text) and _IN_SURNAMES.isdisjoint(text.lower().split())
 
 
 def _without_asides(text: str) -> str:

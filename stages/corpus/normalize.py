@@ -50,12 +50,9 @@ def clean(text: str, what: str = "name", max_length: int = 100) -> str:
     # is longer than this.
     if len(text) > _MOST_DECOMPOSED * max_length + 100:
         raise Rejected(f"{what} longer than {max_length} characters")
-    if text.isalpha() and unicodedata.is_normalized("NFC", text):
-        cleaned = text
-    else:
-        if not text.isprintable() and _FORBIDDEN.search(text):
-            raise Rejected(f"control character in {what}")
-        cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if not text.isprintable() and _FORBIDDEN.search(text):
+        raise Rejected(f"control character in {what}")
+    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
     if not cleaned:
         raise Rejected(f"empty {what}")
     if len(cleaned) > max_length:
@@ -86,13 +83,15 @@ def drop_ignorable(text: str) -> str:
     return _IGNORABLE.sub("", text)
 
 
-def is_plain(text: str) -> bool:
+def is_plain(text: str, form: Form = "nfc", max_length: int = LONGEST) -> bool:
     """Whether a text is spelled as most names are, so that `normalise` does not change it.
 
     Its words are of two letters or more, end in a small one, and not all begin with one; or they
     are in a script without capitals.
     """
-    return len(text) <= LONGEST and _PLAIN.fullmatch(text) is not None and not text.islower()
+    if len(text) > max_length or (form == "ascii" and not text.isascii()):
+        return False
+    return _PLAIN.fullmatch(text) is not None and not text.islower()
 
 
 def with_capitals(text: str) -> str:
@@ -114,7 +113,7 @@ def normalise(text: str, form: Form, max_length: int) -> str:
     Raises:
         Rejected: as `clean`; also if no Latin letter stands for any of its characters.
     """
-    if len(text) <= max_length and is_plain(text) and (form == "nfc" or text.isascii()):
+    if is_plain(text, form, max_length):
         return text
     name = clean(drop_ignorable(text), max_length=max_length)
     if form == "ascii" and not name.isascii():

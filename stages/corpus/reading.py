@@ -137,7 +137,8 @@ def parse(
     homes, bad_countries = _each_distinct(homes, usable_country)
     reasons = pc.coalesce(reasons, bad_names, bad_countries)
     good = reasons.is_null()
-    rows = pa.table([_used(texts.filter(good)) for texts in (names, homes)], ["name", "country"])
+    kept = (texts.filter(good).dictionary_encode() for texts in (names, homes))
+    rows = pa.table([*kept], ["name", "country"])
     rejects = pa.table([pa.array(block.lines), reasons], ["line", "reason"]).filter(pc.invert(good))
     frame = rejects.to_pandas()
     frame.insert(0, "file", block.file)
@@ -148,9 +149,7 @@ def parse(
     )
 
 
-def _each_distinct(
-    column: pa.Array, mend: Callable[[str], str]
-) -> tuple[pa.DictionaryArray, pa.Array]:
+def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:
     """``mend`` each distinct text once; null and the reason where it is refused."""
 
     def mended(text: str | None) -> tuple[str | None, str | None]:
@@ -162,15 +161,7 @@ def _each_distinct(
     encoded = column.cast(TEXT).dictionary_encode("encode")
     answers = [mended(text) for text in encoded.dictionary.to_pylist()]
     texts, reasons = (pa.array([answer[n] for answer in answers], TEXT) for n in (0, 1))
-    texts = texts.dictionary_encode()  # of two texts one name may be made
-    numbers = texts.indices.take(encoded.indices)
-    return pa.DictionaryArray.from_arrays(numbers, texts.dictionary), reasons.take(encoded.indices)
-
-
-def _used(texts: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The same texts with a dictionary of them alone, in the order of their first rows."""
-    used = texts.indices.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(used.indices, texts.dictionary.take(used.dictionary))
+    return texts.take(encoded.indices), reasons.take(encoded.indices)
 
 
 def check_countries(rows: Counter[str], first_rows: list[tuple[str, str]]) -> None:

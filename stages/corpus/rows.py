@@ -89,7 +89,7 @@ def whole_rows(
     while n + 1 < len(odd):
         first, last = odd[n : n + 2]
         text = b"\n".join(lines[first : last + 1].to_pylist())
-        if len(text) <= format.longest and _cells(text, fields, format)[1] is None:
+        if _cells(text, fields, format)[1] is None:
             texts.append(text)
             is_joined[first], is_start[first + 1 : last + 1] = True, False
             n += 1

@@ -26,8 +26,7 @@ from stages.core.text import is_separator
 from stages.corpus.rows import TEXT, Block, Format, cut, remedy, split, too_long, whole_rows
 from stages.corpus.sources import storage_error
 
-BLOCK_BYTES = 8 * 2**20  # more rows, more of them alike; but each block is in memory as a whole
-BLOCK_ROWS = 2**18  # of Parquet
+BLOCK_BYTES, BLOCK_ROWS = 2**23, 2**18  # each block is in memory as a whole
 BATCH_BYTES, BATCH_ROWS = 2**20, 2**15  # of `Table.batches`
 COMMAS = Format()
 SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?\r?', re.IGNORECASE)

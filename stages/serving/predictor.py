@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.corpus.full_names import is_usual
 from stages.corpus.normalize import Rejected, normalise
 from stages.serving import inputs
 from stages.serving.config import Config
@@ -242,7 +243,12 @@ class Predictor:
         Raises:
             Rejected: it is unusable.
         """
-        text = inputs.read(name, given, self.config.reads_full_names, full_names)
+        config = self.config
+        is_whole = given is None and (config.reads_full_names or not full_names)
+        how = config.normalize, config.max_length
+        if is_whole and isinstance(name, str) and is_usual(name, *how):
+            return name, None
+        text = inputs.read(name, given, config.reads_full_names, full_names)
         normalised, whole = self._normalise(text), inputs.joined(name, given)
         if text == whole:
             return normalised, None

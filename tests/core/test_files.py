@@ -30,14 +30,6 @@ def test_what_a_killed_writer_left_is_gone_after_the_next_write(tmp_path: Path) 
     assert contents(tmp_path) == {"table": "whole"}
 
 
-def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
-    names = {".table.csv.tmp", ".table.old", ".other.tmp", ".table"}
-    for name in names:
-        (tmp_path / name).touch()
-    write_text(tmp_path / "table", "whole")
-    assert contents(tmp_path).keys() == names | {"table"}
-
-
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_after_an_error_or_a_signal_the_old_file_stands_alone(
     tmp_path: Path, error: type[BaseException]

@@ -18,41 +18,40 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "chosen", "third_of_several"),
+    ("cuda", "mps", "wanted", "rank", "device"),
     [
-        (0, False, "cpu", "cpu"),
-        (0, True, "mps", "mps"),
-        (3, False, "cuda", "cuda:2"),
-        (3, True, "cuda", "cuda:2"),
+        (0, False, "auto", 2, "cpu"),
+        (0, True, "auto", None, "mps"),
+        (3, True, "auto", None, "cuda"),
+        (3, True, "auto", 2, "cuda:2"),  # each process has a device of its own
+        (2, True, "cpu", None, "cpu"),
+        (2, True, "mps", None, "mps"),
+        (2, True, "cuda", None, "cuda"),
+        (2, True, "cuda:1", 0, "cuda:1"),
     ],
 )
-def test_auto_takes_the_fastest_device_that_is_there_and_a_cuda_device_for_each_process(
-    machine, cuda, mps, chosen, third_of_several
+def test_auto_takes_the_fastest_device_and_a_named_one_is_taken_if_it_is_there(
+    machine, cuda: int, mps: bool, wanted: str, rank: int | None, device: str
 ) -> None:
     machine(cuda, mps)
-    assert select_device("auto") == torch.device(chosen)
-    assert select_device("auto", local_rank=2) == torch.device(third_of_several)
+    assert select_device(wanted, rank) == torch.device(device)
 
 
-def test_a_named_device_that_is_there_is_taken(machine) -> None:
-    machine(cuda=2, mps=True)
-    for name in ("cpu", "mps", "cuda", "cuda:1"):
-        assert select_device(name) == torch.device(name)
-    assert select_device("cuda:1", local_rank=0) == torch.device("cuda:1")
-
-
-@pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "mps"])
-def test_an_absent_device_is_named_with_the_mend(machine, wanted) -> None:
-    machine()
-    with pytest.raises(UserError, match=rf"train\.device: {wanted} is not on this machine.* cpu"):
-        select_device(wanted)
-
-
-def test_a_number_beyond_the_last_device_is_refused_and_the_present_ones_listed(machine) -> None:
-    machine(cuda=2)
-    for wanted, local_rank in (("cuda:2", None), ("cuda", 2), ("auto", 2)):
-        with pytest.raises(UserError, match=r"cuda:2 is not .* cpu, cuda:0, cuda:1"):
-            select_device(wanted, local_rank)
+@pytest.mark.parametrize(
+    ("cuda", "wanted", "rank", "said"),
+    [
+        (0, "cuda", None, r"train\.device: cuda is not on this machine.* cpu in params.yaml"),
+        (0, "mps", None, "mps is not on this machine"),
+        (2, "cuda:2", None, "cuda:2 is not .* cpu, cuda:0, cuda:1"),
+        (2, "auto", 2, "cuda:2 is not .* cpu, cuda:0, cuda:1"),
+    ],
+)
+def test_an_absent_device_is_named_with_those_that_are_there(
+    machine, cuda: int, wanted: str, rank: int | None, said: str
+) -> None:
+    machine(cuda)
+    with pytest.raises(UserError, match=said):
+        select_device(wanted, rank)
 
 
 def test_auto_precision_takes_bfloat16_only_where_it_is_faster_and_on_a_cpu_only_natively(

@@ -23,7 +23,6 @@ AZIZOU Karim                     | Karim Azizou            | Azizou
 Karim AZIZOU                     | Karim Azizou            | Azizou
 karim azizou                     | Karim Azizou            | Azizou
 AZIZOU KARIM                     | Azizou Karim            | Karim
-Azizou                           | Azizou                  | Azizou
 Kim Min-jun                      | Kim Min-jun             | Min-jun
 LI Wei                           | Wei Li                  | Li
 Nagy Péter                       | Nagy Péter              | Péter
@@ -38,7 +37,6 @@ ORTEGA Y GASSET, José            | José Ortega y Gasset    | Ortega y Gasset
 José da Costa e Silva            | José da Costa e Silva   | da Costa e Silva
 Joviano de Lima Júnior           | Joviano de Lima Júnior  | de Lima
 Neymar Júnior                    | Neymar Júnior           | Júnior
-Penélope de la Cruz              | Penélope de la Cruz     | de la Cruz
 DE LA CRUZ, PENÉLOPE             | Penélope de la Cruz     | de la Cruz
 Jong, Piet de                    | Piet de Jong            | de Jong
 Jong de, Piet                    | Piet de Jong            | de Jong
@@ -67,13 +65,10 @@ Naosuke Ii                       | Naosuke Ii              | Ii
 Amartya Sen                      | Amartya Sen             | Sen
 Dr. med. Hans Müller             | Hans Müller             | Müller
 Prof. Dr. Dr. h.c. Hans Müller   | Hans Müller             | Müller
-Mr John Smith                    | John Smith              | Smith
-Ms. Smith                        | Smith                   | Smith
 Sir Ian McKellen                 | Ian McKellen            | McKellen
 Lord, Jack                       | Jack Lord               | Lord
 Müller (geb. Schmidt), Anna      | Anna Schmidt            | Schmidt
 Marie Curie née Skłodowska       | Marie Skłodowska        | Skłodowska
-Jane Doe nee Smith               | Jane Smith              | Smith
 Jane Doe (born Smith)            | Jane Smith              | Smith
 Anna Nowak z domu Kowalska       | Anna Kowalska           | Kowalska
 Max Born                         | Max Born                | Born
@@ -111,13 +106,9 @@ def test_a_name_as_written_its_form_for_a_model_and_its_surname(line: str) -> No
     ("given_name", "family", "form"),
     [
         ("Karim", "Azizou", "Karim Azizou"),
-        ("karim", "AZIZOU", "karim Azizou"),
         ("", "Azizou", "Azizou"),
         (" ", "Azizou, Karim", "Karim Azizou"),
-        ("Karim", "", "Karim"),
-        ("Piet", "de Jong", "Piet de Jong"),
         ("Piet de", "Jong", "Piet de Jong"),
-        ("J.", "Smith", "Smith"),
         ("Dr. John F.", "Smith, Jr.", "John Smith"),
         ("健", "佐藤", "佐藤 健"),
         ("", "", ""),
@@ -141,7 +132,7 @@ def test_names_that_are_plain_are_read_as_by_all_rules(text: str) -> None:
     read = [rule(text) for rule in (canonical, surname)]
     with pytest.MonkeyPatch.context() as patch:
         for module in (normalize, full_names):
-            patch.setattr(module, "is_plain", lambda _: False)
+            patch.setattr(module, "is_plain", lambda *_: False)
         assert read == [rule(text) for rule in (canonical, surname)]
 
 
@@ -176,7 +167,7 @@ def test_surnames_are_usable(name: str) -> None:
 
 NO_NAMES = ["angela.merkel@bund.de", "Müller 2", "12345", "M&uuml;ller", "<b>Müller</b>", "-",
             "...", ",", "Smith/Jones", "Abe🙂", "Main St. 5", "A. B.", "Prof. Dr.",
-            "Prof. Dr. Dr. h.c.", "Karim 2 Azizou"]  # fmt: skip
+            "Prof. Dr. Dr. h.c.", "Karim 2 Azizou", "=Cmd()", "@X"]  # fmt: skip
 FULL_NAMES = ["Merkel, Angela", "A. Merkel", "J.R.R. Tolkien", "Dr. Merkel", "Herr Müller"]
 
 
@@ -189,13 +180,6 @@ def test_other_texts_are_not(text: str, full: bool) -> None:
     else:
         with pytest.raises(Rejected, match=f"^{reason}$"):
             usable_name(text, "nfc", 100, full)
-
-
-def test_the_reasons_of_normalisation_come_first() -> None:
-    with pytest.raises(Rejected, match="control character in name"):
-        usable_name("Karim\nAzizou", "nfc", 100, full=True)
-    with pytest.raises(Rejected, match="longer than 10 characters"):
-        usable_name("Karim Azizou", "nfc", 10, full=True)
 
 
 def test_the_order_in_which_real_people_are_written_does_not_matter() -> None:

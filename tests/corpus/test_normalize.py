@@ -65,11 +65,17 @@ def test_length_is_counted_after_composing() -> None:
     for name in ("é" * 11, "x" * 10_000_000, "x" + " " * 280):
         with pytest.raises(Rejected, match="longer than 10 characters"):
             clean(name, max_length=10)
+    with pytest.raises(Rejected, match="longer than 10 characters"):
+        normalise("Karim Azizou", "nfc", 10)
     assert normalise("a\u200bbc", "nfc", 3) == "Abc"
     assert clean_country(" Peru ", 4) == "Peru"
 
 
-def test_a_text_of_characters_that_do_not_show_is_refused_unread_if_it_is_huge() -> None:
+def test_characters_that_do_not_show_are_left_out_and_a_huge_text_of_them_is_refused_unread() -> (
+    None
+):
+    assert normalised("علی\u200cرضا") == "علیرضا"
+    assert normalised("ශ්\u200dරී") == normalised("ශ්රී")
     assert normalised("x" + "\u200b" * 10_000) == "X"
     assert normalised("x" + "\u200b" * 10_000_000) == "refused: name longer than 100 characters"
 
@@ -87,11 +93,6 @@ def test_characters_that_do_not_show_change_nothing(
     text: str, character: str, place: int, form: Form
 ) -> None:
     assert normalised(text[:place] + character + text[place:], form) == normalised(text, form)
-
-
-def test_joiners_that_a_script_is_written_with_change_no_answer() -> None:
-    assert normalised("علی\u200cرضا") == "علیرضا"
-    assert normalised("ශ්\u200dරී") == normalised("ශ්රී")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -121,41 +122,29 @@ def test_a_cluster_keeps_order_and_errors_and_what_it_loses_is_told_in_one_line(
     assert "\n" not in f"{every_worker.value}{scheduler.value}"
 
 
+@pytest.mark.parametrize("is_waiting", [False, True])
 def test_a_signal_waits_until_a_task_is_started_and_ends_the_wait_for_its_result(
-    monkeypatch: pytest.MonkeyPatch,
+    is_waiting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception within loky's code may leave a lock, for which its threads wait for ever."""
+    started, future = [], Future[int]()
 
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    def submit(function: object, item: int) -> Future[int]:
+        if not is_waiting:
+            signal.raise_signal(signal.SIGTERM)
+        elif item == 3:  # the last before results are waited for
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        started.append(item)
+        return future
 
     monkeypatch.setattr(module, "CANCEL_SECONDS", 0)
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        started, future = [], Future[int]()
-
-        def submit(function: object, item: int) -> Future[int]:
-            signal.raise_signal(signal.SIGTERM)
-            started.append(item)
-            return future
-
         with pytest.raises(KeyboardInterrupt):
             list(Tasks(submit, 2).map(int, range(9), few=0))
-        assert started == [0] and future.cancelled()
-
-        waited, future = [], Future[int]()
-
-        def wait_for(*futures: object, timeout: float) -> object:
-            signal.raise_signal(signal.SIGTERM)
-            waited.append(timeout)
-            return wait(*futures, timeout=0)
-
-        monkeypatch.setattr(module, "wait", wait_for)
-        with pytest.raises(KeyboardInterrupt):
-            list(Tasks(lambda function, item: future, 2).map(int, range(9), few=0))
-        assert len(waited) == 2  # for the result, and until loky has seen what is cancelled
     finally:
         signal.signal(signal.SIGTERM, before)
+    assert started == [0, 1, 2, 3][: 4 if is_waiting else 1] and future.cancelled()
 
 
 @pytest.mark.slow

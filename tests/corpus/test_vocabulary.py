@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +10,6 @@ names = st.lists(st.text(min_size=1, max_size=12), max_size=8)
 def vocabulary_of(*names: str, case: str = "keep", min_count: int = 1) -> Vocabulary:
     counts = np.bincount(codepoints("".join(names)), minlength=UNICODE)
     return Vocabulary.from_counts(counts, case, min_count)
-
-
-def test_known_characters_have_codes_of_their_own() -> None:
-    vocabulary = vocabulary_of("Abe", "Ито")
-    codes = [vocabulary.code(character) for character in "AbeИто"]
-    assert len(set(codes)) == 6
-    assert min(codes) > UNKNOWN + len(vocabulary.scripts)
 
 
 def test_unseen_characters_share_the_place_of_their_script() -> None:
@@ -43,10 +34,6 @@ def test_folding_makes_one_character_of_two_and_never_shifts_positions() -> None
     assert len(codes) == 4
 
 
-def test_the_order_of_names_does_not_matter() -> None:
-    assert vocabulary_of("Abe", "Ито") == vocabulary_of("Ито", "Abe")
-
-
 @given(names)
 def test_flat_codes_are_the_names_one_by_one_between_marks(names: list[str]) -> None:
     vocabulary = vocabulary_of("Müller", "佐藤", "Abe")
@@ -54,12 +41,6 @@ def test_flat_codes_are_the_names_one_by_one_between_marks(names: list[str]) -> 
     for n, name in enumerate(names):
         one = codes[offsets[n] : offsets[n + 1]].tolist()
         assert one == [BEGIN, *map(vocabulary.code, name), END]
-
-
-@given(names, st.sampled_from(["keep", "fold"]))
-def test_a_vocabulary_survives_json(names: list[str], case: str) -> None:
-    vocabulary = vocabulary_of(*names, case=case)
-    assert Vocabulary.from_config(json.loads(json.dumps(vocabulary.to_config()))) == vocabulary
 
 
 def test_large_vocabularies_get_wider_codes() -> None:

@@ -44,13 +44,10 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out.parquet").equals(table)
 
 
-def test_empty_lines_are_cells_of_a_single_column_and_nothing_else(tmp_path: Path) -> None:
+def test_empty_lines_are_cells_of_a_single_column(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("name\na\n\nb\n")
-    (tmp_path / "two.csv").write_text("name,note\na,b\n\nc,d\n\n")
-    copy(tmp_path / "one.csv", tmp_path / "1.csv")
-    assert copy(tmp_path / "two.csv", tmp_path / "2.csv").unreadable == 0
-    assert (tmp_path / "1.csv").read_text() == '"name"\n"a"\n""\n"b"\n'
-    assert (tmp_path / "2.csv").read_text() == '"name","note"\n"a","b"\n"c","d"\n'
+    copy(tmp_path / "one.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == '"name"\n"a"\n""\n"b"\n'
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -86,25 +83,12 @@ def test_unwritable_output_is_one_line_that_names_the_target(
         pass
 
 
-def write(target: Path, value: int = 1) -> None:
-    with create(target, pa.schema([("a", pa.int8())])) as append:
-        append(pa.record_batch({"a": pa.array([value], pa.int8())}))
-
-
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link.csv").symlink_to("there/real.csv")
     for value in (1, 2):  # to a file that is not there, and to one that is
-        write(tmp_path / "link.csv", value)
+        with create(tmp_path / "link.csv", pa.schema([("a", pa.int8())])) as write:
+            write(pa.record_batch({"a": pa.array([value], pa.int8())}))
         assert (tmp_path / "link.csv").is_symlink()
         assert (tmp_path / "there/real.csv").read_text() == f'"a"\n{value}\n'
     assert len([*tmp_path.rglob("*")]) == 3
-
-
-def test_a_dash_is_standard_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write(Path("-"))
-    assert capsysbinary.readouterr().out == b'"a"\n1\n'
-    assert not [*tmp_path.iterdir()]
