@@ -109,17 +109,13 @@ def test_a_stopped_training_resumes_to_the_same_bits(names, tmp_path, schedule) 
         assert all(map(torch.equal, weights(whole), weights(second)))
 
 
-def test_ctrl_c_in_the_last_step_or_after_it_stops_training_too(names, tmp_path) -> None:
+def test_ctrl_c_in_the_evaluation_after_the_last_step_stops_training_too(names, tmp_path) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    for moment in ("step", "evaluation"):
-        stopped = trainer(names, epochs=1)
-        if moment == "step":
-            stop_in_step(stopped, 4, signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT; run again to resume"):
-            stopped.fit(
-                {}, lambda _: os.kill(os.getpid(), signal.SIGINT), Checkpoints(tmp_path, moment)
-            )
-        assert signal.getsignal(signal.SIGINT) == handler
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGINT; run again to resume"):
+        trainer(names, epochs=1).fit(
+            {}, lambda _: os.kill(os.getpid(), signal.SIGINT), Checkpoints(tmp_path, "run")
+        )
+    assert signal.getsignal(signal.SIGINT) == handler
 
 
 def test_the_order_of_names_depends_on_the_seed(names) -> None:
