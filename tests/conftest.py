@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -166,9 +167,26 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
     return clone
 
 
+# The files with the longest tests, the longest first.
+LONGEST = ("test_retrain", "test_docker", "test_kill", "test_wheel", "test_cluster", "test_repro")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, so that no worker of pytest-xdist ends long after the others."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Have each worker of `--dist worksteal`, which gets an equal part, begin with long tests.
+
+    The fast ones are last, so that no worker ends long after the others.
+    """
+    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    fast = (item for item in items if not item.get_closest_marker("slow"))
+    left, workers = len(items), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    dealt: list[pytest.Item] = []
+    for n in range(workers):
+        part = slow[n::workers]
+        part += islice(fast, max(0, left // (workers - n) - len(part)))
+        left -= len(part)
+        dealt += part
+    items[:] = dealt
 
 
 @pytest.fixture(scope="session")
