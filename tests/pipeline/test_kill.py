@@ -3,20 +3,18 @@
 import hashlib
 import random
 import shutil
-import subprocess
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import TRAIN_STAGE, make_project, processes_in, run
+from tests.conftest import TRAIN_STAGE, Start, make_project, processes_in, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
-KILLS = 10  # half of them aimed at a file that is being written
+KILLS = 5  # of each kind
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -50,7 +48,7 @@ def indexed(tmp_path: Path) -> Path:
     """
     folder = make_project(
         tmp_path / "project",
-        train=400,
+        train=300,
         model__wide_frequent=20000,
         model__dropout=0.3,
         train__epochs=4,
@@ -61,9 +59,8 @@ def indexed(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
-    indexed: Path, start: Callable[..., subprocess.Popen[str]]
-) -> None:
+@pytest.mark.parametrize("kind", ["at any moment", "in a write"])
+def test_a_killed_training_ends_in_the_same_bytes(kind: str, indexed: Path, start: Start) -> None:
     begun = time.monotonic()
     whole = run(indexed, *TRAIN_STAGE)
     seconds = time.monotonic() - begun
@@ -81,7 +78,7 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
         while time.monotonic() - begun < moment:
             time.sleep(0.0005)
         youngest = processes_in(indexed)[-1:]  # what the command has forked
-        if kills % 2:  # from that moment on, the next write
+        if kind == "in a write":  # the next one from that moment on
             while not half_written(indexed) and time.monotonic() < begun + 2 * seconds:
                 pass
         for process in youngest:
@@ -100,5 +97,5 @@ def test_a_training_killed_at_10_moments_ends_in_the_same_bytes(
         assert results(indexed) == expected, f"kill {kills} after {moment:.3f} s"
         assert not half_written(indexed) and not (indexed / ".checkpoints/train").exists()
     print(f"{kills} kills in {seconds:.2f} s, {cut_writes} in a write, {resumed} resumed")
-    assert cut_writes >= 2
-    assert resumed >= 2
+    assert resumed
+    assert cut_writes >= 2 or kind != "in a write"
