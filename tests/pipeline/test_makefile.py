@@ -88,18 +88,6 @@ def test_the_page_of_plots_has_each_once_and_tables_without_a_network(longer: Pa
     assert "window.vegaEmbed ??=" in page
 
 
-def test_the_plots_compare_two_revisions(longer: Path) -> None:
-    done = run(longer, "dvc", "plots", "diff", "HEAD", "workspace", "--json")
-    assert done.returncode == 0, done.stderr
-    plots = json.loads(done.stdout)
-    assert not plots.get("errors"), plots["errors"]
-    for name in ("accuracy", "loss", "confusion", "countries"):
-        (plot,) = plots["data"][name]
-        assert plot["revisions"] == ["workspace", "HEAD"]
-        values = plot["content"]["data"]["values"]
-        assert {value["rev"] for value in values} >= {"HEAD", "workspace"}, name
-
-
 def test_undo_brings_back_the_committed_params_and_results(project: Path) -> None:
     assert git(project, "status", "--porcelain")
     status, printed = make(project, "undo")
@@ -128,19 +116,9 @@ def test_undo_without_a_cache_names_what_is_missing_and_how_to_get_it(project: P
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_a_typo_is_refused_before_dvc_removes_the_model_and_one_that_is_removed_comes_back(
-    project: Path,
-) -> None:
-    model, params = project / "data/model/model.safetensors", project / "params.yaml"
-    before, good = model.read_bytes(), params.read_text(encoding="utf-8")
+def test_a_typo_is_refused_before_dvc_removes_the_model(project: Path) -> None:
     set_params(project, train__epochs=0)
     status, printed = make(project, "repro")
     assert status != 0
     assert "onoma: params.yaml: train.epochs: input should be greater" in printed
-    assert model.is_file()
-
-    assert run(project, "dvc", "repro").returncode != 0
-    assert not model.exists()
-    params.write_text(good, encoding="utf-8")
-    assert run(project, "dvc", "checkout").returncode == 0
-    assert model.read_bytes() == before
+    assert (project / "data/model/model.safetensors").is_file()
