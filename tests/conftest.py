@@ -167,26 +167,24 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
     return clone
 
 
-# The files with the longest tests, the longest first.
-LONGEST = ("test_retrain", "test_docker", "test_kill", "test_wheel", "test_cluster", "test_repro")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have each worker of `--dist worksteal`, which gets an equal part, begin with long tests.
+    """Have each worker of `--dist worksteal`, which gets an equal part, begin with slow tests.
 
-    The fast ones are last, so that no worker ends long after the others.
+    Those with ``slow(seconds=...)`` are the first, the fast ones the last: so no worker ends long
+    after the others.
     """
-    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    fast = (item for item in items if not item.get_closest_marker("slow"))
-    left, workers = len(items), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    dealt: list[pytest.Item] = []
+    marks = {item: item.get_closest_marker("slow") for item in items}
+    seconds = {item: mark.kwargs.get("seconds", 0) for item, mark in marks.items() if mark}
+    slow = sorted(seconds, key=seconds.__getitem__, reverse=True)
+    fast = iter([item for item in items if item not in seconds])
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    left = len(items)
+    items.clear()
     for n in range(workers):
         part = slow[n::workers]
         part += islice(fast, max(0, left // (workers - n) - len(part)))
         left -= len(part)
-        dealt += part
-    items[:] = dealt
+        items += part
 
 
 @pytest.fixture(scope="session")

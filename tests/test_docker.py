@@ -40,7 +40,7 @@ def test_the_image_is_slim_and_not_run_by_root_and_holds_neither_data_nor_histor
     assert not {file for file in files if file.startswith((".", "tests/", "data/raw", "metrics/"))}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_its_steps_install_a_server_that_answers_without_torch(
     onnx_folder: Path,  # noqa: F811
     tmp_path: Path,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import TRAIN_STAGE, Start, make_project, processes_in, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
+pytestmark = [pytest.mark.slow(seconds=20), pytest.mark.usefixtures("forked_stages")]
 
 KILLS = 5  # of each kind
 

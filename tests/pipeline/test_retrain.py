@@ -139,6 +139,7 @@ def configure(project: Path, file: str, **remotes: dict[str, str]) -> None:
             config.writelines(f"    {key} = {value}\n" for key, value in settings.items())
 
 
+@pytest.mark.slow(seconds=60)
 def test_only_a_better_model_gets_from_new_rows_to_the_users(
     project: Path,
     store: dict[str, str],
@@ -234,6 +235,7 @@ def champion(built: Path, tmp_path: Path) -> Path:
     return project
 
 
+@pytest.mark.slow(seconds=40)
 def test_a_worse_model_is_rejected_and_not_trained_again_and_sigterm_ends_all_that_was_started(
     champion: Path, start: Start
 ) -> None:
@@ -260,6 +262,7 @@ def test_a_worse_model_is_rejected_and_not_trained_again_and_sigterm_ends_all_th
     assert champions(champion) == ["onoma#production#1"]
 
 
+@pytest.mark.slow(seconds=40)
 def test_a_champion_of_the_first_edition_is_the_one_to_beat(project: Path) -> None:
     """Its own code computes its answers: other params, another format of bundle and checkpoints."""
     today = git(project, "rev-parse", "HEAD")
