@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, succeed
 
 WORKFLOWS = {
     path.stem: YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -29,8 +29,7 @@ TOLD = [
 
 def test_steps_are_targets_of_the_makefile_and_tests_run_on_every_python_that_is_claimed() -> None:
     assert {"make test", "make verify", "make retrain", "make test-versions"} <= set(TARGETS)
-    done = run(ROOT, "make", "--dry-run", *(command.split()[1] for command in TARGETS))
-    assert done.returncode == 0, done.stderr
+    succeed(ROOT, "make", "--dry-run", *(command.split()[1] for command in TARGETS))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     claimed = [text.split(" :: ")[-1] for text in project["classifiers"] if ":: 3." in text]
     assert WORKFLOWS["ci"]["jobs"]["test"]["strategy"]["matrix"]["python"] == claimed
@@ -58,9 +57,8 @@ def test_a_report_is_in_one_comment_or_issue_and_a_release_is_the_wheel_and_the_
     gh.chmod(0o755)
     variables = {"PULL_REQUEST": "7", "GITHUB_REF_NAME": "v1.2.3", "ISSUE": issue}
     variables["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = run(tmp_path, "bash", "-eo", "pipefail", "-c", command, env=variables)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(told)
+    printed = succeed(tmp_path, "bash", "-eo", "pipefail", "-c", command, env=variables)
+    assert printed.startswith(told)
 
 
 def test_a_release_is_of_a_verified_pipeline() -> None:

@@ -19,7 +19,9 @@ from tests.conftest import (
     next_line,
     processes_in,
     run,
+    run_stages,
     set_params,
+    succeed,
     wait_until,
 )
 
@@ -45,8 +47,7 @@ def trained(made_once: Callable[..., Path], forked_stages: None) -> Path:
             model__wide_frequent=64,
             model__wide_rare=64,
         )
-        for stage in ("ingest", "index"):
-            assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
+        run_stages(folder, "ingest", "index")
         done = run(folder, *TRAIN_STAGE, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\nepoch 4/4") == 1, "one process prints for all"
@@ -102,8 +103,7 @@ def test_another_number_of_processes_gives_the_same_accuracy(
 ) -> None:
     of_two = accuracy(project)
     set_params(project, train__processes=1)
-    alone = run(project, *TRAIN_STAGE)
-    assert alone.returncode == 0, alone.stderr
+    succeed(project, *TRAIN_STAGE)
     assert accuracy(project) == pytest.approx(of_two, abs=0.05)
     assert (project / MODEL).read_bytes() != together
 

@@ -1,6 +1,5 @@
 """SIGKILL at any moment, then the same bytes as if nothing had happened."""
 
-import hashlib
 import random
 import shutil
 import time
@@ -10,21 +9,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import TRAIN_STAGE, Start, make_project, processes_in, run
+from tests.conftest import (
+    TRAIN_STAGE,
+    Start,
+    contents,
+    make_project,
+    processes_in,
+    run_stages,
+    succeed,
+)
 
 pytestmark = [pytest.mark.slow(seconds=20), pytest.mark.usefixtures("forked_stages")]
 
 KILLS = 5  # of each kind
-
-
-def results(folder: Path) -> dict[str, str]:
-    """Digest of everything that a training leaves: the bundle, metrics and curves."""
-    files = [path for top in ("data/model", "metrics") for path in (folder / top).rglob("*")]
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(files)
-        if path.is_file() and path.name != "ingest.json"
-    }
 
 
 def forget(folder: Path) -> None:
@@ -54,19 +51,19 @@ def indexed(tmp_path: Path) -> Path:
         train__epochs=4,
         train__checkpoint_minutes=0.002,
     )
-    for stage in ("ingest", "index"):
-        assert run(folder, "python", "-m", f"stages.{stage}").returncode == 0
+    run_stages(folder, "ingest", "index")
     return folder
 
 
 @pytest.mark.parametrize("kind", ["at any moment", "in a write"])
 def test_a_killed_training_ends_in_the_same_bytes(kind: str, indexed: Path, start: Start) -> None:
     begun = time.monotonic()
-    whole = run(indexed, *TRAIN_STAGE)
+    succeed(indexed, *TRAIN_STAGE)
     seconds = time.monotonic() - begun
-    assert whole.returncode == 0, whole.stderr
-    expected = results(indexed)
-    assert {"data/model/model.safetensors", "metrics/epochs.json"} <= expected.keys()
+    results = indexed / "data/model", indexed / "metrics"
+    expected = contents(*results)
+    written = {Path(path).name for path in expected}
+    assert {"model.safetensors", "epochs.json"} <= written
 
     choose = random.Random(20)
     kills = resumed = cut_writes = 0
@@ -91,10 +88,9 @@ def test_a_killed_training_ends_in_the_same_bytes(kind: str, indexed: Path, star
         kills += 1
         cut_writes += bool(half_written(indexed))
 
-        again = run(indexed, *TRAIN_STAGE)
-        assert again.returncode == 0, again.stderr
-        resumed += "resuming from a checkpoint" in again.stdout
-        assert results(indexed) == expected, f"kill {kills} after {moment:.3f} s"
+        again = succeed(indexed, *TRAIN_STAGE)
+        resumed += "resuming from a checkpoint" in again
+        assert contents(*results) == expected, f"kill {kills} after {moment:.3f} s"
         assert not half_written(indexed) and not (indexed / ".checkpoints/train").exists()
     print(f"{kills} kills in {seconds:.2f} s, {cut_writes} in a write, {resumed} resumed")
     assert resumed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import git, run, set_params
+from tests.conftest import git, run, set_params, succeed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
@@ -24,9 +24,8 @@ def longer(built: Path, made_once: Callable[..., Path], forked_stages: None) -> 
 
     def make(folder: Path) -> None:
         shutil.copytree(built, folder, symlinks=True)
-        done = run(folder, "dvc", "exp", "run", "-S", "train.epochs=3")
-        assert done.returncode == 0, done.stderr
-        (folder / ".git/exp.log").write_text(done.stdout, encoding="utf-8")
+        printed = succeed(folder, "dvc", "exp", "run", "-S", "train.epochs=3")
+        (folder / ".git/exp.log").write_text(printed, encoding="utf-8")
 
     return made_once("longer", make)
 
@@ -53,7 +52,7 @@ def test_a_train_key_reruns_train_and_what_follows_and_nothing_before(longer: Pa
         assert f"Running stage '{stage}'" in printed
     for stage in ("ingest", "index", "baseline"):
         assert f"Stage '{stage}' didn't change, skipping" in printed
-    difference = json.loads(run(longer, "dvc", "metrics", "diff", "HEAD", "--json").stdout)
+    difference = json.loads(succeed(longer, "dvc", "metrics", "diff", "HEAD", "--json"))
     # What did not change is not listed, and on so few rows an accuracy may not.
     assert difference["metrics/evaluate.json"]["nll"].keys() >= {"old", "new", "diff"}
     assert difference["metrics/epochs.json"]["train_loss.02"].keys() >= {"old", "new", "diff"}
@@ -80,8 +79,7 @@ def test_experiments_fit_a_terminal(longer: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_page_of_plots_has_each_once_and_tables_without_a_network(longer: Path) -> None:
-    done = run(longer, "dvc", "plots", "show")
-    assert done.returncode == 0, done.stderr
+    succeed(longer, "dvc", "plots", "show")
     page = (longer / "dvc_plots/index.html").read_text(encoding="utf-8")
     plots = re.findall(r'<div id = "(\w+)"', page)
     assert plots == ["accuracy", "loss", "confusion", "countries", "hello"]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,10 +22,12 @@ from tests.conftest import (
     TINY,
     Start,
     git,
+    make_project,
     next_line,
     processes_in,
     run,
     set_params,
+    succeed,
     toy_rows,
     wait_until,
     write_corpus,
@@ -41,9 +43,10 @@ RETRAIN = ("onoma", "retrain")
 
 
 @pytest.fixture
-def project(make_clone: Callable[..., Path]) -> Path:
+def project(tmp_path: Path) -> Path:
     """A toy project whose gate has no bar but the champion, and no stage that it can do without."""
-    clone = make_clone(
+    clone = make_project(
+        tmp_path / "clone",
         train=60,
         test=400,
         gate__baseline_margin=-1.0,
@@ -62,12 +65,16 @@ def project(make_clone: Callable[..., Path]) -> Path:
     return clone
 
 
-def retrain(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return run(project, *RETRAIN, *options)
+def retrain(project: Path, *options: str) -> str:
+    """What it prints; it succeeds."""
+    return succeed(project, *RETRAIN, *options)
 
 
-def complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """What it says on standard error: one line."""
+def refused(project: Path, *options: str, status: int = 1, trains: bool = False) -> str:
+    """The line of a retrain that ends with another status."""
+    done = run(project, *RETRAIN, *options)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert trains == ("Running stage" in done.stdout)
     (line,) = done.stderr.splitlines()
     return line
 
@@ -85,8 +92,7 @@ def crown(project: Path) -> str:
 
 
 def dvc(folder: Path, *arguments: str) -> None:
-    done = run(folder, "dvc", *arguments)
-    assert done.returncode == 0, done.stderr
+    succeed(folder, "dvc", *arguments)
 
 
 def shuffled(rows: Rows) -> Rows:
@@ -171,18 +177,14 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
         begun = time.monotonic()
         first = retrain(project, "--push")
         seconds = time.monotonic() - begun
-        assert first.returncode == 0, first.stdout + first.stderr
-        assert "there is no champion yet" in first.stdout
+        assert "there is no champion yet" in first
         assert champions(origin) == ["onoma#production#1"]
 
         second = retrain(project, "--push")
-        assert second.returncode == 0, second.stderr
-        assert second.stdout.startswith("retrain: nothing to do")
-        assert "tage" not in second.stdout + second.stderr  # DVC ran none
+        assert second.startswith("retrain: nothing to do")
+        assert "tage" not in second  # DVC ran none
 
-    down = retrain(project, "--push")
-    assert down.returncode == 1
-    assert complaint(down).startswith("onoma: dvc update: ")
+    assert refused(project, "--push").startswith("onoma: dvc update: ")
 
     with served(*s3):
         # More and cleaner rows make a better model; but it is killed, and git denies it.
@@ -196,15 +198,12 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
         process.wait()
         assert champions(origin) == ["onoma#production#1"]
         assert git(project, "status", "--porcelain") == ""
-        denied = retrain(project, "--push")
-        assert denied.returncode == 1, denied.stdout + denied.stderr
-        assert complaint(denied).startswith("onoma: git push: ")
+        denied = refused(project, "--push", trains=True)
+        assert denied.startswith("onoma: git push: ")
         assert champions(origin) == ["onoma#production#1"]
         hook.unlink()
 
-        third = retrain(project, "--push")
-        assert third.returncode == 0, third.stdout + third.stderr
-        assert "better than the champion" in third.stdout
+        assert "better than the champion" in retrain(project, "--push")
 
     assert champions(origin) == ["onoma#production#1", "onoma#production#2"]
     message = git(origin, "log", "-1", "--format=%B", "main")
@@ -251,14 +250,11 @@ def test_a_worse_model_is_rejected_and_not_trained_again_and_sigterm_ends_all_th
     report = champion / ".onoma/report.md"
     assert "# Retrain: failed" in report.read_text(encoding="utf-8")
 
-    rejected = retrain(champion)
-    assert rejected.returncode == 3, rejected.stdout + rejected.stderr
-    assert complaint(rejected).startswith("retrain: rejected: accuracy 0.")
+    rejected = refused(champion, status=3, trains=True)
+    assert rejected.startswith("retrain: rejected: accuracy 0.")
     assert "# Retrain: rejected" in report.read_text(encoding="utf-8")
     assert "against the champion's" in report.read_text(encoding="utf-8")
-    next_night = retrain(champion)
-    assert next_night.returncode == 3
-    assert "Running stage" not in next_night.stdout
+    assert refused(champion, status=3) == rejected
     assert champions(champion) == ["onoma#production#1"]
 
 
@@ -285,9 +281,7 @@ def test_a_champion_of_the_first_edition_is_the_one_to_beat(project: Path) -> No
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--message=this edition")
     head = git(project, "rev-parse", "HEAD")
-    done = retrain(project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "better than the champion" in done.stdout
+    assert "better than the champion" in retrain(project)
     assert champions(project) == ["onoma#production#1", "onoma#production#2"]
     assert git(project, "rev-parse", "main") == head == git(project, "rev-parse", "retrained~1")
     report = (project / ".onoma/report.md").read_text(encoding="utf-8")
@@ -298,9 +292,8 @@ def test_a_champion_of_the_first_edition_is_the_one_to_beat(project: Path) -> No
     with (project / "stages/train.py").open("a", encoding="utf-8") as file:
         file.write("# The end.\n")
     git(project, "commit", "--quiet", "--all", "--message=a comment")
-    again = retrain(project)
-    assert again.returncode == 0, again.stderr
-    assert "retrain: nothing to do: the answers are those of v0.0.2" in again.stdout
+    same = "retrain: nothing to do: the answers are those of v0.0.2"
+    assert same in retrain(project)
     assert champions(project) == ["onoma#production#1", "onoma#production#2"]
 
 
@@ -309,33 +302,27 @@ def test_what_stands_in_the_way_is_one_line_before_the_training_with_the_remedy(
 ) -> None:
     project, origin = champion, tmp_path / "origin.git"
 
-    def refused(*options: str, status: int = 1) -> str:
-        done = retrain(project, *options)
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Running stage" not in done.stdout
-        return complaint(done)
-
     (project / ".onoma").mkdir(exist_ok=True)
     with FileLock(project / ".onoma/lock"):
         busy = "onoma: another retrain is running here; try again later"
-        assert refused(status=75) == busy
-    assert refused("--push").endswith("dvc remote add --default NAME URL")
+        assert refused(project, status=75) == busy
+    assert refused(project, "--push").endswith("dvc remote add --default NAME URL")
     dvc(project, "remote", "add", "--default", "store", str(tmp_path / "store"))
-    assert refused("--push").endswith("git remote add origin URL")
+    assert refused(project, "--push").endswith("git remote add origin URL")
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     git(project, "remote", "add", "origin", "https://example.invalid/onoma.git")
     # The project's own configuration of git holds, as that of credentials on GitHub.
     git(project, "config", f"url.{origin}.insteadOf", "https://example.invalid/onoma.git")
-    assert refused("--push").endswith("git push --set-upstream origin main")
+    assert refused(project, "--push").endswith("git push --set-upstream origin main")
     git(project, "checkout", "--quiet", "--detach")
-    assert refused() == "onoma: HEAD is detached: git switch to the branch to build on"
+    assert refused(project) == "onoma: HEAD is detached: git switch to the branch to build on"
 
     # The cache of the champion's model is lost.
     git(project, "switch", "--quiet", "main")
     shutil.rmtree(project / ".dvc/cache")
     set_params(project, train__seed=2)
     git(project, "commit", "--quiet", "--all", "--message=another seed")
-    lost = refused()
+    lost = refused(project)
     assert lost.startswith("onoma: the champion v0.0.1 is neither in the DVC cache nor at a remote")
     assert lost.endswith("delete the tags onoma#production#* to begin without a champion")
 
@@ -343,5 +330,5 @@ def test_what_stands_in_the_way_is_one_line_before_the_training_with_the_remedy(
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("  accuracy_margin:", "  # accuracy_margin:"), encoding="utf-8")
     git(project, "commit", "--quiet", "--all", "--message=no margin")
-    assert refused().endswith("params.yaml: gate.accuracy_margin: the key is missing")
+    assert refused(project).endswith("params.yaml: gate.accuracy_margin: the key is missing")
     assert champions(project) == ["onoma#production#1"]
