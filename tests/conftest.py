@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -105,12 +106,23 @@ def run(folder: Path, *command: str, **options: object) -> subprocess.CompletedP
     return subprocess.run(list(command), cwd=folder, **(arguments | options))
 
 
+def succeed(folder: Path, *command: str, **options: object) -> str:
+    """Run a command that must not fail; return what it prints."""
+    done = run(folder, *command, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run_stages(folder: Path, *names: str) -> None:
+    """Run stages as DVC does."""
+    for name in names:
+        succeed(folder, "python", "-m", f"stages.{name}")
+
+
 def git(folder: Path, *arguments: str) -> str:
     """Run git with an identity of its own; return what it prints."""
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    done = run(folder, "git", *identity, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return succeed(folder, "git", *identity, *arguments).strip()
 
 
 def next_line(process: subprocess.Popen[str], words: str) -> str:
@@ -167,8 +179,23 @@ def make_project(clone: Path, train: int = 300, test: int = 100, **params: objec
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, so that no worker of pytest-xdist ends long after the others."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Have each worker of `--dist worksteal`, which gets an equal part, begin with slow tests.
+
+    Those with ``slow(seconds=...)`` are the first, the fast ones the last: so no worker ends long
+    after the others.
+    """
+    marks = {item: item.get_closest_marker("slow") for item in items}
+    seconds = {item: mark.kwargs.get("seconds", 0) for item, mark in marks.items() if mark}
+    slow = sorted(seconds, key=seconds.__getitem__, reverse=True)
+    fast = iter([item for item in items if item not in seconds])
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    left = len(items)
+    items.clear()
+    for n in range(workers):
+        part = slow[n::workers]
+        part += islice(fast, max(0, left // (workers - n) - len(part)))
+        left -= len(part)
+        items += part
 
 
 @pytest.fixture(scope="session")
@@ -204,19 +231,12 @@ def built(made_once: Callable[..., Path]) -> Path:
         (folder / ".venv").mkdir()
         for mark in ("installed", "installed-dev"):  # by the one who runs the tests
             (folder / ".venv" / mark).touch()
-        done = run(folder, "make", "--no-print-directory", "repro", env=ENVIRONMENT)
-        assert done.returncode == 0, done.stdout + done.stderr
+        printed = succeed(folder, "make", "--no-print-directory", "repro", env=ENVIRONMENT)
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message=results")
-        (folder / ".git/make.log").write_text(done.stdout, encoding="utf-8")
+        (folder / ".git/make.log").write_text(printed, encoding="utf-8")
 
     return made_once("built", make)
-
-
-@pytest.fixture
-def make_clone(tmp_path: Path) -> Callable[..., Path]:
-    """Give `make_project` with a folder of the test's own: ``make_clone(train__epochs=3)``."""
-    return lambda name="clone", **options: make_project(tmp_path / name, **options)
 
 
 TRAIN_STAGE = ("python", "-m", "stages.train")

@@ -29,7 +29,7 @@ LIBRARIES = (
 )
 
 # A program: sends its environment, folder, arguments and streams, then every signal, and ends as
-# the child does. The server's arithmetic is one; a project of another needs processes.
+# the child does. All have the server's arithmetic, whatever their params.yaml says.
 PROGRAM = """#!{real} -IS
 import json, os, resource, signal, socket, sys
 name = os.path.basename(sys.argv[0])
@@ -37,11 +37,7 @@ module = {{"onoma": ["-m", "stages.commands.cli"], "dvc": ["-m", "dvc"]}}.get(na
 arguments = [*module, *sys.argv[1:]]
 words = arguments[arguments[:1] == ["-u"]:]
 ours = words[:1] == ["-m"] and words[1].startswith(("stages.", "dvc", "torch.distributed.run"))
-try:
-    other_arithmetic = "arithmetic: native" in open("params.yaml", encoding="utf-8").read()
-except OSError:
-    other_arithmetic = False
-if other_arithmetic or not ours:
+if not ours:
     os.execv("{real}", ["{real}", *arguments])
 server = socket.socket(socket.AF_UNIX)
 server.connect("{address}")

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.commands.cli import COMMANDS
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, succeed
 
 PAGES = [*map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md")), *sorted(ROOT.glob("docs/*.md"))]
 PROGRAMS = ("onoma", "make", "python", "pytest", "dvc", "pip")
@@ -55,8 +55,7 @@ def onoma(words: list[str]) -> None:
 
 
 def make(words: list[str]) -> None:
-    done = run(ROOT, "make", "--dry-run", *words)
-    assert done.returncode == 0, done.stderr
+    succeed(ROOT, "make", "--dry-run", *words)
 
 
 def python(words: list[str]) -> None:

@@ -1,9 +1,9 @@
 """dvc.yaml against the code: DVC cannot see imports or which parameters are read."""
 
-import ast
 import re
 from pathlib import Path
 
+import grimp
 import pytest
 from ruamel.yaml import YAML
 
@@ -13,19 +13,11 @@ STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
-def local_imports(path: Path) -> set[str]:
-    """The project's modules that a module imports, itself included, transitively."""
-    found, queue = set(), [path]
-    while queue:
-        module = queue.pop()
-        if module.is_file() and module not in found:
-            found.add(module)
-            for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-                names = [alias.name for alias in getattr(node, "names", ())]
-                if isinstance(node, ast.ImportFrom) and node.module:
-                    names = [node.module, *(f"{node.module}.{name}" for name in names)]
-                queue += [ROOT / f"{dotted.replace('.', '/')}.py" for dotted in names]
-    return {module.relative_to(ROOT).as_posix() for module in found}
+def local_imports(stage: str) -> set[str]:
+    """The project's modules that a stage imports, itself included, transitively."""
+    graph = grimp.build_graph("stages", cache_dir=None)
+    modules = {stage, *graph.find_upstream_modules(stage)} - {"stages"}
+    return {f"{module.replace('.', '/')}.py" for module in modules}
 
 
 def read_params(path: Path) -> set[str]:
@@ -45,7 +37,7 @@ def read_params(path: Path) -> set[str]:
 def test_what_a_stage_imports_are_its_deps_and_nothing_else_is(name: str) -> None:
     """A dependency is a file, or a room of which at least one file is imported."""
     deps = {dep for dep in STAGES[name]["deps"] if dep.startswith("stages/")}
-    modules = local_imports(ROOT / f"stages/{name}.py") - {"stages/__init__.py"}
+    modules = local_imports(f"stages.{name}")
     covering = {module: {module, str(Path(module).parent)} & deps for module in modules}
     assert all(len(found) == 1 for found in covering.values()), covering
     assert set.union(*covering.values()) == deps

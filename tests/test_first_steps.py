@@ -1,12 +1,11 @@
 """docs/first-steps.ipynb, run as a reader runs it; `make notebook` keeps the outputs."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make_project
 
 NOTEBOOK = ROOT / "docs/first-steps.ipynb"
 
@@ -46,8 +45,8 @@ def test_it_has_19_cells_and_small_outputs() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked_stages")
-def test_every_cell_runs(make_clone: Callable[..., Path]) -> None:
-    clone = make_clone(model__wide_ngrams=1)
+def test_every_cell_runs(tmp_path: Path) -> None:
+    clone = make_project(tmp_path / "clone", model__wide_ngrams=1)
     (clone / "docs").mkdir()
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     execute(notebook, clone / "docs")

@@ -58,16 +58,10 @@ def test_a_cell_stepped_by_hand_equals_the_layer_with_the_same_weights(cell: str
     torch.testing.assert_close(stepped(codes), layer(codes), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("changes", "written"),
-    [
-        ({"hello__cell": "lstm"}, "ohlol"),
-        ({"hello__cell": "gru", "hello__input": "你好世界", "hello__target": "hey!"}, "hey!"),
-    ],
-)
-def test_with_more_epochs_other_cells_and_other_words_are_learned(learn, changes, written) -> None:
-    metrics = learn(hello__epochs=60, **changes)
-    assert [result["predicted"] for result in metrics.values()] == [written] * 3
+def test_with_more_epochs_another_cell_and_other_words_are_learned(learn) -> None:
+    words = {"hello__input": "你好世界", "hello__target": "hey!"}
+    metrics = learn(hello__epochs=60, hello__cell="gru", **words)
+    assert [result["predicted"] for result in metrics.values()] == ["hey!"] * 3
 
 
 def test_what_is_not_learned_yet_is_told_and_no_error(learn, capsys) -> None:

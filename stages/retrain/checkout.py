@@ -72,6 +72,7 @@ class Checkout:
                 merge(config, project.load_one(level))
             config["cache"]["dir"] = project["cache"].get("dir") or str(root / ".dvc/cache")
         (self.folder / ".dvc/config.local").chmod(0o600)
+        self.has_remote = bool(Config(str(self.folder / ".dvc"))["remote"])
 
     def call(self, *command: str, show: bool = False) -> str:
         """Run a command in the clone; see `call`."""

@@ -74,7 +74,7 @@ def _challenge(checkout: Checkout, push: bool) -> int:
             _fetch(checkout, champion)  # the training would be in vain without it
         print(f"retrain: to run: {', '.join(stale)}", flush=True)
         # Where there is a remote, fetch unchanged data rather than make it again.
-        pull = ["--pull"] if checkout.call("dvc", "remote", "list") else []
+        pull = ["--pull"] if checkout.has_remote else []
         checkout.call("dvc", "repro", *pull, show=True)
         keep_runs(checkout.folder)  # a model that is rejected is not trained again the next night
         verdict = _judge(checkout, champion, params.gate)

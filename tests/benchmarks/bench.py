@@ -1,6 +1,6 @@
 """`make bench`: the recipes (`seed`: the notebook's GRU) and a linear SVM on the same files.
 
-    python -m tests.benchmarks.bench --train A.csv.gz --test B.csv.gz --json OUT --target 0.85
+    python -m tests.benchmarks.bench --train A.csv.gz --test B.csv.gz --target 0.85
 
 The contestants take turns, several times (`--only`: some of them); run n uses seed n. Scores are
 means, times are medians, p-values (against the SVM) are the largest of the runs. Seconds of
@@ -46,7 +46,7 @@ Run = tuple[NDArray[np.str_], float, list[tuple[float, float]]]
 def main() -> None:
     """Run all contestants, print the table, write the figures."""
     files = {split: RAW / f"names_{split}.csv.gz" for split in ("train", "test")}
-    parser = options(__doc__, **files, json=Path, runs=3, target=0.85)
+    parser = options(__doc__, **files, runs=3, target=0.85)
     choices = [*recipe.RECIPES, "svm"]
     parser.add_argument("--only", choices=choices, nargs="+", default=DEFAULT)
     args = parser.parse_args()
@@ -78,8 +78,6 @@ def main() -> None:
                 results.append(figures)
     summary = pd.DataFrame(results).groupby("contestant", sort=False).agg(SUMMARY).T
     print(summary.to_string(float_format="{:.4g}".format, na_rep="-"))
-    if args.json:
-        summary.to_json(args.json, indent=2)
 
 
 def stage(folder: Path, name: str) -> str:

@@ -1,12 +1,10 @@
 """This pipeline on the full names of name2nat, whose README scores a BiGRU on them.
 
     python -m tests.benchmarks.name2nat FOLDER
-    python -m tests.benchmarks.name2nat FOLDER --share .05 --set index.validation=.1 train.epochs=6
 
 Writes train.csv.gz and test.csv.gz to FOLDER, runs ingest, index and train there with params.yaml
 as name2nat.yaml changes it, and prints the figures of the test rows. A killed training resumes when
-the same command runs again, and a finished one is scored again. With rows held out for validation
-it prints the figures of these, to choose values by, and leaves the test alone.
+the same command runs again, and a finished one is scored again.
 
 The split: a hash of the full name puts eight tenths of the names into train and one into test; the
 last tenth, which the peer develops on, is left out. A row is a full name and one of its
@@ -17,7 +15,6 @@ refuses, or whose nationality no training row has, count as wrong.
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -40,53 +37,38 @@ TOP = (1, 2, 3, 5)
 
 
 def main() -> None:
-    parser = options(__doc__, share=1.0)
+    parser = options(__doc__)
     parser.add_argument("folder", type=Path, help="a project of its own; it may hold the results")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of params.yaml")
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    write_params(args.folder, args.set)
-    if not (args.folder / "data/model/config.json").exists():
-        rows = split(people_counts.load(download("name2nat")), args.share)
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_params(folder)
+    if not (folder / "data/model/config.json").exists():
+        rows = split(people_counts.load(download("name2nat")))
         for part in ("train", "test"):
-            file = args.folder / f"{part}.csv.gz"
-            pd.DataFrame(rows[part]).to_csv(file, header=False, index=False)
+            pd.DataFrame(rows[part]).to_csv(folder / f"{part}.csv.gz", header=False, index=False)
         for name in ("ingest", "index", "train"):
             command = ("env", f"PYTHONPATH={ROOT}", "python", "-m", f"stages.{name}")
-            run(args.folder, *command, capture_output=False, timeout=None, check=True)
-    print(f"name2nat: {validation(args.folder) or test(args.folder)}")
+            run(folder, *command, capture_output=False, timeout=None, check=True)
+    print(f"name2nat: {test(folder)}")
 
 
-def split(table: dict[str, list[str]], share: float) -> dict[str, list[tuple[str, str]]]:
-    """Rows of (full name, nationality) of each part, of a share of the names."""
+def split(table: dict[str, list[str]]) -> dict[str, list[tuple[str, str]]]:
+    """Rows of (full name, nationality) of each part."""
     rows: dict[str, list[tuple[str, str]]] = {part: [] for part in PARTS}
     for full, nationalities in table.items():
         drawn = int.from_bytes(hashlib.sha256(full.encode()).digest()[:8])
-        drawn, tenth = divmod(drawn, len(PARTS))
-        if drawn < share * 2**64 / len(PARTS):
-            rows[PARTS[tenth]] += [(full, nationality) for nationality in nationalities]
+        rows[PARTS[drawn % len(PARTS)]] += [(full, nationality) for nationality in nationalities]
     return rows
 
 
-def write_params(folder: Path, assignments: list[str]) -> None:
-    """Write params.yaml: the project's, with the values of name2nat.yaml and of KEY=VALUE."""
+def write_params(folder: Path) -> None:
+    """Write params.yaml: the project's, with the values of name2nat.yaml."""
     yaml = YAML(typ="safe", pure=True)
     params = yaml.load(ROOT / "params.yaml")
     for block, values in yaml.load(Path(__file__).with_suffix(".yaml")).items():
         params[block] |= values
     params["ingest"] |= {"train": "train.csv.gz", "test": "test.csv.gz", "header": "no"}
-    for assignment in assignments:
-        key, _, value = assignment.partition("=")
-        block, _, name = key.partition(".")
-        params[block][name] = yaml.load(value)
     yaml.dump(params, folder / "params.yaml")
-
-
-def validation(folder: Path) -> str:
-    """Figures of the rows held out, after the last epoch; empty if there are none."""
-    curves = json.loads((folder / "metrics/epochs.json").read_text(encoding="utf-8"))
-    figures = {name: list(by_epoch.values())[-1] for name, by_epoch in curves.items()}
-    return ", ".join(f"{name} {x}" for name, x in figures.items() if "validation" in name)
 
 
 def test(folder: Path) -> str:

@@ -13,12 +13,13 @@ frequent surnames of the ranked lists, as many of each country as it has, withou
 countries' lists own; of these it also says how many prediction sets have the country.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 import onoma
@@ -34,43 +35,35 @@ from name_rows import kept  # isort: skip
 from name_spelling import SOURCES  # isort: skip
 
 
-class Asked(NamedTuple):
-    """A name and where it is from; the full name is empty without a given name."""
-
-    surname: str
-    full_name: str
-    country: str
-
-
 class Contestant(NamedTuple):
     """A model; ``score`` gives (names, countries), the highest for the most probable country."""
 
     title: str
-    countries: Sequence[str]
+    countries: list[str]
     score: Callable[[list[str]], NDArray[np.floating]]
 
 
-def persons() -> list[Asked]:
-    """Return the held-out persons of name2nat."""
+def persons() -> pd.DataFrame:
+    """``surname``, ``full_name`` and ``country`` of the held-out persons of name2nat."""
     table = people_counts.load(download("name2nat"))
-    asked = []
+    rows = []
     for person in people_counts.held_out(people_counts.persons(table)):
         words = [person.given, person.surname]
         if person.nationality in people_counts.FAMILY_NAME_FIRST:
             words.reverse()
         country = people_counts.label_of(person.nationality)
-        asked.append(Asked(person.surname, " ".join(words), country))
-    return asked
+        rows.append((person.surname, " ".join(words), country))
+    return pd.DataFrame(rows, columns=["surname", "full_name", "country"])
 
 
-def people() -> list[Asked]:
-    """Return the people of people.toml."""
-    file, countries = RAW / "people/names_people.csv.gz", SOURCES["countries"]
-    return [Asked(*row) for row in read_people(file, countries, "both", "nfc", 100).values]
+def people() -> pd.DataFrame:
+    """The same of the people of people.toml; a full name is empty without a given name."""
+    file = RAW / "people/names_people.csv.gz"
+    return read_people(file, SOURCES["countries"], "both", "nfc", 100)
 
 
-def frequent(total: int = 1000) -> list[Asked]:
-    """Return the most frequent surnames of the countries that have a ranked list."""
+def frequent(total: int = 1000) -> tuple[list[str], list[str]]:
+    """The most frequent surnames of the countries that have a ranked list, and the countries."""
     ranked = {
         country: [name for entry in entries for name in entry["names"].split(", ")]
         for country, entries in people_counts.FREQUENT.items()
@@ -79,8 +72,8 @@ def frequent(total: int = 1000) -> list[Asked]:
         ranked.setdefault(country, []).extend(own if source.ranked else ())
     ranked = {country: list(dict.fromkeys(names)) for country, names in ranked.items()}
     table = zip_longest(*([(name, c) for name in names] for c, names in ranked.items()))
-    chosen = [entry for rank in table for entry in rank if entry][:total]
-    return [Asked(name, "", country) for name, country in chosen]
+    chosen = pd.DataFrame([entry for rank in table for entry in rank if entry][:total])
+    return chosen[0].tolist(), chosen[1].tolist()
 
 
 def by_svm(words: float) -> Contestant:
@@ -88,27 +81,23 @@ def by_svm(words: float) -> Contestant:
     baseline = Params.load(Path("params.yaml")).baseline.model_dump()
     model = linear_svm(*clean("train"), **baseline, words=words)
     title = f"SVM, words {words:g}" if words else "SVM"
-    return Contestant(title, model.classes_, lambda names: decision_table(model, names))
+    return Contestant(title, list(model.classes_), lambda names: decision_table(model, names))
 
 
 def questions() -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield what is asked, names, and their countries."""
-    for who, everybody in (("people", people()), ("persons", persons())):
-        named = [one for one in everybody if one.full_name]
-        yield f"{who}, surname", [o.surname for o in everybody], [o.country for o in everybody]
-        yield f"{who}, full name", [o.full_name for o in named], [o.country for o in named]
-    asked = frequent()
-    yield "frequent surnames", [one.surname for one in asked], [one.country for one in asked]
+    for who, table in (("people", people()), ("persons", persons())):
+        for column, title in (("surname", "surname"), ("full_name", "full name")):
+            asked = table[table[column] != ""]
+            yield f"{who}, {title}", asked[column].tolist(), asked["country"].tolist()
+    yield "frequent surnames", *frequent()
 
 
-def compare(
-    contestants: Sequence[Contestant], names: list[str], countries: Sequence[str]
-) -> Iterator[str]:
+def compare(contestants: list[Contestant], names: list[str], countries: list[str]) -> Iterator[str]:
     """Yield top-1, top-3 and, but of the first, p of each contestant."""
     rights: list[NDArray[np.bool_]] = []
     for contestant in contestants:
-        places = {country: place for place, country in enumerate(contestant.countries)}
-        labels = np.array([places.get(country, -1) for country in countries])
+        labels = pd.Index(contestant.countries).get_indexer(pd.Index(countries))
         scores = contestant.score(names)
         rights.append(scores.argmax(axis=1) == labels)
         yield f"{rights[-1].mean():.4f}"
@@ -132,10 +121,10 @@ def main() -> None:
         header += [contestant.title, "top-3", "p"][: 3 if number else 2]
     rows = ((what, f"{len(q[0]):,}", *compare(contestants, *q)) for what, *q in questions())
     print_table(header, rows)
-    asked = frequent() if models else []
     for title, model in models.items():
-        answers = model.predict([one.surname for one in asked])
-        covered = np.mean([one.country in a.set for one, a in zip(asked, answers, strict=True)])
+        names, countries = frequent()
+        answers = zip(countries, model.predict(names), strict=True)
+        covered = np.mean([country in answer.set for country, answer in answers])
         print(f"\n{title}: of the frequent surnames, sets with the country: {covered:.3f}")
 
 

@@ -65,12 +65,12 @@ def simulate(
 
 def main() -> None:
     args = options(__doc__, names=10_000, draws=20).parse_args()
-    model, known = load("data/onnx"), people() + persons()
-    countries = [one.country for one in known]
+    model, known = load("data/onnx"), pd.concat([people(), persons()])
+    full_names = known["full_name"].where(known["full_name"] != "", known["surname"])
     kinds = {
         "test names": clean("test"),
-        "people, surname": ([one.surname for one in known], countries),
-        "people, full name": ([one.full_name or one.surname for one in known], countries),
+        "people, surname": (known["surname"].tolist(), known["country"].tolist()),
+        "people, full name": (full_names.tolist(), known["country"].tolist()),
     }
     header = ["population", *(cell for kind in kinds for cell in (kind, "covered"))]
 

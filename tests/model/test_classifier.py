@@ -11,26 +11,17 @@ from stages.model.classifier import Classifier, last_state
 from stages.model.wide import real_codes
 from stages.training.batches import collate
 from stages.training.features import choose_features
+from tests.serving.made import tiny_params
 
 WORDS = ["Abe", "O", "Li", "Müller", "Ng", "Nguyen", "O'Brien", "Smith", "Kowalski", "Poe", "Sato"]
 CPU = torch.device("cpu")
 
 
 def params(**changes: object) -> ModelParams:
-    plain = {
-        "cell": "gru",
-        "embedding": 6,
-        "hidden": 5,
-        "layers": 2,
-        "bidirectional": True,
-        "dropout": 0.3,
-        "character_dropout": 0.0,
-        "wide_ngrams": 3,
-        "wide_words": 1.5,
-        "wide_frequent": 40,
-        "wide_rare": 60,
-    }
-    return ModelParams(**(plain | changes))
+    """Of a model that has all parts, each of another width."""
+    parts = {"embedding": 6, "hidden": 5, "layers": 2, "bidirectional": True, "wide_ngrams": 3}
+    wide = {"wide_frequent": 40, "wide_rare": 60, "character_dropout": 0.0}
+    return tiny_params(**(parts | wide | changes))
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from tests.conftest import (
     next_line,
     processes_in,
     run,
+    run_stages,
     set_params,
+    succeed,
     wait_until,
     write_corpus,
 )
@@ -34,8 +36,7 @@ def built(made_once: Callable[..., Path], forked_stages: None) -> Path:
     def make(folder: Path) -> None:
         # A model of megabytes, for the disk to be full in the midst of it.
         make_project(folder, train=200, test=60, model__wide_frequent=131072)
-        done = run(folder, "dvc", "repro", "train", "export")
-        assert done.returncode == 0, done.stdout + done.stderr
+        succeed(folder, "dvc", "repro", "train", "export")
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message=results")
 
@@ -46,12 +47,6 @@ def built(made_once: Callable[..., Path], forked_stages: None) -> Path:
 def project(built: Path, tmp_path: Path) -> Path:
     """A copy of it, to be hurt."""
     return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
-
-
-def stage(folder: Path, name: str) -> None:
-    """Run a stage."""
-    done = run(folder, "python", "-m", f"stages.{name}")
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def refusal(folder: Path, *command: str) -> str:
@@ -122,10 +117,9 @@ def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
     shutil.rmtree(out)  # as DVC does before it runs a stage
     command = ("prlimit", f"--fsize={limit}", "python", "-m", f"stages.{name}")
     assert f"File too large: '{file}" in refusal(project, *command)
-    done = run(project, "dvc", "checkout")
-    assert done.returncode == 0, done.stderr
+    succeed(project, "dvc", "checkout")
     assert contents(out) == before
-    stage(project, name)  # there is nothing in the way of a new run
+    run_stages(project, name)  # there is nothing in the way of a new run
 
 
 def test_a_read_only_data_folder_is_named(project: Path) -> None:
@@ -145,6 +139,5 @@ def test_ten_thousand_countries_train_to_the_end(project: Path) -> None:
     write_corpus(project / "data/raw/names_test.csv.gz", rows[::500])
     set_params(project, train__epochs=1, train__batch_size=512, ingest__header="no")
     set_params(project, model__wide_ngrams=1, model__wide_frequent=8)
-    for name in ("ingest", "index", "train", "evaluate"):
-        stage(project, name)
+    run_stages(project, "ingest", "index", "train", "evaluate")
     assert len(json.loads((project / "data/model/config.json").read_text())["countries"]) == 10_000

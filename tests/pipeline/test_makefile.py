@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import git, run, set_params
+from tests.conftest import git, run, set_params, succeed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
@@ -24,9 +24,8 @@ def longer(built: Path, made_once: Callable[..., Path], forked_stages: None) -> 
 
     def make(folder: Path) -> None:
         shutil.copytree(built, folder, symlinks=True)
-        done = run(folder, "dvc", "exp", "run", "-S", "train.epochs=3")
-        assert done.returncode == 0, done.stderr
-        (folder / ".git/exp.log").write_text(done.stdout, encoding="utf-8")
+        printed = succeed(folder, "dvc", "exp", "run", "-S", "train.epochs=3")
+        (folder / ".git/exp.log").write_text(printed, encoding="utf-8")
 
     return made_once("longer", make)
 
@@ -53,7 +52,7 @@ def test_a_train_key_reruns_train_and_what_follows_and_nothing_before(longer: Pa
         assert f"Running stage '{stage}'" in printed
     for stage in ("ingest", "index", "baseline"):
         assert f"Stage '{stage}' didn't change, skipping" in printed
-    difference = json.loads(run(longer, "dvc", "metrics", "diff", "HEAD", "--json").stdout)
+    difference = json.loads(succeed(longer, "dvc", "metrics", "diff", "HEAD", "--json"))
     # What did not change is not listed, and on so few rows an accuracy may not.
     assert difference["metrics/evaluate.json"]["nll"].keys() >= {"old", "new", "diff"}
     assert difference["metrics/epochs.json"]["train_loss.02"].keys() >= {"old", "new", "diff"}
@@ -80,24 +79,11 @@ def test_experiments_fit_a_terminal(longer: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_page_of_plots_has_each_once_and_tables_without_a_network(longer: Path) -> None:
-    done = run(longer, "dvc", "plots", "show")
-    assert done.returncode == 0, done.stderr
+    succeed(longer, "dvc", "plots", "show")
     page = (longer / "dvc_plots/index.html").read_text(encoding="utf-8")
     plots = re.findall(r'<div id = "(\w+)"', page)
     assert plots == ["accuracy", "loss", "confusion", "countries", "hello"]
     assert "window.vegaEmbed ??=" in page
-
-
-def test_the_plots_compare_two_revisions(longer: Path) -> None:
-    done = run(longer, "dvc", "plots", "diff", "HEAD", "workspace", "--json")
-    assert done.returncode == 0, done.stderr
-    plots = json.loads(done.stdout)
-    assert not plots.get("errors"), plots["errors"]
-    for name in ("accuracy", "loss", "confusion", "countries"):
-        (plot,) = plots["data"][name]
-        assert plot["revisions"] == ["workspace", "HEAD"]
-        values = plot["content"]["data"]["values"]
-        assert {value["rev"] for value in values} >= {"HEAD", "workspace"}, name
 
 
 def test_undo_brings_back_the_committed_params_and_results(project: Path) -> None:
@@ -128,19 +114,9 @@ def test_undo_without_a_cache_names_what_is_missing_and_how_to_get_it(project: P
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_a_typo_is_refused_before_dvc_removes_the_model_and_one_that_is_removed_comes_back(
-    project: Path,
-) -> None:
-    model, params = project / "data/model/model.safetensors", project / "params.yaml"
-    before, good = model.read_bytes(), params.read_text(encoding="utf-8")
+def test_a_typo_is_refused_before_dvc_removes_the_model(project: Path) -> None:
     set_params(project, train__epochs=0)
     status, printed = make(project, "repro")
     assert status != 0
     assert "onoma: params.yaml: train.epochs: input should be greater" in printed
-    assert model.is_file()
-
-    assert run(project, "dvc", "repro").returncode != 0
-    assert not model.exists()
-    params.write_text(good, encoding="utf-8")
-    assert run(project, "dvc", "checkout").returncode == 0
-    assert model.read_bytes() == before
+    assert (project / "data/model/model.safetensors").is_file()

@@ -24,27 +24,12 @@ def newest(checkpoints: Checkpoints) -> int | None:
     return latest and latest["epoch"]
 
 
-def test_what_is_saved_comes_back_to_the_last_bit(tmp_path: Path) -> None:
-    state = {
-        "tensors": [
-            torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),
-            torch.randn(3).bfloat16(),
-            torch.tensor(3),
-        ],
-        "history": [{"loss": 0.1 + 0.2}],
-    }
-    Checkpoints(tmp_path, "a").save(1, state)
-    latest = Checkpoints(tmp_path, "a").latest()
-    assert latest is not None and latest["history"] == state["history"]
-    for back, tensor in zip(latest["tensors"], state["tensors"], strict=True):
-        assert back.dtype == tensor.dtype
-        assert torch.equal(back.view(-1).view(torch.uint8), tensor.view(-1).view(torch.uint8))
-
-
 def test_the_newest_is_used_and_only_it_and_the_previous_one_are_kept(tmp_path: Path) -> None:
     assert newest(saved(tmp_path)) is None
     for number in (1, 9, 10, 999 * 10**9, 1000 * 10**9):  # the last two: epochs 999 and 1000
         assert newest(saved(tmp_path, number)) == number
+        Path(tmp_path, f"a/.{number}.pt.tmp").touch()  # left by a write that was killed
+    saved(tmp_path, 1001 * 10**9)
     assert len(contents(tmp_path)) == 2
     assert newest(Checkpoints(tmp_path, "b")) is None, "another training's is not used"
 
@@ -65,15 +50,6 @@ def test_a_damaged_one_is_told_and_removed_and_the_previous_one_used(
     assert contents(tmp_path) == {}
 
 
-def test_what_a_killed_write_left_is_not_used_and_cleaned_up(tmp_path: Path) -> None:
-    checkpoints = saved(tmp_path, 1)
-    left = tmp_path / "a/.00000000000000000002-abc.pt.tmp"
-    left.write_bytes(b"half")
-    assert newest(checkpoints) == 1
-    assert newest(saved(tmp_path, 2)) == 2
-    assert not left.exists()
-
-
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "a")
     checkpoints.save(1, {"code": pytest.fail})
@@ -81,26 +57,17 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
         checkpoints.latest()
 
 
-def test_after_success_nothing_is_left(tmp_path: Path) -> None:
-    checkpoints = saved(tmp_path / "checkpoints", 1)
-    Checkpoints(tmp_path / "checkpoints", "b").save(1, {})
-    checkpoints.remove()
-    checkpoints.remove()  # twice does no harm
-    assert not (tmp_path / "checkpoints").exists()
-
-
 def test_a_fingerprint_changes_with_every_text_and_every_file(tmp_path: Path) -> None:
     code, data = tmp_path / "code.py", tmp_path / "data.npy"
     code.write_text("1")
     data.write_text("2")
     first = fingerprint(["params", "torch"], [code, data])
-    assert len(first) == 32
     assert first == fingerprint(["params", "torch"], [data, code])
-    others = {fingerprint(["param", "storch"], [code, data]), fingerprint(["params"], [code, data])}
-    others.add(fingerprint(["params", "torch"], [code]))
+    texts, files = (["param", "storch"], ["params"]), ([code, data], [code])
+    others = {fingerprint(words, paths) for words in texts for paths in files}
     data.write_text("3")
     others.add(fingerprint(["params", "torch"], [code, data]))
-    assert len(others) == 4 and first not in others
+    assert len(others) == 5 and first not in others
 
 
 def test_the_code_that_is_loaded_is_this_project_s_and_the_program_s(
