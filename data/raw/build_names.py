@@ -46,7 +46,7 @@ PEOPLE: dict[str, dict[str, str]] = tomllib.loads(
 )
 PEOPLE_HEADER = ("given", "surname", "country")
 PERSONS_HEADER = ("surname", "country")
-# Share of a state's citizens whose surnames Wikidata has, the frequent ones first: the rates of these
+# Share of citizens whose surnames Wikidata has, the frequent ones first: the rates of these
 # are twice those of name2nat, on average of the countries of both.
 KNOWN = 0.5
 RESIDENTS = 10_000  # people that a register of residents counts as
