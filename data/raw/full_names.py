@@ -73,7 +73,7 @@ def given_names(
     """Count the given names of the people who are neither held out nor in people.toml.
 
     Args:
-        people: of name2nat, and players.
+        people: of name2nat.
         scored: what the people of people.toml are known by.
         counts: of people by surname.
         test: folds of the surnames that the corpus tests, which no full name has.
@@ -119,7 +119,7 @@ def made_up(
         surnames: rows of the training part, each drawn as often as it stands.
         real: what people's full names are known by; these are not made.
         number: of names of each country: half of them with surnames of the rows, half with those
-            that people have. In another script about a tenth as many.
+            that people have, where these are known. In another script about a tenth as many.
     """
     draw = random.Random(SEED)
     pools: dict[tuple[str, bool, bool], Counter[str]] = defaultdict(Counter)
@@ -129,12 +129,13 @@ def made_up(
     urns = {key: Urn(pool, 1, draw) for key, pool in pools.items()}
     made: Counter[tuple[str, str]] = Counter()
     for country, names in sorted(given.items()):
+        of_people = number // 2 if names.surnames else 0
         second = Urn(names.second or {"": 1}, 1, draw)
         of_country = {key[1:]: urn for key, urn in urns.items() if key[0] == country}
         for first, surname in (
-            *_of_rows(names, True, number // 2, of_country, draw),
+            *_of_rows(names, True, number - of_people, of_country, draw),
             *_of_rows(names, False, NATIVE, of_country, draw),
-            *_of_people(names, number // 2, country, draw),
+            *_of_people(names, of_people, country, draw),
         ):
             words = [first, second.draw() if script(first[0]) == "LATIN" else ""]
             name = _joined([word for word in words if word], surname, country, draw)
@@ -185,7 +186,7 @@ def _of_people(
         key: Urn(firsts if firsts.total() >= LEAST else names.first[key[1]], POWER, draw)
         for key, firsts in names.alike.items()
     }
-    for _ in range(number if names.surnames else 0):
+    for _ in range(number):
         surname, origin = urn.draw()
         yield alike[origin, is_feminine(surname, country)].draw(), surname
 

@@ -1,4 +1,4 @@
-"""The packages of pip, npm and Debian that sources.toml names, and their lists of surnames."""
+"""The packages of pip and npm that sources.toml names, and their lists of surnames."""
 
 import hashlib
 import importlib
@@ -131,12 +131,20 @@ def faker_js(source: List) -> Iterator[Listed]:
 
 
 def packed_text(package: str, pattern: str) -> str:
-    """Return the text of the one file of an npm package whose path matches the pattern."""
+    """Return the text of the one file in a package's archive whose path matches the pattern."""
+    (text,) = packed_texts(package, pattern).values()
+    return text
+
+
+def packed_texts(package: str, pattern: str) -> dict[str, str]:
+    """Return the texts of the files in a package's archive whose paths match, by path."""
     with tarfile.open(download(package)) as tarball:
-        (name,) = (name for name in tarball.getnames() if re.fullmatch(pattern, name))
-        content = tarball.extractfile(name)
-        assert content is not None
-        return content.read().decode()
+        files = ((member.name, tarball.extractfile(member)) for member in tarball)
+        return {
+            name: file.read().decode()
+            for name, file in files
+            if file and re.fullmatch(pattern, name)
+        }
 
 
 def download(package: str) -> Path:
@@ -148,6 +156,8 @@ def download(package: str) -> Path:
     pin, folder = SOURCES["packages"][package], DOWNLOADS
     release = f"{package.lstrip('@').replace('/', '-')}-{pin['version']}"
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=0"]
+    # Building the metadata of a source distribution runs its code: pip first checks its SHA-256.
+    hashed = f"{package}=={pin['version']} --hash=sha256:{pin['sha256']}".encode()
     file, command = {
         "npm": (
             f"{release}.tgz",
@@ -157,16 +167,23 @@ def download(package: str) -> Path:
             f"{release}-py3-none-any.whl",
             [*pip, "--only-binary=:all:", f"{package}=={pin['version']}"],
         ),
-        "apt-get": (
-            f"{package}_{pin['version']}_all.deb",
-            ["apt-get", "download", "--quiet", f"{package}={pin['version']}"],
+        "pip sdist": (
+            f"{release}.tar.gz",
+            [*pip, "--no-binary=:all:", "--require-hashes", "--requirement=/dev/stdin"],
         ),
     }[pin["client"]]
     path = folder / file
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+            subprocess.run(
+                command,
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                timeout=600,
+                input=hashed,
+            )
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError(
                 f"cannot download {package}: {pin['client']} failed: {error}"

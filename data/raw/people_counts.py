@@ -1,4 +1,4 @@
-"""How many people have a name: counted in name2nat, or estimated from public statistics.
+"""How many people have a name: counted in name2nat.
 
 name2nat's wheel holds the full names of a million people of English Wikipedia with their
 nationalities. Here they are divided into given name and surname, some are held out to score models,
@@ -7,10 +7,8 @@ and the others are counted. No full name leaves this module.
 
 import hashlib
 import io
-import math
 import pickle
 import re
-import tomllib
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,14 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from name_spelling import HERE, SOURCES, clean, fold
+from name_spelling import SOURCES, clean, fold
 
 HELD_OUT = 15  # one person in so many, by a hash of the full name
 PERSONS = 100  # at most that many of a country are scored
 FAMILY_NAME_FIRST = {"Chinese", "Korean", "Taiwanese", "Vietnamese"}  # in English Wikipedia
-FREQUENT: dict[str, list[dict[str, Any]]] = tomllib.loads(
-    (HERE / "frequent.toml").read_text(encoding="utf-8")
-)
 
 PARTICLES = {
     *("abu", "al", "ben", "bin", "d", "da", "das", "de", "del", "della", "den", "der", "des", "di"),
@@ -53,7 +48,7 @@ LETTERS = re.compile(r"[^\W\d_]+(?:[ '’\-][^\W\d_]+)*")
 
 
 class Person(NamedTuple):
-    """Someone of name2nat, or a chess player, whose nationality is a federation."""
+    """Someone of name2nat."""
 
     given: str
     surname: str
@@ -110,19 +105,13 @@ def persons(table: dict[str, list[str]]) -> Iterator[Person]:
 
 
 def label_of(nationality: str) -> str:
-    """Return the country of a nationality or federation; ~ marks those of none."""
+    """Return the country of a nationality; ~ marks those of none."""
     return _LABELS.get(nationality, f"~{nationality}")
 
 
 _LABELS = {
-    word: label
-    for table in ("nationalities", "federations")
-    for label, words in SOURCES[table].items()
-    for word in words.split()
+    word: label for label, words in SOURCES["nationalities"].items() for word in words.split()
 }
-
-
-_SETTLED = {label_of(nation) for nation in SOURCES["settled"]}
 
 
 def is_held_out(full: str) -> bool:
@@ -158,12 +147,24 @@ class Counts:
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
     spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    sizes: Counter[str] = field(default_factory=Counter)  # all people of a country
+    sizes: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # of a country
+
+    def add(self, surname: str, country: str, number: float = 1) -> None:
+        """Add people of a surname."""
+        self.people[fold(surname)][country] += number
+        self.sizes[country] += number
+        self.spellings[fold(surname)][surname] += number
+
+    def take_out(self, names: Iterable[tuple[str, str]]) -> None:
+        """Take one person of each surname and country out, where there is one."""
+        for surname, country in names:
+            if self.people[fold(surname)][country] > 0:
+                self.people[fold(surname)][country] -= 1
 
     def owners(self, share: float, least: int = 300) -> dict[str, dict[str, float]]:
-        """Return each name's countries and people, where its rate is near its highest anywhere.
+        """Return each name's countries and people, where its rate is near its highest of all.
 
-        Nations that `settled` of sources.toml names do not count.
+        Nations without a label do not count: they would take names from the label that is nearest.
 
         Args:
             share: of the highest rate that a country's rate must have.
@@ -174,10 +175,10 @@ class Counts:
             rates = {
                 c: k / self.sizes[c]
                 for c, k in by_label.items()
-                if k > 0 and self.sizes[c] >= least
+                if c[0] != "~" and k > 0 and self.sizes[c] >= least
             }
-            floor = share * max((r for c, r in rates.items() if c not in _SETTLED), default=0)
-            owners[key] = {c: by_label[c] for c, r in rates.items() if c[0] != "~" and r >= floor}
+            floor = share * max(rates.values(), default=0)
+            owners[key] = {c: by_label[c] for c, rate in rates.items() if rate >= floor}
         return owners
 
     def origins(self) -> dict[str, str]:
@@ -199,34 +200,6 @@ def count(people: Iterable[Person], scored: Iterable[tuple[str, str]]) -> Counts
     counts = Counts()
     for person in people:
         if not is_held_out(person.full):
-            counts.people[fold(person.surname)][label_of(person.nationality)] += 1
-            counts.sizes[label_of(person.nationality)] += 1
-            counts.spellings[fold(person.surname)][person.surname] += 1
-    for surname, country in set(scored):
-        if counts.people[fold(surname)][country] > 0:
-            counts.people[fold(surname)][country] -= 1
+            counts.add(person.surname, label_of(person.nationality))
+    counts.take_out(set(scored))
     return counts
-
-
-def estimate(counts: Counts, country: str, ranked: Iterable[str]) -> None:
-    """Add 10,000 people of a country that name2nat lacks: those of frequent.toml, then by rank.
-
-    A country of several lists has a name as often as the nation in which it is most frequent.
-
-    Args:
-        counts: of people, added to.
-        country: one of frequent.toml.
-        ranked: more of its surnames, the most frequent first.
-    """
-    more = list(ranked)
-    people: dict[str, float] = {}
-    for entry in FREQUENT[country]:
-        first, last, names = entry["first"], entry["last"], entry["names"].split(", ")
-        power = math.log(first / last) / math.log(len(names))
-        names += [name for name in dict.fromkeys(more) if name not in names]
-        for rank, name in enumerate(names, 1):
-            people[fold(name)] = max(people.get(fold(name), 0), first / rank**power)
-            counts.spellings[fold(name)][name] += 1
-    counts.sizes[country] += 10_000
-    for key, number in people.items():
-        counts.people[key][country] += number

@@ -9,8 +9,9 @@ words of that weight. p is that of the first contestant against another, by the 
 All are asked for the people of data/raw/people.toml, and for the held-out persons of name2nat, read
 from its wheel (data/raw/build_names.py downloads it; no full name of it is written) in the order of
 its names: Chinese, Korean and Vietnamese ones begin with the surname. Then for the 1,000 most
-frequent surnames of the ranked lists, as many of each country as it has, without those that other
-countries' lists own; of these it also says how many prediction sets have the country.
+frequent surnames of the countries that have counts of citizens or residents, or a ranked list
+(without those that other countries' lists own), as many of each country as it has; of these it also
+says how many prediction sets have the country.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ import people_counts  # isort: skip  # data/raw
 from name_lists import download, table_of_lists  # isort: skip
 from name_rows import kept  # isort: skip
 from name_spelling import SOURCES  # isort: skip
+from surname_counts import citizens, residents  # isort: skip
 
 
 class Contestant(NamedTuple):
@@ -63,11 +65,12 @@ def people() -> pd.DataFrame:
 
 
 def frequent(total: int = 1000) -> tuple[list[str], list[str]]:
-    """The most frequent surnames of the countries that have a ranked list, and the countries."""
-    ranked = {
-        country: [name for entry in entries for name in entry["names"].split(", ")]
-        for country, entries in people_counts.FREQUENT.items()
-    }
+    """The most frequent surnames of the countries that rank or count them, and the countries."""
+    ranked: dict[str, list[str]] = {}
+    for kind, counts in (("residents", residents), ("citizens", citizens)):
+        for country in SOURCES[kind]:
+            most = sorted(counts(country), key=lambda entry: -entry[1])
+            ranked.setdefault(country, []).extend(name for name, _ in most)
     for country, source, own in kept(table_of_lists()):
         ranked.setdefault(country, []).extend(own if source.ranked else ())
     ranked = {country: list(dict.fromkeys(names)) for country, names in ranked.items()}
