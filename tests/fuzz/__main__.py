@@ -20,7 +20,7 @@ def fuzz(target: Target, inputs: int, first_seed: int = 0) -> Counter[str]:
     """Run at least ``inputs`` inputs; return how often which outcome was met."""
     outcomes: Counter[str] = Counter()
 
-    def one(value: bytes) -> None:
+    def one(value: object) -> None:
         signal.alarm(HANG_SECONDS)
         outcomes[target.run(value)] += 1
         signal.alarm(0)

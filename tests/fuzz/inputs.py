@@ -11,6 +11,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -27,11 +28,11 @@ atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 @dataclass(frozen=True)
 class Target:
-    """A valid file, other files, and what is done with one: "accepted" or "refused"."""
+    """A valid input, mostly a file, inputs, and what is done with one: "accepted" or "refused"."""
 
-    valid: bytes
-    inputs: st.SearchStrategy[bytes]
-    run: Callable[[bytes], str]
+    valid: Any
+    inputs: st.SearchStrategy[Any]
+    run: Callable[[Any], str]
 
 
 def outcome(work: Callable[[], object]) -> str:

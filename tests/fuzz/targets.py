@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stages.core.params import IngestParams, Params
 from stages.core.yaml_file import read_yaml
 from stages.corpus.reading import read
-from tests.fuzz import bundles
+from tests.fuzz import bundles, names
 from tests.fuzz.inputs import PARAMS, SCRATCH, Target, altered, mutated, outcome
 
 # The CSV reader.
@@ -89,4 +89,5 @@ TARGETS = {
         read_params,
     ),
     **bundles.TARGETS,
+    **names.TARGETS,
 }

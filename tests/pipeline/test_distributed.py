@@ -135,12 +135,21 @@ def test_after_a_worker_s_death_and_after_sigterm_it_goes_on_to_the_same_bytes(
     assert not (project / ".checkpoints/train").exists()
 
 
-def test_an_error_of_all_processes_is_told_once(project: Path) -> None:
-    set_params(project, train__learning_rate=1e30)
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"train__learning_rate": 1e30}, "the loss is"),
+        ({"train__device": "mps"}, "train.device: mps is not on this machine"),
+    ],
+)
+def test_an_error_of_all_processes_is_told_once(
+    changes: dict[str, object], reason: str, project: Path
+) -> None:
+    set_params(project, **changes)
     training = run(project, *TRAIN_STAGE)
     assert training.returncode == 1
     (line,) = training.stderr.splitlines()
-    assert line.startswith("onoma: the loss is")
+    assert line.startswith(f"onoma: {reason}")
 
 
 @pytest.fixture
