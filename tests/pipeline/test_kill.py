@@ -67,9 +67,10 @@ def test_a_killed_training_ends_in_the_same_bytes(kind: str, indexed: Path, star
 
     choose = random.Random(20)
     kills = resumed = cut_writes = 0
-    while kills < KILLS:
+    # On a busy machine all of the first moments may be before a checkpoint.
+    while kills < KILLS or (not resumed and kills < 4 * KILLS):
         forget(indexed)
-        moment = (kills + choose.random()) / KILLS * seconds  # from its start to its end
+        moment = (kills % KILLS + choose.random()) / KILLS * seconds  # from its start to its end
         begun = time.monotonic()
         training = start(indexed, *TRAIN_STAGE)
         while time.monotonic() - begun < moment:
@@ -93,5 +94,5 @@ def test_a_killed_training_ends_in_the_same_bytes(kind: str, indexed: Path, star
         assert contents(*results) == expected, f"kill {kills} after {moment:.3f} s"
         assert not half_written(indexed) and not (indexed / ".checkpoints/train").exists()
     print(f"{kills} kills in {seconds:.2f} s, {cut_writes} in a write, {resumed} resumed")
-    # On a busy machine all of the five moments may be before the first checkpoint.
-    assert (resumed and cut_writes >= 2) or kind != "in a write"
+    assert resumed
+    assert cut_writes >= 2 or kind != "in a write"
