@@ -244,18 +244,15 @@ class Predictor:
             Rejected: it is unusable.
         """
         config = self.config
+        form = config.normalize, config.max_length
         is_whole = given is None and (config.reads_full_names or not full_names)
-        how = config.normalize, config.max_length
-        if is_whole and isinstance(name, str) and is_usual(name, *how):
+        if is_whole and isinstance(name, str) and is_usual(name, *form):
             return name, None
         text = inputs.read(name, given, config.reads_full_names, full_names)
-        normalised, whole = self._normalise(text), inputs.joined(name, given)
+        normalised, whole = normalise(text, *form), inputs.joined(name, given)
         if text == whole:
             return normalised, None
         try:
-            return normalised, normalised if normalised != self._normalise(whole) else None
+            return normalised, normalised if normalised != normalise(whole, *form) else None
         except Rejected:
             return normalised, normalised
-
-    def _normalise(self, text: str) -> str:
-        return normalise(text, self.config.normalize, self.config.max_length)
