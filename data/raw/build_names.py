@@ -77,8 +77,7 @@ def counted(everybody: Iterable[Person], held: Table) -> Counts:
     counts = count(everybody, scored)
     for country in SOURCES["citizens"]:
         for surname, number in citizens(country):
-            counts.add(surname, country, number)
-            counts.sizes[country] += number / KNOWN - number
+            counts.add(surname, country, number, KNOWN)
     counts.take_out((s, c) for s, c in [*sorted(scored), *held] if c in SOURCES["citizens"])
     for country in SOURCES["residents"]:
         for surname, share in residents(country):

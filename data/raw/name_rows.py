@@ -13,7 +13,7 @@ from people_counts import Counts
 
 NAMES_PER_LIST = 2000  # of a country's lists together
 NAMES_COUNTED = 6000  # of a country's people, the most frequent first
-OWNED = 0.2  # of the highest rate in any nation: a country with less does not have the name
+OWNED = 0.2  # of the highest rate of all countries: one with less does not have the name
 MOST_ROWS = 9
 TEST_SHARE = 10  # every tenth name, of those that few people have
 KINDS = ("core", "residents", "wide")  # of lists: sources.toml says what they mean

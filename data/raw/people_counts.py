@@ -147,12 +147,19 @@ class Counts:
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
     spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    sizes: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # of a country
+    sizes: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # all people
 
-    def add(self, surname: str, country: str, number: float = 1) -> None:
-        """Add people of a surname."""
+    def add(self, surname: str, country: str, number: float = 1, known: float = 1) -> None:
+        """Add people of a surname.
+
+        Args:
+            surname: as it is written.
+            country: of the people, or a nation without a label.
+            number: of people.
+            known: share of all people of the source whose surnames it has.
+        """
         self.people[fold(surname)][country] += number
-        self.sizes[country] += number
+        self.sizes[country] += number / known
         self.spellings[fold(surname)][surname] += number
 
     def take_out(self, names: Iterable[tuple[str, str]]) -> None:
