@@ -1,6 +1,7 @@
 """dvc.yaml against the code: DVC cannot see imports or which parameters are read."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import grimp
@@ -13,10 +14,14 @@ STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
+@cache
+def import_graph() -> grimp.ImportGraph:
+    return grimp.build_graph("stages", cache_dir=None)
+
+
 def local_imports(stage: str) -> set[str]:
     """The project's modules that a stage imports, itself included, transitively."""
-    graph = grimp.build_graph("stages", cache_dir=None)
-    modules = {stage, *graph.find_upstream_modules(stage)} - {"stages"}
+    modules = {stage, *import_graph().find_upstream_modules(stage)} - {"stages"}
     return {f"{module.replace('.', '/')}.py" for module in modules}
 
 

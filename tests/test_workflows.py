@@ -52,7 +52,7 @@ def test_a_report_is_in_one_comment_or_issue_and_a_release_is_the_wheel_and_the_
     program: str, issue: str, told: str, tmp_path: Path
 ) -> None:
     (command,) = (command for command in COMMANDS if program in command)
-    gh = tmp_path / "gh"  # says what it is told, and that there is this issue
+    gh = tmp_path / "gh"  # prints its arguments, and lists the issue
     gh.write_text(GH, encoding="utf-8")
     gh.chmod(0o755)
     variables = {"PULL_REQUEST": "7", "GITHUB_REF_NAME": "v1.2.3", "ISSUE": issue}
