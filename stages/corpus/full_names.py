@@ -29,7 +29,7 @@ from stages.corpus.name_words import (
     split_words,
     trimmed,
 )
-from stages.corpus.normalize import Form, Rejected, clean, drop_ignorable, is_plain, normalise
+from stages.corpus.normalize import PLAIN, Form, Rejected, clean, drop_ignorable, normalise
 
 NOT_A_SURNAME: Final = "not a surname"
 NOT_A_NAME: Final = "not a name"
@@ -54,8 +54,8 @@ _BIRTH_NAME = re.compile(
     rf"|(?:{'|'.join(sorted(LOWER_BIRTH_WORDS))})\s)\s*"
     rf"({LETTER}[^],()[;]*)[])]?(.*)$"
 )
-_IN_RULES = TITLES | SUFFIXES | NOBLE_TITLES | BIRTH_WORDS | LOWER_BIRTH_WORDS | {"vd"}
-_IN_SURNAMES = _IN_RULES | PARTICLES | CONNECTORS
+_RULE_WORDS = TITLES | SUFFIXES | NOBLE_TITLES | BIRTH_WORDS | LOWER_BIRTH_WORDS | {"vd"}
+_SURNAME_WORDS = _RULE_WORDS | PARTICLES | CONNECTORS
 
 
 def unusable(name: str, full: bool) -> str | None:
@@ -96,8 +96,16 @@ def usable_name(text: str, form: Form, max_length: int, full: bool) -> str:
 
 
 def is_usual(text: str, form: Form = "nfc", max_length: int = LONGEST) -> bool:
-    """Whether a text is a name as `usable_name` returns it; most are so, and it is quick to see."""
-    return is_plain(text, form, max_length) and _IN_RULES.isdisjoint(text.lower().split())
+    """Whether `usable_name` would return a text as it is; a quick test that most names pass."""
+    fits = len(text) <= max_length and (form == "nfc" or text.isascii())
+    return fits and _is_plain(text, _RULE_WORDS)
+
+
+def _is_plain(text: str, exceptions: frozenset[str]) -> bool:
+    """Whether a text matches `PLAIN`, and none of its words is among the exceptions."""
+    if len(text) > LONGEST or not PLAIN.fullmatch(text) or text.islower():
+        return False
+    return exceptions.isdisjoint(text.lower().split())
 
 
 def canonical(full_name: str) -> str:
@@ -109,13 +117,11 @@ def canonical(full_name: str) -> str:
     the present one. A text that has nothing else stays as it is.
     """
     for _ in range(9):  # what one rule leaves may be for another
-        if is_usual(full_name):
+        given, family = _given_and_family(full_name)
+        words = family + given if _is_family_first(family) else given + family
+        before, full_name = full_name, " ".join(words)
+        if full_name == before or is_usual(full_name):
             break
-        given, family = _read(full_name)
-        name = " ".join(family + given if _is_family_first(family) else given + family)
-        if name == full_name:
-            break
-        full_name = name
     return full_name
 
 
@@ -134,7 +140,7 @@ def surname(full_name: str) -> str:
     second: without a comma, the first looks like a given name. A text of one word stays as it is,
     and so does one without a usable word.
     """
-    given, family = _read(full_name)
+    given, family = _given_and_family(full_name)
     return " ".join(family or _by_order(given)[1])
 
 
@@ -143,14 +149,14 @@ def kind(name: str) -> int:
     if " " not in name:
         return SURNAME
     # Without particles, the surname is the last word.
-    is_full = _has_no_particle(name) or surname(name).lower() != name.lower()
+    is_full = _is_plain(name, _SURNAME_WORDS) or surname(name).lower() != name.lower()
     return FULL if is_full else SURNAME
 
 
-def _read(text: str) -> tuple[list[str], list[str]]:
-    """Given names and surname; all words are in the first list if nothing tells the surname."""
+def _given_and_family(text: str) -> tuple[list[str], list[str]]:
+    """The words of the given names and of the surname; the latter none if nothing tells it."""
     before, comma, after = text.partition(", ")
-    if _has_no_particle(before) and (not comma or _has_no_particle(after)):
+    if _is_plain(before, _SURNAME_WORDS) and (not comma or _is_plain(after, _SURNAME_WORDS)):
         return (after.split(), before.split()) if comma else (before.split(), [])
     try:
         text = clean(drop_ignorable(text), max_length=LONGEST)
@@ -174,11 +180,6 @@ def _read(text: str) -> tuple[list[str], list[str]]:
     name = " ".join(given + family)
     one_case = name.isupper() or name.islower()
     return spelled(given, one_case), spelled(family, one_case)
-
-
-def _has_no_particle(text: str) -> bool:
-    """Whether a text is usual, and its last word is all of the surname."""
-    return is_plain(text) and _IN_SURNAMES.isdisjoint(text.lower().split())
 
 
 def _without_asides(text: str) -> str:

@@ -29,7 +29,9 @@ _UNCASED = "々ぁ-ゖァ-ヺー㐀-䶿一-鿿가-힣\u05d0-\u05ea\u0621-\u063a\
 _CASED_LETTERS = re.findall(f"[{_CASED}]", "".join(map(chr, range(0x1F00))))
 _SMALL = "".join(c for c in _CASED_LETTERS if c.islower() and c != "ß")
 _WORD = f"[{_CASED}]+[{_SMALL}]ß?"
-_PLAIN = re.compile(f"{_WORD}(?:[ -]{_WORD})*|[{_UNCASED}]+(?: [{_UNCASED}]+)*")
+# Names as most are spelled: words of two letters or more that end in a small one, or of letters
+# without capitals. `normalise` changes none of them but those in lower case throughout.
+PLAIN = re.compile(f"{_WORD}(?:[ -]{_WORD})*|[{_UNCASED}]+(?: [{_UNCASED}]+)*")
 # Of a name's ends: what a cut list or another column leaves there.
 _ENDS = " ,;:،、，；："
 
@@ -83,17 +85,6 @@ def drop_ignorable(text: str) -> str:
     return _IGNORABLE.sub("", text)
 
 
-def is_plain(text: str, form: Form = "nfc", max_length: int = LONGEST) -> bool:
-    """Whether a text is spelled as most names are, so that `normalise` does not change it.
-
-    Its words are of two letters or more, end in a small one, and not all begin with one; or they
-    are in a script without capitals.
-    """
-    if len(text) > max_length or (form == "ascii" and not text.isascii()):
-        return False
-    return _PLAIN.fullmatch(text) is not None and not text.islower()
-
-
 def with_capitals(text: str) -> str:
     """Each word with a capital, composed as before: "ALİ AK" -> "Ali Ak"."""
     # Twice: after a mark that is not composed, title() takes the next letter for a first. The lower
@@ -113,8 +104,6 @@ def normalise(text: str, form: Form, max_length: int) -> str:
     Raises:
         Rejected: as `clean`; also if no Latin letter stands for any of its characters.
     """
-    if is_plain(text, form, max_length):
-        return text
     name = clean(drop_ignorable(text), max_length=max_length)
     if form == "ascii" and not name.isascii():
         name = clean(anyascii(name), max_length=max_length)
