@@ -1,12 +1,13 @@
 """What people call columns of names and of countries, in lower case."""
 
-SURNAMES = ("surname", "last name", "lastname", "family name")
-NAMES = {*SURNAMES, "surnames", "name", "names"}  # of a corpus
+_SURNAME = ("surname", "last name", "lastname", "family name")
+_NAME = ("name", "names")
+CORPUS_NAMES = {*_SURNAME, "surnames", *_NAME}
 COUNTRIES = {"country", "countries", "country of origin", "country name", "country of birth"}
 COUNTRIES |= {"nationality", "nation", "origin", "birth country", "citizenship"}
-# Of a file dropped on the page, surnames first; its other columns are not read.
-COLUMNS = (
-    *(*SURNAMES, "nachname", "familienname", "фамилия", "apellido", "apellidos", "cognome"),
+# Of a file dropped on the page: the first of these that it has is read, so surnames come first.
+UPLOAD_NAMES = (
+    *(*_SURNAME, "nachname", "familienname", "фамилия", "apellido", "apellidos", "cognome"),
     *("sobrenome", "nazwisko", "nom de famille"),
-    *("name", "names", "full name", "fullname", "nom", "nome", "nombre"),
+    *(*_NAME, "full name", "fullname", "nom", "nome", "nombre"),
 )

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from stages.core.errors import UserError, brief
 from stages.core.params import IngestParams
 from stages.corpus.full_names import usable_name
-from stages.corpus.headers import COUNTRIES, NAMES
+from stages.corpus.headers import CORPUS_NAMES, COUNTRIES
 from stages.corpus.normalize import Rejected, clean_country
 from stages.corpus.rows import TEXT, Block, Format, split, too_long
 from stages.corpus.sources import files_of
@@ -98,7 +98,7 @@ def find_columns(table: Table, params: IngestParams) -> list[int]:
 
 def _kind(field: str) -> str:
     words = re.sub(r"[\s_-]+", " ", field.strip(' "').lower())
-    return "name" if words in NAMES else "country" if words in COUNTRIES else ""
+    return "name" if words in CORPUS_NAMES else "country" if words in COUNTRIES else ""
 
 
 def parse(

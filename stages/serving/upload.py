@@ -9,7 +9,7 @@ from weakref import finalize
 import fsspec
 
 from stages.core.errors import UserError, brief
-from stages.corpus.headers import COLUMNS
+from stages.corpus.headers import UPLOAD_NAMES
 from stages.corpus.rows import Format
 from stages.corpus.tables import UTF16, Table
 
@@ -34,7 +34,7 @@ class Upload:
 
         Args:
             content: bytes of the table.
-            column: cell of the first row above the names; None: one of `COLUMNS`, or the only one.
+            column: cell of the first row above the names; None: see `UPLOAD_NAMES`.
             header: whether the first row is a header; None: if the column has a name.
 
         Raises:
@@ -58,7 +58,7 @@ class Upload:
         words = [" ".join(cell.casefold().replace("_", " ").split()) for cell in self.columns]
         if column is None:
             known = next(
-                (self.columns[words.index(word)] for word in COLUMNS if word in words), None
+                (self.columns[words.index(word)] for word in UPLOAD_NAMES if word in words), None
             )
         else:
             known = column if column in self.columns else None
