@@ -19,7 +19,7 @@ from stages.core.params import Params
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
-from stages.serving.config import Config
+from stages.serving.config import KINDS, Config
 from stages.serving.measure import calibrated
 from stages.serving.torch_bundle import save
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
@@ -75,8 +75,7 @@ def train(params: Params, runtime: Runtime) -> None:
     if runtime.rank > 0:
         return
     write_metrics(EPOCHS, by_epoch(trainer.position.history))
-    surname, full = params.corpus.set_levels["surname"], params.corpus.set_levels["full"]
-    levels = {"surnames": [surname], "full": [full]}.get(params.corpus.names, [surname, full])
+    levels = [params.corpus.set_levels[kind] for kind in KINDS[params.corpus.names]]
     config = Config(
         model=params.model.model_dump(),
         vocabulary=vocabulary,

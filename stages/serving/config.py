@@ -26,6 +26,12 @@ CONFIG, ARRAYS = "config.json", "held_out.safetensors"
 MAX_CONFIG_BYTES, MAX_ARRAYS_BYTES = 2**26, 2**22
 MOST_COUNTRIES = 65535  # labels are stored in 16 bits
 LOWEST, HIGHEST = 0.01, 100.0  # temperature; calibration looks for one from 0.05 to 20
+# Kinds of names by `Config.names`. Each has a temperature, and a level in `corpus.set_levels`.
+KINDS: Final[dict[str, tuple[Literal["surname", "full"], ...]]] = {
+    "surnames": ("surname",),
+    "full": ("full",),
+    "both": ("surname", "full"),
+}
 
 
 def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
@@ -81,7 +87,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "normalize": (lambda value: value in ("nfc", "ascii"), "nfc or ascii"),
     "max_length": (lambda value: type(value) is int and 1 <= value <= 1000, "from 1 to 1000"),
-    "names": (lambda value: value in ("surnames", "full", "both"), "surnames, full or both"),
+    "names": (lambda value: value in [*KINDS], "surnames, full or both"),
     "groups": (_are_groups, "lists of different countries, each in one list, by printable texts"),
     "temperatures": (
         lambda value: _is_list(value, lambda n: type(n) is float and LOWEST <= n <= HIGHEST),
@@ -143,7 +149,7 @@ class Config:
         return self.names != "surnames"
 
     def kinds(self, names: Sequence[str]) -> Integers:
-        """(names,) the kind of each normalised name, an index into ``temperatures``."""
+        """(names,) the kind of each normalised name, an index into `KINDS` and ``temperatures``."""
         own = map(kind, names) if self.names == "both" else [SURNAME] * len(names)
         return np.fromiter(own, dtype=np.uint8, count=len(names))
 
@@ -210,7 +216,7 @@ def _check(values: Any) -> None:
     for key, (is_allowed, wanted) in _RULES.items():
         if not is_allowed(values[key]):
             raise ValueError(f"{key} must be {wanted}")
-    if len(values["temperatures"]) != (2 if values["names"] == "both" else 1):
+    if len(values["temperatures"]) != len(KINDS[values["names"]]):
         raise ValueError(f"temperatures must be {_RULES['temperatures'][1]}")
     if len(values["training_names"]) not in (0, len(values["countries"])):
         raise ValueError("training_names must be one number for each country")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.core.text import UNSURE
 from stages.corpus import full_names
-from stages.serving.config import Config
+from stages.serving.config import KINDS, Config
 from stages.serving.held_out import Floats, Integers, prediction_sets, reweight
 
 REASONS: Final = (
@@ -18,11 +18,7 @@ REASONS: Final = (
     *(full_names.NOT_A_SURNAME, full_names.NOT_A_NAME),
 )
 NO_REASON, SCRIPT, UNFAMILIAR, AMBIGUOUS, NOT_A_SURNAME, NOT_A_NAME = range(len(REASONS))
-KINDS: Final = {  # of names, by `Config.names`
-    "surnames": ("surname",),
-    "full": ("full name",),
-    "both": ("surname", "full name"),
-}
+KIND_WORDS: Final = {"surname": "surname", "full": "full name"}
 
 
 class Prediction(NamedTuple):
@@ -191,7 +187,7 @@ class Answers:
             "set": self.sets(),
             "group": pick(config.groups, groups),
             "group_probability": numbers(np.where(groups < 0, np.nan, sums)),
-            "kind": pick(KINDS[config.names], self.kinds),
+            "kind": pick(map(KIND_WORDS.get, KINDS[config.names]), self.kinds),
             "read_as": list(self.read_as),
         }
         for n in range(order.shape[1]):
