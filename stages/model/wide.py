@@ -16,7 +16,7 @@ WORD = 12  # characters of a word that count, the last ones
 HIGHEST_HASH = 2**31 - 1
 MULTIPLIER, LAST_MULTIPLIER = 1_000_003, 73_244_475  # of each character, and of the sum
 RARE_COUNTRIES = 2  # that a rare feature has weights for
-SHORT = 2  # characters; n-grams of no more are frequent, or do not count
+SHORT = 2  # columns of `Wide.features`: n-grams so short are frequent features, or none
 
 
 class Wide(nn.Module):
