@@ -142,7 +142,7 @@ def add_answers(
             advance(len(batch))
     counts["unusable"] -= table.unreadable
     counts |= {"computed": answer.computed, "unreadable": table.unreadable}
-    return counts, table.first
+    return counts, table.first_problem
 
 
 def predict_folder(

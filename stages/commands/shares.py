@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         rows = ((group, *row.values()) for group in results for row in results[group]["shares"])
         table = pd.DataFrame(rows, columns=columns)
         write_csv(args.csv.resolve(), table if args.by else table.iloc[:, 1:])
-    return report_unreadable(source.unreadable, source.first, args.keep_going)
+    return report_unreadable(source.unreadable, source.first_problem, args.keep_going)
 
 
 def read_prior(path: Path, countries: tuple[str, ...]) -> Floats:

@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 def uncapitalised(message: str) -> str:
-    """A library's message as it continues a line of ours; the rest of it keeps its case."""
+    """A library's message with a small first letter, to follow a colon."""
     return message[:1].lower() + message[1:]
 
 
@@ -30,7 +30,8 @@ def brief(value: object, limit: int = 100) -> str:
 # OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's SQLite
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
-# The extra that has a module; those of `serve` are imported before what it shares with `pipeline`.
+# The extra that installs a module. `serve` shares some with `pipeline`; without it, fastapi or
+# granian is what is missed first.
 _PIPELINE = [
     *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
     *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),
@@ -57,9 +58,9 @@ def exit_code(main: Callable[[], int | None]) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         return main() or 0
-    except KeyboardInterrupt as stop:
-        print(f"onoma: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except KeyboardInterrupt as interrupt:
+        print(f"onoma: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in EXTRAS or os.environ.get("ONOMA_DEBUG") == "1":

@@ -41,7 +41,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Have the content of a file, or the entries of a folder, written to the disk."""
+    """Write the content of a file, or the entries of a folder, from the caches to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -61,7 +61,7 @@ def check_regular(path: Path, limit: int) -> None:
     A symbolic link counts as the file behind it, since DVC's cache may be linked.
 
     Raises:
-        UserError: it is none, or it has more than ``limit`` bytes.
+        UserError: it is no regular file, or has more than ``limit`` bytes.
         OSError: there is no such file.
     """
     status = path.stat()

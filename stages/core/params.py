@@ -29,20 +29,20 @@ UpToEight = Annotated[int, Field(ge=1, le=8)]
 NotEmpty = Annotated[str, Field(min_length=1)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**12)]
-# hidden² x layers: LSTMs of both directions, with gradients and moments, have 13 GB.
-MOST_STATE = 2**25
+# Limit of hidden² x layers: LSTMs of both directions, with gradients and moments, have 13 GB.
+MOST_RECURRENT = 2**25
 Word = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-def _are_apart(groups: dict[str, list[str]]) -> bool:
+def _are_disjoint(groups: dict[str, list[str]]) -> bool:
     labels = [label for members in groups.values() for label in members]
     return len(set(labels)) == len(labels)
 
 
-def _checked(accepts: Callable[[Any], bool], wanted: str) -> AfterValidator:
+def _checked(accepts: Callable[[Any], bool], message: str) -> AfterValidator:
     def check(value: Any) -> Any:
         if not accepts(value):
-            raise ValueError(wanted)
+            raise ValueError(message)
         return value
 
     return AfterValidator(check)
@@ -50,7 +50,7 @@ def _checked(accepts: Callable[[Any], bool], wanted: str) -> AfterValidator:
 
 def _fit_in_memory(layers: int, info: ValidationInfo) -> int:
     hidden = info.data.get("hidden", 1)  # absent if it was refused itself
-    most = MOST_STATE // hidden**2
+    most = MOST_RECURRENT // hidden**2
     if layers > most:
         raise ValueError(f"should be at most {most} with model.hidden {hidden}, for want of memory")
     return layers
@@ -80,7 +80,7 @@ class CorpusParams(Block):
     description: Annotated[Word, _checked(is_text, "should be printable text")]
     names: Literal["surnames", "full", "both"]
     groups: Annotated[
-        dict[Label, list[str]], _checked(_are_apart, "should have each country in one group")
+        dict[Label, list[str]], _checked(_are_disjoint, "should have each country in one group")
     ]
     set_levels: Annotated[
         dict[Literal["surname", "full"], Level],
@@ -243,9 +243,9 @@ class Params(Block):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "the file"
             reasons = {"extra_forbidden": "no such key", "missing": "the key is missing"}
-            found = brief(reprlib.repr(first["input"]), 60)
-            said = uncapitalised(first["msg"].removeprefix("Value error, "))
-            reason = reasons.get(first["type"], f"{said}, not {found}")
+            value = brief(reprlib.repr(first["input"]), 60)
+            message = uncapitalised(first["msg"].removeprefix("Value error, "))
+            reason = reasons.get(first["type"], f"{message}, not {value}")
             raise UserError(f"{path}: {brief(key)}: {reason}") from None
 
 

@@ -17,10 +17,10 @@ class _Lines(tqdm):  # type: ignore[misc]
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Print how far the work is, unless tqdm only clears its bar (``msg``)."""
         if msg is None and self.n:
-            whole = f" of {self.total:,}" if self.total else ""
+            total = f" of {self.total:,}" if self.total else ""
             rate = self.format_dict["rate"] or self.n / max(self.format_dict["elapsed"], 1e-9)
             unit = self.unit.strip()
-            print(f"{self.desc}: {self.n:,}{whole} {unit}, {rate:,.0f} {unit}/s", flush=True)
+            print(f"{self.desc}: {self.n:,}{total} {unit}, {rate:,.0f} {unit}/s", flush=True)
         return True
 
 
@@ -32,7 +32,7 @@ def progress(title: str, total: int | None = None, unit: str = "names") -> "tqdm
     Args:
         title: what is done.
         total: items, if known; then the time left is shown.
-        unit: of the items.
+        unit: plural of what an item is.
     """
     options = {"desc": title, "total": total, "unit": f" {unit}", "leave": False}
     if sys.stderr.isatty():

@@ -29,17 +29,17 @@ def count_keys(train: Path, test: Path, tasks: Tasks) -> tuple[list[int], Counte
     distinct, overlap = [0, 0], Counter[str](names=0, pairs=0)
     for part in range(parts):
         hashes = partial(_hashes, part=part, parts=parts)
-        keys, asked = (pd.concat([*tasks.map(hashes, file)]) for file in groups)
-        distinct = [distinct[0] + keys["pair"].nunique(), distinct[1] + asked["pair"].nunique()]
+        known, tested = (pd.concat([*tasks.map(hashes, file)]) for file in groups)
+        distinct = [distinct[0] + known["pair"].nunique(), distinct[1] + tested["pair"].nunique()]
         for column in ("name", "pair"):
-            overlap[f"{column}s"] += int(asked["rows"][asked[column].isin(keys[column])].sum())
+            overlap[f"{column}s"] += int(tested["rows"][tested[column].isin(known[column])].sum())
     return distinct, overlap
 
 
 def _hashes(group: RowGroup, part: int, parts: int) -> pd.DataFrame:
-    """Hashes of name and of name and country of each distinct row, and how many rows it stands for.
+    """Distinct rows of a row group: hash of the name, hash of name and country, number of rows.
 
-    Equal names are in the same part.
+    Of ``parts`` by the hash of the name, only the rows of number ``part`` are kept.
     """
     hashes = []
     for column in read_table(group).columns:

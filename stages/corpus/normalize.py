@@ -15,7 +15,7 @@ Form = Literal["nfc", "ascii"]
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 NOT_A_LABEL = f"country does not print, begins as a formula, has a {SET_SEPARATOR} or is {UNSURE}"
-_MOST_DECOMPOSED = 18  # characters that one is composed of
+_MOST_DECOMPOSED = 18  # characters that Unicode decomposes one into, at most
 # Unicode's Default_Ignorable_Code_Point: characters that do not show, such as the zero-width space,
 # the soft hyphen, marks of writing direction, the byte order mark and variation selectors.
 _IGNORABLE = re.compile(
@@ -32,7 +32,7 @@ _WORD = f"[{_CASED}]+[{_SMALL}]ß?"
 # Names as most are spelled: words of two letters or more that end in a small one, or of letters
 # without capitals. `normalise` changes none of them but those in lower case throughout.
 PLAIN = re.compile(f"{_WORD}(?:[ -]{_WORD})*|[{_UNCASED}]+(?: [{_UNCASED}]+)*")
-# Of a name's ends: what a cut list or another column leaves there.
+# At the ends of a name these are left over from a list or from another column.
 _ENDS = " ,;:،、，；："
 
 _PUNCTUATION = str.maketrans(dict.fromkeys("’ʼʻ‘`´′＇ʹ", "'") | dict.fromkeys("‐‑‒–—−", "-"))

@@ -65,8 +65,8 @@ def read_people(
     rows: pd.DataFrame = pa.Table.from_batches(
         [batch for batch, _ in table.batches()], table.schema
     ).to_pandas()
-    if table.first:
-        raise UserError(table.first)
+    if table.first_problem:
+        raise UserError(table.first_problem)
     rows = rows[rows["country"].isin([*countries])].fillna("").reset_index(drop=True)
     given = rows["given"] if full and "given" in rows else [""] * len(rows)
     try:
@@ -81,13 +81,13 @@ def read_people(
 
 
 class Question(NamedTuple):
-    """The names of one file of people, as a model is asked them.
+    """The people of one file by surname or by full name, to be predicted.
 
     Attributes:
         prefix: what their metrics begin with: people, people_full.
         by_surname: whether they are surnames, not full names.
         texts: the names.
-        labels: (names,) places of the true countries among all.
+        labels: (names,) positions of the true countries among those that the model knows.
     """
 
     prefix: str
@@ -124,10 +124,11 @@ def surnames_in(train: Names, surnames: Sequence[str], vocabulary: Vocabulary) -
         surnames: normalised surnames.
         vocabulary: the vocabulary of the training names.
     """
-    asked = pd.Index(vocabulary.decode(*vocabulary.encode(surnames)))
-    seen = np.zeros(len(asked), dtype=bool)
+    # Rare characters share a code, in the training names as well.
+    decoded = pd.Index(vocabulary.decode(*vocabulary.encode(surnames)))
+    seen = np.zeros(len(decoded), dtype=bool)
     for start in range(0, len(train), CHUNK):
         offsets = np.asarray(train.offsets[start : start + CHUNK + 1])
         names = vocabulary.decode(train.codes[offsets[0] : offsets[-1]], offsets - offsets[0])
-        seen |= asked.isin({*names, *(surname(name) for name in names if " " in name)})
+        seen |= decoded.isin({*names, *(surname(name) for name in names if " " in name)})
     return seen

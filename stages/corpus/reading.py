@@ -28,9 +28,10 @@ class Chunk(NamedTuple):
     """Some rows of one file, in its order.
 
     Attributes:
-        rows: the rows kept: name and country, as Arrow dictionaries of what stands in them.
-        rejects: the others: file, line and reason.
-        first_rows: country, and place and text, of the first row of a file that may be a header.
+        rows: name and country of the rows kept, as Arrow dictionaries.
+        rejects: file, line and reason of the others.
+        first_rows: the first row of a file, if it is kept but may be a header: its country, and
+            file, line and text for a message.
     """
 
     rows: pd.DataFrame
@@ -46,12 +47,12 @@ def format_of(params: IngestParams) -> Format:
 def read(
     source: str,
     params: IngestParams,
-    countries: frozenset[str] | None = None,
+    known_countries: frozenset[str] | None = None,
     tasks: Tasks | None = None,
     full: bool = False,
 ) -> Iterator[Chunk]:
     """`parse` all blocks of the files of ``source``, in their order; in ``tasks`` if given."""
-    work = partial(parse, params=params, countries=countries, full=full)
+    work = partial(parse, params=params, known_countries=known_countries, full=full)
     return (tasks.map if tasks else map)(work, _blocks(source, params))
 
 
@@ -70,33 +71,35 @@ def find_columns(table: Table, params: IngestParams) -> list[int]:
     """
     header = [field.strip() for field in table.header]
     is_named = table.is_parquet or params.columns is not None
-    where = table.file if table.is_parquet else f"{table.file}, line {table.first_line}"
-    said = f"{where}: the columns are {brief(','.join(header))}"
-    unclear = UserError(f"{said}; set ingest.columns to two of them")
-    kinds = [_kind(field) for field in header]
-    if wanted := params.columns:
-        kinds = [{wanted.country: "country", wanted.name: "name"}.get(name, "") for name in header]
+    location = table.file if table.is_parquet else f"{table.file}, line {table.first_line}"
+    message = f"{location}: the columns are {brief(','.join(header))}"
+    unclear = UserError(f"{message}; set ingest.columns to two of them")
+    meanings = [_meaning(field) for field in header]
+    if params.columns:
+        chosen = {params.columns.country: "country", params.columns.name: "name"}
+        meanings = [chosen.get(field, "") for field in header]
     is_header = is_named or params.header != "no"
-    if is_header and kinds.count("name") == kinds.count("country") == 1:
+    if is_header and meanings.count("name") == meanings.count("country") == 1:
         if len(header) > 2 and not is_named:
             raise unclear
-        columns = [kinds.index("name"), kinds.index("country")]
+        columns = [meanings.index("name"), meanings.index("country")]
         for column in columns:
             table.check_type(column)
         return columns
-    words = {_kind(field) for field in re.split(r"[;\t|,]", header[0])}
+    words = {_meaning(field) for field in re.split(r"[;\t|,]", header[0])}
     if (error := table.other_separator()) and words >= {"name", "country"}:
         raise error
     if is_named or (params.header == "yes" and len(header) < 2):
         raise unclear
-    if params.header == "auto" and len(header) == 2 and any(kinds):
-        raise UserError(f"{said}, which may be a header; set ingest.header to yes or no")
+    if params.header == "auto" and len(header) == 2 and any(meanings):
+        raise UserError(f"{message}, which may be a header; set ingest.header to yes or no")
     if params.header != "yes":
         table.read_first_row(2)
     return [0, 1]
 
 
-def _kind(field: str) -> str:
+def _meaning(field: str) -> str:
+    """``name`` or ``country`` if a header's field is a word for it, else nothing."""
     words = re.sub(r"[\s_-]+", " ", field.strip(' "').lower())
     return "name" if words in CORPUS_NAMES else "country" if words in COUNTRIES else ""
 
@@ -104,7 +107,7 @@ def _kind(field: str) -> str:
 def parse(
     block: Block,
     params: IngestParams,
-    countries: frozenset[str] | None = None,
+    known_countries: frozenset[str] | None = None,
     full: bool = False,
 ) -> Chunk:
     """Turn a block into clean rows and rejects.
@@ -112,55 +115,53 @@ def parse(
     Args:
         block: names and countries of some rows of a file.
         params: how to clean them.
-        countries: if given, rows of any other country are refused.
+        known_countries: if given, rows of any other country are refused.
         full: whether the model is one of full names.
 
     Raises:
         UserError: a row is too long for a CSV.
     """
-    (names, homes), reasons = split(block)
+    (raw_names, raw_countries), reasons = split(block)
     is_longer = pc.equal(reasons, f"longer than {params.max_row_bytes} bytes")
     if (row := is_longer.index(True).as_py()) >= 0:
         raise too_long(block.file, int(block.lines[row]), block.format)
-    first_row = ""
-    if block.is_start and params.header == "auto":
-        first_row = f"{block.file}, line {block.lines[0]}: {brief(f'{names[0]},{homes[0]}')}"
-
-    def usable_country(text: str) -> str:
-        country = clean_country(text, params.max_length)
-        if countries is not None and country not in countries:
-            raise Rejected("country not in the training data")
-        return country
-
     usable = partial(usable_name, form=params.normalize, max_length=params.max_length, full=full)
-    names, bad_names = _each_distinct(names, usable)
-    homes, bad_countries = _each_distinct(homes, usable_country)
+    names, bad_names = _each_distinct(raw_names, usable)
+    known = partial(_known_country, max_length=params.max_length, known_countries=known_countries)
+    countries, bad_countries = _each_distinct(raw_countries, known)
     reasons = pc.coalesce(reasons, bad_names, bad_countries)
-    good = reasons.is_null()
-    kept = (texts.filter(good).dictionary_encode() for texts in (names, homes))
-    rows = pa.table([*kept], ["name", "country"])
-    rejects = pa.table([pa.array(block.lines), reasons], ["line", "reason"]).filter(pc.invert(good))
-    frame = rejects.to_pandas()
-    frame.insert(0, "file", block.file)
-    return Chunk(
-        rows.to_pandas(types_mapper=pd.ArrowDtype),
-        frame,
-        [(homes[0].as_py(), first_row)] if first_row and good[0].as_py() else [],
-    )
+    is_kept = reasons.is_null()
+    kept = [texts.filter(is_kept).dictionary_encode() for texts in (names, countries)]
+    refused = pa.table([pa.array(block.lines), reasons], ["line", "reason"])
+    rejects = refused.filter(pc.invert(is_kept)).to_pandas()
+    rejects.insert(0, "file", block.file)
+    first_rows = []
+    if block.is_start and params.header == "auto" and is_kept[0].as_py():
+        text = brief(f"{raw_names[0]},{raw_countries[0]}")
+        first_rows = [(countries[0].as_py(), f"{block.file}, line {block.lines[0]}: {text}")]
+    rows = pa.table(kept, ["name", "country"]).to_pandas(types_mapper=pd.ArrowDtype)
+    return Chunk(rows, rejects, first_rows)
 
 
-def _each_distinct(column: pa.Array, mend: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:
-    """``mend`` each distinct text once; null and the reason where it is refused."""
+def _known_country(text: str, max_length: int, known_countries: frozenset[str] | None) -> str:
+    country = clean_country(text, max_length)
+    if known_countries is not None and country not in known_countries:
+        raise Rejected("country not in the training data")
+    return country
 
-    def mended(text: str | None) -> tuple[str | None, str | None]:
+
+def _each_distinct(column: pa.Array, clean: Callable[[str], str]) -> tuple[pa.Array, pa.Array]:
+    """``clean`` each distinct text once; null and the reason where it is refused."""
+
+    def cleaned(text: str | None) -> tuple[str | None, str | None]:
         try:
-            return mend(text or ""), None
+            return clean(text or ""), None
         except Rejected as reason:
             return None, str(reason)
 
     encoded = column.cast(TEXT).dictionary_encode("encode")
-    answers = [mended(text) for text in encoded.dictionary.to_pylist()]
-    texts, reasons = (pa.array([answer[n] for answer in answers], TEXT) for n in (0, 1))
+    results = [cleaned(text) for text in encoded.dictionary.to_pylist()]
+    texts, reasons = (pa.array([result[n] for result in results], TEXT) for n in (0, 1))
     return texts.take(encoded.indices), reasons.take(encoded.indices)
 
 

@@ -21,7 +21,7 @@ WIDE = 16  # fields of a row; the csv module splits more of them faster
 SHOWN = 1000  # bytes of a longer row that are kept
 BYTES, TEXT = pa.large_binary(), pa.string()
 undecoded = re.compile("[\udc80-\udcff]").search  # bytes that mean nothing in the encoding
-CSV_ERRORS = {  # beginnings of the csv module's messages -> reasons
+CSV_ERRORS = {  # how the csv module's messages begin -> our reasons
     "unexpected end": "a quote is not closed",
     "new-line": "carriage return within the line",
     "field larger": f"a field longer than {csv.field_size_limit()} characters",
@@ -80,9 +80,9 @@ def whole_rows(
 
     Returns:
         rows: rows without their line ends.
-        starts: places of their first lines.
-        open_line: place of the last line with an odd number of quotes if its row may go on; else
-            the number of lines.
+        starts: positions of their first lines.
+        open_line: position of the last line with an odd number of quotes if its row may go on;
+            else the number of lines.
     """
     odd = np.flatnonzero(pc.count_substring(lines, '"').to_numpy() % 2).tolist()
     is_start, is_joined, texts, n = np.ones(len(lines), bool), np.zeros(len(lines), bool), [], 0
@@ -122,28 +122,28 @@ def split(block: Block) -> tuple[list[pa.Array], pa.Array]:
     is_short = pc.less_equal(pc.binary_length(block.rows), longest)
     texts = pc.if_else(is_short, block.rows.view(pa.large_string()), None)
     common = pc.extract_regex(texts, f"^(?:{separator.join(fields)})$")
-    is_odd = common.is_null()
-    odd = [_odd_row(row, block) for row in block.rows.filter(is_odd).to_pylist()]
+    is_rare = common.is_null()
+    rare = [_rare_row(row, block) for row in block.rows.filter(is_rare).to_pylist()]
     columns = [
         pc.replace_with_mask(
             pc.ascii_trim(common.field(f"f{column}"), characters='"').cast(TEXT),
-            is_odd,
-            pa.array([cells[n] for cells, _ in odd], TEXT),
+            is_rare,
+            pa.array([cells[n] for cells, _ in rare], TEXT),
         )
         for n, column in enumerate(block.columns)
     ]
-    reasons = pa.array([reason for _, reason in odd], TEXT)
-    return columns, pc.replace_with_mask(pa.nulls(len(texts), TEXT), is_odd, reasons)
+    reasons = pa.array([reason for _, reason in rare], TEXT)
+    return columns, pc.replace_with_mask(pa.nulls(len(texts), TEXT), is_rare, reasons)
 
 
-def _odd_row(row: bytes, block: Block) -> tuple[list[str | None], str | None]:
-    """What is read of a row, and why it cannot be read, if so: then its text is the first cell."""
+def _rare_row(row: bytes, block: Block) -> tuple[list[str | None], str | None]:
+    """The cells to read of a row, by the csv module; or its text, nothing, and why it has none."""
     cells, reason = _cells(row, block.fields, block.format)
-    read = [cells[column] for column in block.columns] if not reason else []
-    if undecoded("".join(read)):
+    chosen = [cells[column] for column in block.columns] if not reason else []
+    if undecoded("".join(chosen)):
         reason = f"not {block.format.encoding.upper()}"
     if not reason:
-        return [*read], None
+        return [*chosen], None
     text = row[:SHOWN] + b"..." if len(row) > block.format.longest else row
     return [text.decode("utf-8", "backslashreplace"), *[None] * (len(block.columns) - 1)], reason
 

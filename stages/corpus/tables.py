@@ -44,7 +44,7 @@ class Table:
         schema: names and types of the columns.
         rows: number of rows; None if only reading tells.
         unreadable: number of rows met by `batches` that cannot be read.
-        first: file, line and reason of the first of these.
+        first_problem: file, line and reason of the first of these.
     """
 
     def __init__(self, file: str | Path, format: Format = COMMAS) -> None:
@@ -53,7 +53,7 @@ class Table:
         Raises:
             UserError: the file is missing, unreadable, broken or no table.
         """
-        self.file, self.rows, self.unreadable, self.first = str(file), None, 0, ""
+        self.file, self.rows, self.unreadable, self.first_problem = str(file), None, 0, ""
         if format.separator == "," and self.file.lower().endswith((".tsv", ".tsv.gz")):
             format = format._replace(separator="\t")
         self.format, self.header, self.first_line = format, list[str](), 0
@@ -93,8 +93,9 @@ class Table:
             columns, reasons = split(block)
             if unreadable := len(reasons) - reasons.null_count:
                 row = int(reasons.is_valid().index(True).as_py())
-                reason, where = str(reasons[row]), f"{self.file}, line {block.lines[row]}"
-                self.first = self.first or f"{where}: {reason}{remedy(reason, self.format)}"
+                line, reason = block.lines[row], str(reasons[row])
+                problem = f"{self.file}, line {line}: {reason}{remedy(reason, self.format)}"
+                self.first_problem = self.first_problem or problem
                 self.unreadable += unreadable
             batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
             for start in range(0, len(batch), BATCH_ROWS):
@@ -171,10 +172,10 @@ class Table:
 
     def check_type(self, column: int, types: Sequence[pa.DataType] = TEXTS) -> None:
         """Raise a `UserError` unless the column at this position holds text."""
-        kind = self.schema.types[column]
-        if (kind.value_type if pa.types.is_dictionary(kind) else kind) not in types:
-            what = f"column {brief(self.header[column], 60)!r} is {brief(kind, 60)}"
-            raise UserError(f"{self.file}: {what}, not text")
+        own = self.schema.types[column]
+        if (own.value_type if pa.types.is_dictionary(own) else own) not in types:
+            name = f"column {brief(self.header[column], 60)!r}"
+            raise UserError(f"{self.file}: {name} is {brief(own, 60)}, not text")
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, bool]]:
@@ -182,14 +183,15 @@ class Table:
         try:
             with self._system.open(self._path, "rb") as raw:
                 # Look at the first bytes, not at the name: a plain file may be called .gz and back.
-                kind = raw.read(4)
+                magic = raw.read(4)
                 raw.seek(0)
-                if kind == b"PK\x03\x04":
+                if magic == b"PK\x03\x04":
                     raise UserError(f"{self.file}: is an Excel workbook or a zip; save it as CSV")
-                if kind.startswith(b"\x1f\x8b"):
+                if magic.startswith(b"\x1f\x8b"):
                     yield gzip.GzipFile(fileobj=raw), False
                 else:
-                    yield raw if kind == b"PAR1" else io.BufferedReader(raw), kind == b"PAR1"
+                    is_parquet = magic == b"PAR1"
+                    yield raw if is_parquet else io.BufferedReader(raw), is_parquet
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{self.file}: broken gzip after line {self._line}: {error}") from None
         except pa.ArrowException as error:
@@ -201,9 +203,9 @@ class Table:
 
     def _read_header(self, stream: Any) -> None:
         """Read the first row that is not empty, and before it Excel's ``sep=`` line."""
-        said = SEPARATOR_LINE.fullmatch(stream.peek(16)[:16].partition(b"\n")[0])
-        if said and is_separator(said[1].decode()):
-            self.format = self.format._replace(separator=said[1].decode())
+        match = SEPARATOR_LINE.fullmatch(stream.peek(16)[:16].partition(b"\n")[0])
+        if match and is_separator(match[1].decode()):
+            self.format = self.format._replace(separator=match[1].decode())
             stream.readline()
             self._line = 1
         for rows, lines in self._rows(stream, 0, BATCH_BYTES):

@@ -140,7 +140,7 @@ def test_a_row_that_cannot_be_read_comes_out_with_its_text(
             assert not reason.is_valid or (name, country) == (line, None)
     assert table.unreadable == len(refused)
     (number, reason), *_ = refused.items()
-    assert table.first.startswith(f"{file}, line {number}: {reason}")
+    assert table.first_problem.startswith(f"{file}, line {number}: {reason}")
 
 
 def test_a_line_without_end_is_cut_or_ends_the_reading_soon_in_little_memory(file: Path) -> None:
