@@ -1,6 +1,7 @@
 """Names as flat arrays on disk: memory-mapped, no Python object per name."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -43,6 +44,13 @@ class Names:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def chunks(self, size: int) -> Iterator["Names"]:
+        """The names in parts of ``size``, to be in memory one by one."""
+        for start in range(0, len(self), size):
+            offsets, rows = self.offsets[start : start + size + 1], slice(start, start + size)
+            codes = np.asarray(self.codes[offsets[0] : offsets[-1]])
+            yield Names(codes, offsets - offsets[0], self.labels[rows], self.seen[rows])
 
 
 def append(folder: Path, names: Names) -> None:

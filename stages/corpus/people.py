@@ -127,8 +127,7 @@ def surnames_in(train: Names, surnames: Sequence[str], vocabulary: Vocabulary) -
     # Rare characters share a code, in the training names as well.
     decoded = pd.Index(vocabulary.decode(*vocabulary.encode(surnames)))
     seen = np.zeros(len(decoded), dtype=bool)
-    for start in range(0, len(train), CHUNK):
-        offsets = np.asarray(train.offsets[start : start + CHUNK + 1])
-        names = vocabulary.decode(train.codes[offsets[0] : offsets[-1]], offsets - offsets[0])
+    for chunk in train.chunks(CHUNK):
+        names = vocabulary.decode(chunk.codes, chunk.offsets)
         seen |= decoded.isin({*names, *(surname(name) for name in names if " " in name)})
     return seen

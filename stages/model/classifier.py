@@ -21,7 +21,7 @@ CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
     "rnn": nn.RNN,
 }
 
-GROUP = 64  # names of a batch that are padded to one length
+GROUP = 64  # names of a batch that are padded to one length on a CPU
 
 
 class Classifier(nn.Module):
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
                 are of one length.
         """
         real = real_codes(codes, lengths)
-        whole = codes
+        undropped = codes
         if self.training and self.character_dropout:
             codes = self.drop_characters(codes, real)
         # BOS and EOS count in the n-grams, but are no steps of the recurrent layer: with them its
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
         steps = self.dropout(self.characters(codes[:, 1:-1]))
         logits = cast(Tensor, self.logits(self.dropout(self.summary(steps, lengths))))
         if self.wide:
-            logits = logits + self.wide(codes, whole, real)
+            logits = logits + self.wide(codes, undropped, real)
         return logits
 
     def summary(self, steps: Tensor, lengths: Tensor | None) -> Tensor:

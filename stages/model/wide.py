@@ -42,7 +42,7 @@ class Wide(nn.Module):
             blank: the code of the blank between words.
         """
         super().__init__()
-        self.orders, self.words = params.wide_ngrams, params.wide_words
+        self.orders, self.word_weight = params.wide_ngrams, params.wide_words
         self.countries, self.blank = countries, blank
         self.frequent = nn.EmbeddingBag(params.wide_frequent, countries, mode="sum", sparse=True)
         self.rare = nn.Embedding(params.wide_rare, RARE_COUNTRIES, sparse=True)
@@ -55,14 +55,14 @@ class Wide(nn.Module):
         no_country = torch.full((params.wide_rare, RARE_COUNTRIES), countries, dtype=torch.int32)
         self.register_buffer("rare_countries", no_country)
 
-    def forward(self, codes: Tensor, whole: Tensor, real: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, undropped: Tensor, real: Tensor) -> Tensor:
         """(batch, countries) logits; see `features` for the arguments."""
-        hashes, values, counted = self.features(codes, whole, real)
-        rows, weights, names = find(self.frequent_keys, hashes, values, counted)
+        hashes, values, counted = self.features(codes, undropped, real)
+        rows, weights, names = known_features(self.frequent_keys, hashes, values, counted)
         sizes = torch.bincount(names, minlength=len(codes))
         logits = self.frequent(rows, sizes.cumsum(0) - sizes, per_sample_weights=weights)
         long = (each[:, :, SHORT:] for each in (hashes, values, counted))
-        rows, weights, names = find(self.rare_keys, *long)
+        rows, weights, names = known_features(self.rare_keys, *long)
         added = self.rare(rows) * weights.unsqueeze(1)
         # One more column, for the second country of features that have one.
         cells = names.unsqueeze(1) * (self.countries + 1) + self.rare_countries[rows]
@@ -73,35 +73,38 @@ class Wide(nn.Module):
         """Whether all rare features are of countries that there are."""
         return bool(((self.rare_countries >= 0) & (self.rare_countries <= self.countries)).all())
 
-    def features(self, codes: Tensor, whole: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hashes, values, and a mask of those that count: (batch, longest, orders) of n-grams.
+    def features(
+        self, codes: Tensor, undropped: Tensor, real: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Hashes and values of features, and a mask of those that count.
 
-        With words there is one more column, which counts where a word ends. The squares of the
+        All are (batch, longest, columns): a column for the n-grams of each order, by their last
+        character, and with words one for these, which count where they end. The squares of the
         values of a name's n-grams of one order add up to 1, and those of its words to
         ``model.wide_words`` squared, so that long names weigh no more than short ones.
 
         Args:
-            codes: (batch, longest), whose n-grams count.
-            whole: the codes before characters were dropped, whose words count.
+            codes: (batch, longest) codes for the n-grams.
+            undropped: (batch, longest) codes before characters were dropped, for the words.
             real: (batch, longest) mask, False for padding.
         """
         hashes = [hash_ngrams(codes, order) for order in range(1, self.orders + 1)]
         counted = [real] * self.orders
         values = [real.sum(1).rsqrt().unsqueeze(1).expand(codes.shape)] * self.orders
-        if self.words:
-            hashes.append(hash_words(whole, self.blank))
-            counted.append(real & ((whole == self.blank) | (whole == END)))
-            scale = self.words * counted[-1].sum(1).rsqrt()
+        if self.word_weight:
+            hashes.append(hash_words(undropped, self.blank))
+            counted.append(real & ((undropped == self.blank) | (undropped == END)))
+            scale = self.word_weight * counted[-1].sum(1).rsqrt()
             values.append(scale.unsqueeze(1).expand(codes.shape))
         return (torch.stack(hashes, dim=2), torch.stack(values, dim=2), torch.stack(counted, dim=2))
 
 
-def find(
+def known_features(
     keys: Tensor, hashes: Tensor, values: Tensor, counted: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The features that stand among the ascending keys: their rows, values and names.
+    """The features that have weights: positions among the ascending keys, values, names.
 
-    See `Wide.features` for the other arguments. Names are places in the batch, ascending.
+    A name is its position in the batch; names ascend. See `Wide.features` for the arguments.
     """
     hashes, values, names = hashes[counted], values[counted], counted.nonzero()[:, 0]
     rows = torch.searchsorted(keys, hashes).clamp(max=len(keys) - 1)

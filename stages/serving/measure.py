@@ -91,23 +91,16 @@ def calibrated(
     """
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
     kinds = config.kinds(config.vocabulary.decode(codes, offsets))
-    # The rows that measure a kind: all of them if it has too few.
     masks = [kinds == kind for kind in range(len(config.temperatures))]
-    parts = [own if own.sum() >= LEAST_ROWS else np.full(len(own), True) for own in masks]
+    # A kind of too few rows is measured by all rows.
+    parts = [mask if mask.sum() >= LEAST_ROWS else np.full(len(mask), True) for mask in masks]
     temperatures = [fit_temperature(logits[part], labels[part]) for part in parts]
     probabilities = softmax(logits / np.array(temperatures)[kinds, None], axis=1)
     thresholds = [
         set_thresholds(probabilities[part], labels[part], level)
         for part, level in zip(parts, levels, strict=True)
     ]
-    letters = Letters(config.vocabulary)
-    counts = np.zeros((len(parts), logits.shape[1]))
-    for start in range(0, len(train), CHUNK):
-        places = np.asarray(train.offsets[start : start + CHUNK + 1])
-        own = train.codes[places[0] : places[-1]]
-        letters.add(own)
-        own_kinds = config.kinds(config.vocabulary.decode(own, places - places[0]))
-        np.add.at(counts, (own_kinds, train.labels[start : start + CHUNK]), 1)
+    letters, counts = survey_training(config, train)
     # Training added the adjustment by the counts of all names, whatever their kind.
     total = counts.sum(axis=0)
     prior = (counts + MIXED * total) / np.maximum(total, 1) ** logit_adjustment
@@ -122,3 +115,14 @@ def calibrated(
         ngrams=letters.ngrams,
     )
     return replace(config, temperatures=temperatures, held_out=held_out)
+
+
+def survey_training(config: Config, train: Names) -> tuple[Letters, Floats]:
+    """The n-grams of the training names, and the (kinds, countries) numbers of these names."""
+    letters = Letters(config.vocabulary)
+    counts = np.zeros((len(config.temperatures), len(config.countries)))
+    for chunk in train.chunks(CHUNK):
+        letters.add(chunk.codes)
+        kinds = config.kinds(config.vocabulary.decode(chunk.codes, chunk.offsets))
+        np.add.at(counts, (kinds, chunk.labels), 1)
+    return letters, counts

@@ -19,7 +19,7 @@ class Batch:
     """Names in descending order of length, as `Classifier` and `pack_padded_sequence` want them.
 
     Attributes:
-        rows: (batch,) places in the split.
+        rows: (batch,) positions in the split.
         codes: (batch, longest) int64 on the device, padded.
         lengths: (batch,) int64 on the CPU, BOS and EOS included.
         labels: (batch,) int64 on the device.
@@ -36,8 +36,8 @@ def collate(names: Names, rows: Rows, device: torch.device) -> Batch:
     lengths = names.offsets[rows + 1] - names.offsets[rows]
     order = np.argsort(-lengths, kind="stable")
     rows, lengths = rows[order], lengths[order]
-    places = names.offsets[rows][:, None] + np.arange(lengths[0])
-    codes = names.codes[np.minimum(places, len(names.codes) - 1)].astype(np.int64)
+    positions = names.offsets[rows][:, None] + np.arange(lengths[0])
+    codes = names.codes[np.minimum(positions, len(names.codes) - 1)].astype(np.int64)
     return Batch(
         rows,
         torch.from_numpy(codes).to(device, non_blocking=True),

@@ -39,7 +39,7 @@ class Checkpoints:
             old.unlink()
 
     def latest(self) -> State | None:
-        """The newest checkpoint that is whole, or None; damaged ones are told and removed."""
+        """The newest checkpoint that is whole, or None; damaged ones are reported and removed."""
         for path in self._files():
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() == path.stem.split("-")[1]:

@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 
 def stop(number: int) -> NoReturn:
-    """Raise what the signal ``number`` raises where it is not deferred, with the remedy."""
-    kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-    raise kind(f"training stopped by {signal.Signals(number).name}; {AGAIN}")
+    """Raise the exception of the signal ``number``, which was deferred, with the remedy."""
+    interrupt = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    raise interrupt(f"training stopped by {signal.Signals(number).name}; {AGAIN}")
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Device, precision and process group of a training; made once and handed down.
+    """Device, precision and process group of a training.
 
     Attributes:
         device: where the model is.
@@ -104,7 +104,7 @@ class Runtime:
         self.all_reduce(dense)
 
     def _sum_of_rows(self, gradient: Tensor) -> Tensor:
-        """Sum of a gradient that has some rows of a table, of each process its own."""
+        """Sum over all processes of a sparse gradient, whose rows differ between them."""
         longest = torch.tensor(gradient._nnz())
         dist.all_reduce(longest, dist.ReduceOp.MAX)
         missing = int(longest) - gradient._nnz()  # these rows are zeros, added to row 0
