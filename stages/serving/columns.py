@@ -12,7 +12,7 @@ from stages.serving.held_out import Floats
 from stages.serving.prediction import Answers
 from stages.serving.predictor import Predictor
 
-REMEMBERED, CELLS = 2**18, 2**23  # names whose answers are kept, and their probabilities, at most
+REMEMBERED, CELLS = 2**18, 2**23  # most names whose answers are kept, and most probabilities
 DECIMALS = 4  # of a probability
 GIVEN = "\x1f"  # between a surname and its given name; no usable name has one
 
@@ -27,7 +27,7 @@ class Answerer:
     def __init__(self, model: Predictor, full_names: bool = False) -> None:
         self.computed = 0
         self._model, self._full_names = model, full_names
-        self._most = min(REMEMBERED, CELLS // len(model.countries))
+        self._capacity = min(REMEMBERED, CELLS // len(model.countries))
         self._forget()
 
     def _forget(self) -> None:
@@ -50,26 +50,26 @@ class Answerer:
             )
         encoded = names.dictionary_encode(null_encoding="encode")
         distinct: list[bytes | None] = encoded.dictionary.to_pylist()
-        if len(self._positions) > self._most:  # start again: frequent names soon return
+        if len(self._positions) > self._capacity:  # start again: frequent names soon return
             self._forget()
         if unknown := [name for name in distinct if name not in self._positions]:
             self._compute(unknown, given is not None)
         positions = np.array([self._positions[name] for name in distinct], dtype=np.intp)
         return self._remembered.take(positions), encoded.indices.to_numpy()
 
-    def _compute(self, names: list[bytes | None], in_two: bool) -> None:
+    def _compute(self, names: list[bytes | None], has_given: bool) -> None:
         self.computed += len(names) - (None in names)
         texts = [
             None if name is None else name.decode("utf-8", "surrogateescape") for name in names
         ]
         given = None
-        if in_two:
+        if has_given:
             given = [text and text.partition(GIVEN)[2] for text in texts]
             texts = [text and text.partition(GIVEN)[0] for text in texts]
         start = len(self._positions)
         self._positions.update(zip(names, range(start, start + len(names)), strict=True))
         answers = self._model.ask(texts, self._full_names, given)
-        self._remembered = self._remembered.put(start, answers, self._most)
+        self._remembered = self._remembered.put(start, answers, self._capacity)
 
     def columns(
         self, answers: Answers, top: int, abstain: float, prefix: str, shares: Floats | None = None
@@ -84,14 +84,14 @@ class Answerer:
             shares: shares of the countries in the population, to reweight the probabilities.
         """
         columns, full = answers.columns(top, abstain, shares), self._model.config.reads_full_names
-        is_given = {"name": False, "kind": full, "read_as": full or self._full_names}
-        is_given |= dict.fromkeys(("group", "group_probability"), bool(self._model.groups))
+        is_present = {"name": False, "kind": full, "read_as": full or self._full_names}
+        is_present |= dict.fromkeys(("group", "group_probability"), bool(self._model.groups))
         sets = zip(columns["country"], columns["set"], strict=True)
         columns["set"] = [country and SET_SEPARATOR.join(countries) for country, countries in sets]
         return {
             prefix + name: _as_array(values, "probability" in name)
             for name, values in columns.items()
-            if is_given.get(name, True)
+            if is_present.get(name, True)
         }
 
 

@@ -25,7 +25,7 @@ FORMAT: Final = 6
 CONFIG, ARRAYS = "config.json", "held_out.safetensors"
 MAX_CONFIG_BYTES, MAX_ARRAYS_BYTES = 2**26, 2**22
 MOST_COUNTRIES = 65535  # labels are stored in 16 bits
-LOWEST, HIGHEST = 0.01, 100.0  # temperature; calibration looks for one from 0.05 to 20
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures; `fit_temperature` finds one from 0.05 to 20
 # Kinds of names by `Config.names`. Each has a temperature, and a level in `corpus.set_levels`.
 KINDS: Final[dict[str, tuple[Literal["surname", "full"], ...]]] = {
     "surnames": ("surname",),
@@ -90,8 +90,8 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "names": (lambda value: value in [*KINDS], "surnames, full or both"),
     "groups": (_are_groups, "lists of different countries, each in one list, by printable texts"),
     "temperatures": (
-        lambda value: _is_list(value, lambda n: type(n) is float and LOWEST <= n <= HIGHEST),
-        f"one number from {LOWEST} to {HIGHEST}, or two if names is both",
+        lambda value: _is_list(value, lambda n: type(n) is float and COLDEST <= n <= HOTTEST),
+        f"one number from {COLDEST} to {HOTTEST}, or two if names is both",
     ),
     "training_names": (
         lambda value: _is_list(value, lambda n: type(n) is int and 0 <= n < 2**53),
@@ -139,9 +139,9 @@ class Config:
     def groups_of(
         countries: Sequence[str], groups: Mapping[str, Sequence[str]]
     ) -> dict[str, list[str]]:
-        """The groups as far as there are such countries; one of fewer than two is none."""
-        own = {name: [m for m in members if m in countries] for name, members in groups.items()}
-        return {name: members for name, members in own.items() if len(members) > 1}
+        """The groups without countries that there are not; one needs two countries at least."""
+        present = {name: [c for c in members if c in countries] for name, members in groups.items()}
+        return {name: members for name, members in present.items() if len(members) > 1}
 
     @property
     def reads_full_names(self) -> bool:
@@ -150,8 +150,8 @@ class Config:
 
     def kinds(self, names: Sequence[str]) -> Integers:
         """(names,) the kind of each normalised name, an index into `KINDS` and ``temperatures``."""
-        own = map(kind, names) if self.names == "both" else [SURNAME] * len(names)
-        return np.fromiter(own, dtype=np.uint8, count=len(names))
+        kinds = map(kind, names) if self.names == "both" else [SURNAME] * len(names)
+        return np.fromiter(kinds, dtype=np.uint8, count=len(names))
 
     def write(self, folder: Path) -> None:
         """Write config.json, and the arrays if there are held-out rows.

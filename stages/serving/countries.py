@@ -30,7 +30,7 @@ class CountryFacts(NamedTuple):
 
 
 def about_countries(model: Predictor) -> list[CountryFacts]:
-    """What there is to say about each country, in the model's order."""
+    """The facts of each country, in the model's order."""
     group_of = {label: group for group, labels in model.groups.items() for label in labels}
     counts: Sequence[int | None] = model.config.training_names or [None] * len(model.countries)
     rows = model.held_out

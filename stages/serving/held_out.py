@@ -19,7 +19,7 @@ from stages.corpus.vocabulary import END, UNKNOWN, Vocabulary
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
-LEVELS = 16  # stored values for each unit of the log of a probability
+LOG_STEPS = 16  # stored values for each unit of the log of a probability
 MOST_ROWS, MOST_CELLS = 4096, 2**20  # of held-out rows in a bundle
 TYPES: Final = {
     "prior": "<f8",
@@ -78,11 +78,11 @@ class Letters:
 
     def add(self, codes: Integers) -> None:
         """Add the n-grams of training names; see `scripts`."""
-        known = np.unpackbits(self.ngrams)
+        bits = np.unpackbits(self.ngrams)
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
-            known[hashes[inside]] = 1
-        self.ngrams = np.packbits(known)
+            bits[hashes[inside]] = 1
+        self.ngrams = np.packbits(bits)
 
     def known(self, codes: Integers, offsets: Integers) -> Floats:
         """(names,) share of known n-grams, the mean over `ORDERS`; see `scripts`."""
@@ -90,23 +90,24 @@ class Letters:
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
             known = inside & (self.ngrams[hashes >> 3] >> (7 - (hashes & 7)) & 1).astype(bool)
-            hits = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
-            total = np.add.reduceat(inside, offsets[:-1], dtype=np.int64)
+            known_count, count = (
+                np.add.reduceat(each, offsets[:-1], dtype=np.int64) for each in (known, inside)
+            )
             # A name that is too short for this order counts as known.
-            shares += np.where(total > 0, hits / np.maximum(total, 1), 1.0)
+            shares += np.where(count > 0, known_count / np.maximum(count, 1), 1.0)
         return shares / len(ORDERS)
 
     def _hashes(self, codes: Integers, order: int) -> tuple[Integers, NDArray[np.bool_]]:
         """(codes,) hash of the n-gram that begins at each position, and whether it is in a name."""
         plain = np.concatenate([self.plain[codes], np.zeros(order, dtype=np.uint64)])
         ends = np.concatenate([codes == END, np.ones(order, dtype=bool)])
-        total = np.full(len(codes), order, dtype=np.uint64)
+        hashed = np.full(len(codes), order, dtype=np.uint64)
         inside = np.ones(len(codes), dtype=bool)
         for n in range(order):
-            total = (total ^ plain[n : n + len(codes)]) * np.uint64(FACTORS[n])
+            hashed = (hashed ^ plain[n : n + len(codes)]) * np.uint64(FACTORS[n])
             if n < order - 1:
                 inside &= ~ends[n : n + len(codes)]
-        return (total >> np.uint64(64 - BITS)).astype(np.int64), inside
+        return (hashed >> np.uint64(64 - BITS)).astype(np.int64), inside
 
 
 def prediction_sets(probabilities: Floats, thresholds: Floats) -> NDArray[np.bool_]:
@@ -195,7 +196,7 @@ class HeldOut:
         """The arrays of `TYPES`; of the rows, a bounded part."""
         step = -(-len(self.labels) // max(1, min(MOST_ROWS, MOST_CELLS // self.prior.shape[1])))
         rows = slice(None, None, max(step, 1))
-        levels = np.rint(-np.log(np.clip(self.probabilities, LOWEST, 1)) * LEVELS)
+        levels = np.rint(-np.log(np.clip(self.probabilities, LOWEST, 1)) * LOG_STEPS)
         arrays = {**vars(self), "probabilities": levels}
         for name in ("labels", "kinds", "probabilities", "scripts", "measures"):
             arrays[name] = arrays[name][rows]
@@ -230,7 +231,7 @@ class HeldOut:
         shapes |= dict.fromkeys(("prior", "thresholds"), (kinds, countries))
         shapes["ngrams"] = 2**BITS // 8
         arrays = {name: array.reshape(shapes.get(name, rows)) for name, array in arrays.items()}
-        raw = np.exp(arrays["probabilities"] / -LEVELS)
+        raw = np.exp(arrays["probabilities"] / -LOG_STEPS)
         arrays["probabilities"] = raw / raw.sum(axis=1, keepdims=True)
         prior, thresholds = arrays["prior"], arrays["thresholds"]
         if not (
@@ -247,7 +248,7 @@ class HeldOut:
 
 
 def _fisher(ordered: Floats, values: Floats) -> Floats:
-    """(values,) sum of the logs of the p-values of (values, measures) in (measures, rows)."""
+    """(names,) sums of the logs of p-values: (names, measures) among ordered (measures, rows)."""
     pairs = zip(ordered, values.T, strict=True)
     ranks = np.stack([np.searchsorted(rows, value, side="right") for rows, value in pairs])
     return np.asarray(np.log((ranks + 1) / (ordered.shape[1] + 1)).sum(axis=0))

@@ -56,10 +56,11 @@ def read(name: Any, given: Any, reads_full_names: bool, full_names: bool) -> str
     Raises:
         Rejected: a value is missing or no text.
     """
-    text, first = _text(name), "" if given is None or _is_missing(given) else _text(given)
+    text = _text(name)
+    given_text = "" if given is None or _is_missing(given) else _text(given)
     if reads_full_names:
-        return split_columns(first, text) if text.strip() else text
-    return surname(text) if full_names and not first else text
+        return split_columns(given_text, text) if text.strip() else text
+    return surname(text) if full_names and not given_text else text
 
 
 def joined(name: Any, given: Any) -> Any:

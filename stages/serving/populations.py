@@ -1,6 +1,5 @@
 """Populations in the columns of a table, for `onoma shares` and for reweighted predictions."""
 
-import numpy as np
 import pyarrow as pa
 
 from stages.core.errors import UserError, brief
@@ -23,7 +22,8 @@ def read_populations(
 ) -> dict[str, Population]:
     """Read a table; return the population of each group, in order of appearance.
 
-    Rows that cannot be read are left out; ``source`` counts them.
+    Without a column ``by``, all rows are the group "". Rows that cannot be read are left out;
+    ``source`` counts them.
 
     Raises:
         UserError: the file cannot be read, has no such column, no names or too many groups.
@@ -33,8 +33,8 @@ def read_populations(
     if given:
         source.check_text(given, "--given")
     if by is not None and source.schema.names.count(by) != 1:
-        there = brief(", ".join(source.schema.names), 300)
-        raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {there}")
+        choice = brief(", ".join(source.schema.names), 300)
+        raise UserError(f"{path}: has no column {brief(by, 60)!r}; use --by, one of: {choice}")
     answer = Answerer(model, full_names)
     groups: dict[str, Population] = {}
     with progress("shares", source.rows, "rows") as bar:
@@ -44,20 +44,15 @@ def read_populations(
             answers, positions = answer(
                 batch.column(column), batch.column(given) if given else None
             )
-            if by is None:
-                values, index = [""], np.zeros(len(positions), dtype=np.int64)
-            else:
-                encoded = batch.column(by).cast(pa.string()).fill_null("").dictionary_encode()
-                values, index = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
-            for n, value in enumerate(values):
+            texts = pa.repeat("", len(batch)) if by is None else batch.column(by).cast(pa.string())
+            encoded = texts.fill_null("").dictionary_encode()
+            for n, value in enumerate(encoded.dictionary.to_pylist()):
                 if value not in groups:
                     if len(groups) == MOST_GROUPS:
                         raise UserError(f"{path}: column {by!r} has over {MOST_GROUPS:,} values")
                     groups[value] = Population(model.countries, model.held_out, seed=len(groups))
-                own = positions[index == n]
-                groups[value].add(
-                    *(a[own] for a in (answers.probabilities, answers.reasons, answers.kinds))
-                )
+                own = answers.take(positions[encoded.indices.to_numpy() == n])
+                groups[value].add(own.probabilities, own.reasons, own.kinds)
             bar.update(len(positions))
     if not any(population.names for population in groups.values()):
         raise UserError(f"{path}: has no names")

@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core.text import UNSURE
-from stages.corpus import full_names
+from stages.corpus.full_names import NOT_A_NAME, NOT_A_SURNAME
 from stages.serving.config import KINDS, Config
 from stages.serving.held_out import Floats, Integers, prediction_sets, reweight
 
-REASONS: Final = (
-    *(None, "script", "unfamiliar", "ambiguous"),
-    *(full_names.NOT_A_SURNAME, full_names.NOT_A_NAME),
-)
-NO_REASON, SCRIPT, UNFAMILIAR, AMBIGUOUS, NOT_A_SURNAME, NOT_A_NAME = range(len(REASONS))
+REASONS: Final = (None, "script", "unfamiliar", "ambiguous", NOT_A_SURNAME, NOT_A_NAME)
+NO_REASON, SCRIPT, UNFAMILIAR, AMBIGUOUS = range(4)
 KIND_WORDS: Final = {"surname": "surname", "full": "full name"}
 
 
@@ -162,8 +159,8 @@ class Answers:
         order = np.argsort(-table, axis=1, kind="stable")[:, :top]
         ranked = np.take_along_axis(table, order, axis=1)
         is_usable = ~np.isnan(ranked[:, 0])
-        why = np.where(ranked[:, 0] < abstain, AMBIGUOUS, NO_REASON)
-        why = np.where(self.reasons > 0, self.reasons, why)
+        reasons = np.where(ranked[:, 0] < abstain, AMBIGUOUS, NO_REASON)
+        reasons = np.where(self.reasons > 0, self.reasons, reasons)
 
         def pick(choices: Iterable[Any], index: Integers) -> list[Any]:
             known = np.where(is_usable, index.astype(np.intp), -1)
@@ -173,17 +170,19 @@ class Answers:
             return [None if math.isnan(value) else value for value in values.tolist()]
 
         # Of the most probable country, unless nothing is said about countries.
-        places = {label: n for n, labels in enumerate(config.groups.values()) for label in labels}
-        group_of = np.array([places.get(country, -1) for country in config.countries])
+        numbers_of_groups = enumerate(config.groups.values())
+        number_of = {country: n for n, members in numbers_of_groups for country in members}
+        group_of = np.array([number_of.get(country, -1) for country in config.countries])
         groups = np.where(is_usable & (self.reasons == 0), group_of[order[:, 0]], -1)
         sums = np.where(group_of == groups[:, None], table, 0).sum(axis=1)
         columns = {
             "name": list(self.names),
             "country": pick(
-                [*config.countries, UNSURE], np.where(why > 0, len(config.countries), order[:, 0])
+                [*config.countries, UNSURE],
+                np.where(reasons > 0, len(config.countries), order[:, 0]),
             ),
             "probability": numbers(ranked[:, 0]),
-            "reason": list(np.where(is_usable, pick(REASONS, why), self.rejected)),
+            "reason": list(np.where(is_usable, pick(REASONS, reasons), self.rejected)),
             "set": self.sets(),
             "group": pick(config.groups, groups),
             "group_probability": numbers(np.where(groups < 0, np.nan, sums)),

@@ -196,11 +196,12 @@ class Predictor:
         """
         name, _ = self._read(name, None, full_names)
         names = [name, *filter(None, (name[:n] + name[n + 1 :] for n in range(len(name))))]
-        (whole, *parts), _ = self._compute(names, np.repeat(self.config.kinds([name]), len(names)))
-        best = int(whole.argmax())
+        kinds = np.repeat(self.config.kinds([name]), len(names))
+        (complete, *shortened), _ = self._compute(names, kinds)
+        best = int(complete.argmax())
         if len(name) == 1:  # nothing is left of it: every country is equally probable
-            parts = [np.full_like(whole, 1 / len(whole))]
-        effects = np.array([whole[best] - part[best] for part in parts], dtype=np.float32)
+            shortened = [np.full_like(complete, 1 / len(complete))]
+        effects = np.array([complete[best] - each[best] for each in shortened], dtype=np.float32)
         return Occlusion(name, self.countries[best], effects)
 
     def ask(
@@ -212,14 +213,14 @@ class Predictor:
     ) -> Answers:
         """Answers as arrays; each distinct name is computed once. See `predict`."""
         names = inputs.as_list(names, errors)
-        first_names = [None] * len(names) if given is None else inputs.as_list(given, errors)
-        if len(first_names) != len(names):
-            raise ValueError(f"{len(names)} names, but {len(first_names)} given names")
+        given_names = [None] * len(names) if given is None else inputs.as_list(given, errors)
+        if len(given_names) != len(names):
+            raise ValueError(f"{len(names)} names, but {len(given_names)} given names")
         read: dict[int, str] = {}
         rejected, read_as = np.full((2, len(names)), None, dtype=object)
-        for row, (name, first) in enumerate(zip(names, first_names, strict=True)):
+        for row, (name, given_name) in enumerate(zip(names, given_names, strict=True)):
             try:
-                read[row], read_as[row] = self._read(name, first, full_names)
+                read[row], read_as[row] = self._read(name, given_name, full_names)
             except Rejected as reason:
                 if errors == "raise":
                     raise Rejected(f"name {row + 1}: {reason}") from None
@@ -234,7 +235,7 @@ class Predictor:
             own_probabilities, own_reasons = self._compute(list(distinct), own_kinds)
             probabilities[rows], reasons[rows] = own_probabilities[numbers], own_reasons[numbers]
             kinds[rows] = own_kinds[numbers]
-        texts = np.fromiter(map(inputs.joined, names, first_names), object, len(names))
+        texts = np.fromiter(map(inputs.joined, names, given_names), object, len(names))
         return Answers(self.config, probabilities, reasons, kinds, texts, rejected, read_as)
 
     def _read(self, name: Any, given: Any, full_names: bool) -> tuple[str, str | None]:
@@ -245,14 +246,14 @@ class Predictor:
         """
         config = self.config
         form = config.normalize, config.max_length
-        is_whole = given is None and (config.reads_full_names or not full_names)
-        if is_whole and isinstance(name, str) and is_usual(name, *form):
+        takes_all = given is None and (config.reads_full_names or not full_names)
+        if takes_all and isinstance(name, str) and is_usual(name, *form):
             return name, None
         text = inputs.read(name, given, config.reads_full_names, full_names)
-        normalised, whole = normalise(text, *form), inputs.joined(name, given)
-        if text == whole:
+        normalised, written = normalise(text, *form), inputs.joined(name, given)
+        if text == written:
             return normalised, None
         try:
-            return normalised, normalised if normalised != normalise(whole, *form) else None
+            return normalised, normalised if normalised != normalise(written, *form) else None
         except Rejected:
             return normalised, normalised

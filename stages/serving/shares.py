@@ -151,8 +151,8 @@ class Population:
         is_shifted = bool(np.abs(shares - prior).sum() > np.quantile(chances, 0.95))
         shares = shares if is_shifted else self.total / self.used
         weights = draw(shares)
-        found = [*map(em, weights)] if is_shifted else weights @ held_out / len(self.sample)
-        half = Z * np.sqrt(np.mean(np.square(found - shares), axis=0))
+        resampled = [*map(em, weights)] if is_shifted else weights @ held_out / len(self.sample)
+        half = Z * np.sqrt(np.mean(np.square(resampled - shares), axis=0))
         half[np.setdiff1d(np.arange(len(prior)), known)] = 1  # nothing is known of these
         return Shares(shares, shares - half, shares + half, "em" if is_shifted else "mean")
 

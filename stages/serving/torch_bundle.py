@@ -65,15 +65,15 @@ def load_model(folder: Path, device: torch.device) -> tuple[Classifier, Config]:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:
         raise UserError(f"{path}: damaged: {brief(error)}") from None
-    present, expected = (
+    stored, expected = (
         {name: f"{list(tensor.shape)} {tensor.dtype}" for name, tensor in each.items()}
         for each in (tensors, model.state_dict())
     )
-    for name in sorted(expected.keys() | present.keys()):
-        there, wanted = present.get(name, "missing"), expected.get(name, "no such tensor")
-        if there != wanted:
+    for name in sorted(expected.keys() | stored.keys()):
+        own, wanted = stored.get(name, "missing"), expected.get(name, "no such tensor")
+        if own != wanted:
             raise UserError(
-                f"{path}: {brief(name)} is {brief(there)}, but config.json calls for {wanted}"
+                f"{path}: {brief(name)} is {brief(own)}, but config.json calls for {wanted}"
             )
     model.load_state_dict(tensors, assign=True)
     if model.wide and not model.wide.has_countries():

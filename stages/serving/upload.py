@@ -56,14 +56,13 @@ class Upload:
             self._table.check_header()
         self.separator, self.columns = self._table.format.separator, self._table.header
         words = [" ".join(cell.casefold().replace("_", " ").split()) for cell in self.columns]
-        if column is None:
-            known = next(
-                (self.columns[words.index(word)] for word in UPLOAD_NAMES if word in words), None
-            )
-        else:
-            known = column if column in self.columns else None
-        self.header = known is not None if header is None else header
-        self.column = self.columns[0] if column is None and len(self.columns) == 1 else known
+        titles = [self.columns[words.index(word)] for word in UPLOAD_NAMES if word in words]
+        if column is not None:
+            titles = [column] if column in self.columns else []
+        self.header = bool(titles) if header is None else header
+        if column is None and len(self.columns) == 1:
+            titles = self.columns
+        self.column = titles[0] if titles else None
 
     def about(self) -> dict[str, Any]:
         """How the table is read, as JSON."""

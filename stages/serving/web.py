@@ -121,13 +121,13 @@ def create_app(model: Predictor, hosts: Iterable[str] = LOOPBACK) -> ASGIApp:
             try:
                 while batch := list(islice(first_rows, BATCH)):
                     names += [text for text, reason in batch if not reason]
-                    asked = [None if reason else text for text, reason in batch]
-                    answers = model.predict(asked, top, abstain, full_names)
-                    each = (
+                    readable = [None if reason else text for text, reason in batch]
+                    answers = model.predict(readable, top, abstain, full_names)
+                    predictions = (
                         answer._replace(name=text, reason=reason or answer.reason)
                         for answer, (text, reason) in zip(answers, batch, strict=True)
                     )
-                    yield {"predictions": [answer.to_json() for answer in each]}
+                    yield {"predictions": [each.to_json() for each in predictions]}
                 more = next(rows, None) is not None
             except UserError as error:
                 yield {"error": str(error)}

@@ -24,45 +24,55 @@ from stages.model.wide import (
 from stages.serving.lookup import LOW_BITS, Lookup
 from stages.serving.nodes import INPUT, Graph
 
-NO_HASH = -1  # of no feature, and with no key's fingerprint
+Array = NDArray[Any]
+Features = Sequence[tuple[str, str]]  # hashes and values, (batch, length) each
+NO_HASH = -1  # where there is no feature; no key has its fingerprint
 
 
-def quantised(table: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+def quantised(table: Array) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
     """(rows, columns) weights as integers from -127 to 127, and each row's scale."""
     scales = (np.abs(table).max(axis=1, initial=0) / 127).astype(np.float16)
     divisors = np.where(scales > 0, scales, 1).astype(np.float32)[:, None]
     return np.clip(np.rint(table / divisors), -127, 127).astype(np.int8), scales
 
 
-def wide_logits(
-    graph: Graph, params: ModelParams, weights: Mapping[str, NDArray[Any]], blank: int
-) -> str:
+def wide_logits(graph: Graph, params: ModelParams, weights: Mapping[str, Array], blank: int) -> str:
     """`Wide.forward` of names of one length."""
     features = _features(graph, params, blank)
-    used = {kind: weights[f"wide.{kind}_keys"] <= HIGHEST_HASH for kind in ("frequent", "rare")}
-    keys = {kind: weights[f"wide.{kind}_keys"][rows] for kind, rows in used.items()}
+    # The last rows of both tables may have no feature.
+    frequent, rare = (weights[f"wide.{kind}_keys"] <= HIGHEST_HASH for kind in ("frequent", "rare"))
+    keys, table = (weights[f"wide.frequent{part}"][frequent] for part in ("_keys", ".weight"))
+    logits = _frequent_logits(graph, features, keys, table)
+    if not features[SHORT:] or not rare.any():
+        return logits
+    parts = (weights[f"wide.rare{part}"][rare] for part in ("_keys", ".weight", "_countries"))
+    return _add_rare(graph, logits, features[SHORT:], *parts)
 
-    lookup = Lookup.of(keys["frequent"])
+
+def _frequent_logits(graph: Graph, features: Features, keys: Array, weights: Array) -> str:
+    """(batch, countries) logits by frequent features, from their (features, countries) weights."""
+    lookup = Lookup.of(keys)
     slots, values = _look_up(graph, lookup, features)
-    table, scales = quantised(weights["wide.frequent.weight"][used["frequent"]])
+    table, scales = quantised(weights)
     values = graph.node("Mul", values, graph.cast(graph.gather(lookup.spread(scales), slots)))
     axis = graph.constant([1])  # (batch, 1, features) times (batch, features, countries)
     values = graph.node("Unsqueeze", values, axis)
     rows = graph.cast(graph.gather(lookup.spread(table), slots))
     logits = graph.node("MatMul", values, rows)
-    logits = graph.node("Squeeze", logits, axis)
+    return graph.node("Squeeze", logits, axis)
 
-    features = features[SHORT:]
-    if not features or not used["rare"].any():
-        return logits
-    lookup = Lookup.of(keys["rare"])
+
+def _add_rare(
+    graph: Graph, logits: str, features: Features, keys: Array, weights: Array, countries: Array
+) -> str:
+    """The logits with those of rare features; weights and countries are (features, 2)."""
+    lookup = Lookup.of(keys)
     slots, values = _look_up(graph, lookup, features)
-    (flat,), scale = quantised(weights["wide.rare.weight"][used["rare"]].reshape(1, -1))
+    (flat,), scale = quantised(weights.reshape(1, -1))
     table = lookup.spread(flat.reshape(-1, RARE_COUNTRIES))
     values = graph.node("Mul", values, graph.constant(scale.astype(np.float32)))
     values = graph.node("Unsqueeze", values, graph.constant([2]))
     values = graph.node("Mul", values, graph.cast(graph.gather(table, slots)))
-    countries = weights["wide.rare_countries"][used["rare"]]
     table = lookup.spread(countries.astype(np.min_scalar_type(int(countries.max()))))
     columns = graph.cast(graph.gather(table, slots), TensorProto.INT64)
     flat = graph.constant([0, -1])
@@ -73,11 +83,8 @@ def wide_logits(
     return graph.positions(logits, 0, -1)
 
 
-def _features(graph: Graph, params: ModelParams, blank: int) -> list[tuple[str, str]]:
-    """`Wide.features`: hashes and values, (batch, length) of each order and of words.
-
-    Where no word ends, there is `NO_HASH`.
-    """
+def _features(graph: Graph, params: ModelParams, blank: int) -> Features:
+    """`Wide.features`, a pair for each column; where no word ends, the hash is `NO_HASH`."""
     length = graph.cast(graph.node("Shape", INPUT, start=1, end=2))
     shape = graph.node("Shape", INPUT)
     value = graph.node("Expand", graph.node("Reciprocal", graph.node("Sqrt", length)), shape)
@@ -86,14 +93,14 @@ def _features(graph: Graph, params: ModelParams, blank: int) -> list[tuple[str, 
         ends = [graph.node("Equal", INPUT, graph.constant(code)) for code in (blank, END)]
         is_end = graph.node("Or", *ends)
         hashes = graph.node("Where", is_end, _hash_words(graph, blank), graph.constant(NO_HASH))
-        number = graph.node("ReduceSum", graph.cast(is_end), graph.constant([1]))
-        value = graph.node("Reciprocal", graph.node("Sqrt", number))
+        words = graph.node("ReduceSum", graph.cast(is_end), graph.constant([1]))
+        value = graph.node("Reciprocal", graph.node("Sqrt", words))
         scale = graph.constant(np.array(params.wide_words, np.float32))
         features.append((hashes, graph.node("Expand", graph.node("Mul", value, scale), shape)))
     return features
 
 
-def _look_up(graph: Graph, lookup: Lookup, features: Sequence[tuple[str, str]]) -> tuple[str, str]:
+def _look_up(graph: Graph, lookup: Lookup, features: Features) -> tuple[str, str]:
     """(batch, features) slots of hashes, and their values: 0 for those that are no keys."""
     hashes, values = (graph.node("Concat", *each, axis=1) for each in zip(*features, strict=True))
     hashes = graph.cast(hashes, TensorProto.INT32)  # faster than 64 bits; nothing below exceeds it
