@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import write_csv, write_metrics
-from stages.core.params import HelloParams, Params
+from stages.core.params import Params
 from stages.core.runtime import make_reproducible, select_device
 from stages.model.lessons import Embedded, Stepped, WholeSequence, learn
 
@@ -33,15 +32,17 @@ def main() -> None:
         torch.tensor([[alphabet.index(character) for character in word]], device=device)
         for word in (params.hello.input, params.hello.target)
     )  # (1, length)
+    widths = (params.hello.embedding, params.hello.hidden, params.hello.layers)
     metrics, curves = {}, {}
-    for name, rate, reduction in (
-        ("stepped", params.hello.stepped_rate, "sum"),
-        ("sequence", params.hello.sequence_rate, "mean"),
-        ("embedded", params.hello.embedded_rate, "mean"),
+    for name, lesson, arguments, reduction in (
+        ("stepped", Stepped, (), "sum"),
+        ("sequence", WholeSequence, (), "mean"),
+        ("embedded", Embedded, widths, "mean"),
     ):
         print(f"hello: {name}, {params.hello.cell}, on {device}")
-        model = build(name, params.hello, len(alphabet)).to(device)
-        curve = []
+        torch.manual_seed(params.hello.seed)  # the weights depend on no earlier lesson
+        model = lesson(params.hello.cell, len(alphabet), *arguments).to(device)
+        rate, curve = getattr(params.hello, f"{name}_rate"), []
         for loss, guess in learn(model, codes, targets, rate, params.hello.epochs, reduction):
             curve.append(loss)
             predicted = "".join(alphabet[code] for code in guess[0].tolist())
@@ -61,16 +62,6 @@ def main() -> None:
     for name, result in metrics.items():
         verdict = "right" if result["right"] else f"wrong, not yet {params.hello.target}"
         print(f"hello: {name} writes {result['predicted']}: {verdict}")
-
-
-def build(name: str, params: HelloParams, alphabet: int) -> nn.Module:
-    """Draw the model's weights, on the CPU: the same for each device, whatever was built before."""
-    torch.manual_seed(params.seed)
-    if name == "stepped":
-        return Stepped(params.cell, alphabet)
-    if name == "sequence":
-        return WholeSequence(params.cell, alphabet)
-    return Embedded(params.cell, alphabet, params.embedding, params.hidden, params.layers)
 
 
 if __name__ == "__main__":
