@@ -48,23 +48,14 @@ def train(params: Params, runtime: Runtime) -> None:
     index = json.loads((INDEX / "vocabulary.json").read_text(encoding="utf-8"))
     splits = {path.parent.name: Names.load(path.parent) for path in INDEX.glob("*/labels.npy")}
     machine = runtime.provenance()
-    facts = (runtime.device.type, machine["precision"], runtime.world_size, machine["torch"])
-    data = [path for path in INDEX.rglob("*") if path.is_file()]
-    run = fingerprint([params.model_dump_json(), *map(str, facts)], [*loaded_code(), *data])
-    if runtime.any(run != runtime.broadcast(run)):
-        raise UserError(
-            "the processes differ in code, params.yaml, data/index, kind of device or torch; "
-            "make these the same on every machine"
-        )
-    vocabulary = Vocabulary.from_config(index["vocabulary"])
-    model = Classifier(params.model, len(vocabulary), len(index["countries"]), vocabulary.blank).to(
-        runtime.device
-    )
+    checkpoints = Checkpoints(CHECKPOINTS, identify(params, runtime))
+    vocabulary, countries = Vocabulary.from_config(index["vocabulary"]), tuple(index["countries"])
+    model = Classifier(params.model, len(vocabulary), len(countries), vocabulary.blank)
+    model = model.to(runtime.device)
     names, size = splits["train"], params.evaluate.batch_size
     weights = sum(parameter.numel() for parameter in model.parameters())
     computing = f"{runtime.device}, {machine['precision']}"
     print(f"train: {weights:,} weights, {len(names):,} names, {computing}")
-    checkpoints = Checkpoints(CHECKPOINTS, run)
     if model.wide:
         choose_features(model.wide, names)
     trainer = Trainer(model, params.train, names, runtime)
@@ -79,13 +70,13 @@ def train(params: Params, runtime: Runtime) -> None:
     config = Config(
         model=params.model.model_dump(),
         vocabulary=vocabulary,
-        countries=tuple(index["countries"]),
+        countries=countries,
         normalize=params.ingest.normalize,
         max_length=params.ingest.max_length,
         temperatures=[1.0] * len(levels),
         names=params.corpus.names,
-        groups=Config.groups_of(index["countries"], params.corpus.groups),
-        training_names=np.bincount(names.labels, minlength=len(index["countries"])).tolist(),
+        groups=Config.groups_of(countries, params.corpus.groups),
+        training_names=np.bincount(names.labels, minlength=len(countries)).tolist(),
         population=params.corpus.description,
         provenance={**machine, "arithmetic": params.train.arithmetic},
     )
@@ -97,6 +88,24 @@ def train(params: Params, runtime: Runtime) -> None:
         print(f"train: temperature {temperatures}, from {len(rows)} held-out rows")
     save(MODEL, config, model)
     checkpoints.remove()
+
+
+def identify(params: Params, runtime: Runtime) -> str:
+    """Fingerprint of all that the result depends on.
+
+    Raises:
+        UserError: the processes differ in it.
+    """
+    machine = runtime.provenance()
+    facts = (runtime.device.type, machine["precision"], runtime.world_size, machine["torch"])
+    data = [path for path in INDEX.rglob("*") if path.is_file()]
+    own = fingerprint([params.model_dump_json(), *map(str, facts)], [*loaded_code(), *data])
+    if runtime.any(own != runtime.broadcast(own)):
+        raise UserError(
+            "the processes differ in code, params.yaml, data/index, kind of device or torch; "
+            "make these the same on every machine"
+        )
+    return own
 
 
 def log(live: Live | None, metrics: Metrics) -> None:
