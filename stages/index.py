@@ -40,8 +40,8 @@ def main() -> None:
     params = Params.load(Path("params.yaml"))
     train, test = ([*row_groups(CLEAN / f"{split}.parquet")] for split in ("train", "test"))
     INDEX.mkdir(parents=True, exist_ok=True)
-    for left in INDEX.glob(".new.*"):  # of a run that was killed
-        shutil.rmtree(left)
+    for unfinished in INDEX.glob(".new.*"):  # of a run that was killed
+        shutil.rmtree(unfinished)
     with (
         tempfile.TemporaryDirectory(dir=INDEX, prefix=".new.") as scratch,
         start_tasks(params.ingest.processes, params.ingest.cluster, INDEX) as tasks,
@@ -55,25 +55,19 @@ def main() -> None:
         if len(countries) > np.iinfo(LABEL).max:
             raise UserError(f"{len(countries)} countries; {np.iinfo(LABEL).max} is the most")
         groups = [*((group, hold_out) for group in train), *((group, None) for group in test)]
-        work = partial(
-            encode, vocabulary=vocabulary, countries=countries, seen=test_names[surveyed.seen]
-        )
+        seen = test_names[surveyed.seen]
+        encoded = partial(encode, vocabulary=vocabulary, countries=countries, seen=seen)
         with progress("index", total=sum(group.rows for group in train + test)) as bar:
-            for splits in tasks.map(work, groups):
+            for splits in tasks.map(encoded, groups):
                 for split, rows in splits.items():
                     append(new / split, rows)
                     names[split] += len(rows)
                 bar.update(sum(map(len, splits.values())))
-        write_json(
-            new / "vocabulary.json",
-            {"vocabulary": vocabulary.to_config(), "countries": countries},
-        )
+        config = {"vocabulary": vocabulary.to_config(), "countries": countries}
+        write_json(new / "vocabulary.json", config)
         replace(new)
-    print(
-        f"index: {len(vocabulary)} codes, {len(countries)} countries, "
-        + ", ".join(f"{names[split]} {split}" for split in SPLITS if names[split])
-        + " names"
-    )
+    sizes = ", ".join(f"{names[split]} {split}" for split in SPLITS if names[split])
+    print(f"index: {len(vocabulary)} codes, {len(countries)} countries, {sizes} names")
 
 
 def survey_train(
@@ -82,12 +76,12 @@ def survey_train(
     """Survey the training file, with what is held out such that each country is trained on."""
     hold_out = HoldOut(params)
     while True:
-        look = partial(survey, hold_out=hold_out, test_names=test_names)
-        surveyed = reduce(Survey.merge, tasks.map(look, groups))
-        lost = surveyed.countries.loc[~surveyed.countries["trained"], "name"]
-        if lost.empty:
+        survey_group = partial(survey, hold_out=hold_out, test_names=test_names)
+        surveyed = reduce(Survey.merge, tasks.map(survey_group, groups))
+        needed = surveyed.countries.loc[~surveyed.countries["trained"], "name"]
+        if needed.empty:
             return hold_out, surveyed
-        hold_out = HoldOut(params, hold_out.kept | {*lost})
+        hold_out = HoldOut(params, hold_out.kept | {*needed})
 
 
 def replace(new: Path) -> None:

@@ -56,7 +56,7 @@ def ingest(
     tasks: Tasks,
     reject_file: TextIO,
     known_countries: frozenset[str] | None = None,
-    rejected: int = 0,
+    rejected_before: int = 0,
 ) -> tuple[dict[str, int], frozenset[str]]:
     """Write one split; return its row counts and its countries.
 
@@ -83,17 +83,17 @@ def ingest(
             if len(rejects) and not first:
                 file, line, reason = rejects.iloc[0]
                 first = f"{file}, line {line}: {reason}{remedy(reason, format_of(limits))}"
-            if first and rejected + reasons.total() > limits.max_rejected:
-                many = f"more than {limits.max_rejected} rows are refused (ingest.max_rejected)"
-                raise UserError(f"{source}: {many}, the first in {first}")
+            if first and rejected_before + reasons.total() > limits.max_rejected:
+                excess = f"more than {limits.max_rejected} rows are refused (ingest.max_rejected)"
+                raise UserError(f"{source}: {excess}, the first in {first}")
         if not kept:
             raise UserError(f"{source}: holds no usable row of name,country{first and ': '}{first}")
         if split == "train":
             check_countries(countries, first_rows)
     refused = reasons.total()
-    why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
-    where = f": {why} ({CLEAN}/rejected.csv); the first in {first}" if refused else ""
-    print(f"ingest: refused {refused} {split} rows{where}")
+    most = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
+    details = f": {most} ({CLEAN}/rejected.csv); the first in {first}" if refused else ""
+    print(f"ingest: refused {refused} {split} rows{details}")
     return {"read": kept + refused, "kept": kept, "rejected": refused}, frozenset(countries)
 
 

@@ -43,9 +43,11 @@ class Champion(NamedTuple):
 
 
 def retrain(folder: Path, push: bool) -> int:
-    """Retrain the project of ``folder``: 0 (promoted, or nothing to do), 3 (rejected), 75 (busy).
+    """Retrain; return 0 (promoted, or nothing to do), 3 (rejected) or 75 (busy).
 
-    ``push``: build on origin's branch, and push there what is promoted.
+    Args:
+        folder: the project, or a folder in it.
+        push: whether to build on origin's branch, and to push there what is promoted.
     """
     root = Path(call(folder, "git", "rev-parse", "--show-toplevel"))
     if not (root / "dvc.yaml").exists():
@@ -60,6 +62,7 @@ def retrain(folder: Path, push: bool) -> int:
 
 
 def _challenge(checkout: Checkout, push: bool) -> int:
+    """Train a challenger if anything changed, and let the gate decide; return the exit status."""
     paragraphs: list[str] = []
     try:
         params = Params.load(checkout.folder / "params.yaml")  # before DVC removes stages' outputs
@@ -81,9 +84,9 @@ def _challenge(checkout: Checkout, push: bool) -> int:
         reason = verdict["reason"]
         message = [f"Retrain: accuracy {verdict['challenger']['accuracy']:.4f}", reason]
         if champion:
-            apart = verdict["champion"].get("probability_difference", 1.0)
-            if apart < SAME_ANSWERS:
-                print(f"{NOTHING}: the answers are those of {champion.version} within {apart:.1e}")
+            change = verdict["champion"].get("probability_difference", 1.0)
+            if change < SAME_ANSWERS:
+                print(f"{NOTHING}: the answers are those of {champion.version} within {change:.1e}")
                 return 0
             message.append(report.differences(checkout, champion.commit))
             drift = report.drift(champion.folder / NAMES, checkout.folder / TRAIN)
@@ -111,7 +114,7 @@ def _find_champion(checkout: Checkout) -> Champion | None:
 
 
 def _fetch(checkout: Checkout, champion: Champion) -> None:
-    """Bring its model and its training names into the champion's folder."""
+    """Fetch the champion's model and training names into its folder."""
     for path, name in ((MODEL, MODEL), (TRAIN, NAMES)):
         options = ("--rev", champion.commit, "--out", str(champion.folder / name))
         try:

@@ -40,10 +40,10 @@ def judge(
     countries = [str(country) for country in challenger]
     truth = pd.Index(countries).get_indexer(pd.Index(labels))
     scores, f1 = _scores(truth, _predictions(challenger), len(countries))
-    own = dict(zip(METRICS, scores.tolist(), strict=True))
-    verdict: dict[str, Any] = {"rows": len(truth), "challenger": own, "baseline": {}}
+    numbers = dict(zip(METRICS, scores.tolist(), strict=True))
+    verdict: dict[str, Any] = {"rows": len(truth), "challenger": numbers, "baseline": {}}
     faults: list[str] = []
-    for metric, value in own.items():
+    for metric, value in numbers.items():
         bar = baseline[metric] + params.baseline_margin
         verdict["baseline"][metric] = {"value": baseline[metric], "bar": bar}
         if value < bar:
@@ -53,9 +53,9 @@ def judge(
     praise = "above the baseline and the floors"
     note = "; there is no champion yet, so only the floors and the baseline count"
     if champion is not None:
-        compared, lost, champion_f1 = _compare(labels, challenger, champion, params)
+        compared, losses, champion_f1 = _compare(labels, challenger, champion, params)
         verdict["champion"] = compared
-        faults += lost
+        faults += losses
         praise, note = f"better than the champion, {praise}", ""
         if set(champion) != set(countries):
             shared = f"{len(set(champion) & set(countries))} shared ones, {compared['rows']} rows"
@@ -95,8 +95,8 @@ def _compare(
     numbers |= {"lower": lower, "upper": upper}
     compared: dict[str, Any] = {"rows": len(truth)}
     if list(champion) == list(challenger):
-        apart = np.abs((champion - challenger).fillna(0).to_numpy())
-        compared["probability_difference"] = float(apart.max())
+        changes = np.abs((champion - challenger).fillna(0).to_numpy())
+        compared["probability_difference"] = float(changes.max())
     faults = []
     for n, metric in enumerate(METRICS):
         margin: float = getattr(params, f"{metric}_margin")

@@ -54,13 +54,13 @@ def comparison(verdict: Mapping[str, Any]) -> str:
 
 def drift(old: Path, new: Path) -> str:
     """How far the training names of ``new`` are from those of ``old``; both are Parquet files."""
-    apart = []
+    distances = []
     for part, *pair in zip(("countries", "characters"), _counts(old), _counts(new), strict=True):
         distance = jensenshannon(*pd.DataFrame(pair).fillna(0).to_numpy(), base=2)
         # Rounding can give the root of a number just below 0.
-        apart.append(f"{part} {np.nan_to_num(distance):.4f}")
+        distances.append(f"{part} {np.nan_to_num(distance):.4f}")
     about = "Drift of the training names (Jensen-Shannon; 0: equal, 1: disjoint)"
-    return f"{about}: {', '.join(apart)}."
+    return f"{about}: {', '.join(distances)}."
 
 
 def _counts(table: Path) -> tuple[Counter[str], Counter[str]]:
