@@ -30,8 +30,7 @@ def brief(value: object, limit: int = 100) -> str:
 # OSError: a full disk, a read-only folder; its message names the file. DVCLive opens DVC's SQLite
 # state, which has an error of its own for the same.
 EXPECTED = (UserError, OSError, sqlite3.OperationalError)
-# The extra that installs a module. `serve` shares some with `pipeline`; without it, fastapi or
-# granian is what is missed first.
+# The extra that installs a module; before those that `serve` has as well, fastapi is imported.
 _PIPELINE = [
     *("dvc", "dvclive", "fsspec", "gto", "jinja2", "joblib", "onnx", "pandas", "psutil"),
     *("pyarrow", "pydantic", "ruamel", "safetensors", "scipy", "sklearn", "torch", "tqdm"),

@@ -14,6 +14,7 @@ from stages.core.errors import UserError
 
 ARRAYS = ("codes", "offsets", "labels", "seen")
 LABEL = np.uint16
+CHUNK = 2**17  # names
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class Names:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def chunks(self, size: int) -> Iterator["Names"]:
-        """The names in parts of ``size``, to be in memory one by one."""
-        for start in range(0, len(self), size):
-            offsets, rows = self.offsets[start : start + size + 1], slice(start, start + size)
+    def chunks(self) -> Iterator["Names"]:
+        """The names in parts of `CHUNK`, so that not all are in memory."""
+        for start in range(0, len(self), CHUNK):
+            offsets, rows = self.offsets[start : start + CHUNK + 1], slice(start, start + CHUNK)
             codes = np.asarray(self.codes[offsets[0] : offsets[-1]])
             yield Names(codes, offsets - offsets[0], self.labels[rows], self.seen[rows])
 

@@ -17,8 +17,6 @@ from stages.corpus.rows import Format
 from stages.corpus.tables import Table
 from stages.corpus.vocabulary import Vocabulary
 
-CHUNK = 2**16  # training names at once
-
 
 def people_files(people: str | Sequence[str] | None) -> dict[str, str]:
     """The file names in ``evaluate.people`` by the prefix of their metrics: people, persons.
@@ -127,7 +125,7 @@ def surnames_in(train: Names, surnames: Sequence[str], vocabulary: Vocabulary) -
     # Rare characters share a code, in the training names as well.
     decoded = pd.Index(vocabulary.decode(*vocabulary.encode(surnames)))
     seen = np.zeros(len(decoded), dtype=bool)
-    for chunk in train.chunks(CHUNK):
+    for chunk in train.chunks():
         names = vocabulary.decode(chunk.codes, chunk.offsets)
         seen |= decoded.isin({*names, *(surname(name) for name in names if " " in name)})
     return seen

@@ -75,8 +75,7 @@ class Vocabulary:
     def code(self, character: str) -> int:
         """Code of one character: its own, its script's fallback, or `UNKNOWN`."""
         key = _folded(character) if self.case == "fold" else character
-        code = self._codes.get(key)
-        return self._fallbacks.get(script(key), UNKNOWN) if code is None else code
+        return self._codes.get(key, self._fallbacks.get(script(key), UNKNOWN))
 
     def encode(self, names: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Flat codes of all names, marks included, and where each name begins.

@@ -65,7 +65,7 @@ class Classifier(nn.Module):
                 are of one length.
         """
         real = real_codes(codes, lengths)
-        undropped = codes
+        clean = codes
         if self.training and self.character_dropout:
             codes = self.drop_characters(codes, real)
         # BOS and EOS count in the n-grams, but are no steps of the recurrent layer: with them its
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
         steps = self.dropout(self.characters(codes[:, 1:-1]))
         logits = cast(Tensor, self.logits(self.dropout(self.summary(steps, lengths))))
         if self.wide:
-            logits = logits + self.wide(codes, undropped, real)
+            logits = logits + self.wide(codes, clean, real)
         return logits
 
     def summary(self, steps: Tensor, lengths: Tensor | None) -> Tensor:
@@ -83,11 +83,9 @@ class Classifier(nn.Module):
         length, since each step has a gradient of the size of them all. So names are padded there,
         in groups of similar lengths; other devices and layers that read both ways take packed ones.
         """
-        if lengths is None:
-            return last_state(self.recurrent(steps)[1], self.recurrent)
-        if self.recurrent.bidirectional or steps.device.type != "cpu":
-            packed = pack_padded_sequence(steps, lengths - 2, batch_first=True)
-            return last_state(self.recurrent(packed)[1], self.recurrent)
+        if lengths is None or self.recurrent.bidirectional or steps.device.type != "cpu":
+            names = steps if lengths is None else pack_padded_sequence(steps, lengths - 2, True)
+            return last_state(self.recurrent(names)[1], self.recurrent)
         states = []
         for start in range(0, len(steps), GROUP):
             group = steps[start : start + GROUP]

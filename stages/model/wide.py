@@ -55,9 +55,9 @@ class Wide(nn.Module):
         no_country = torch.full((params.wide_rare, RARE_COUNTRIES), countries, dtype=torch.int32)
         self.register_buffer("rare_countries", no_country)
 
-    def forward(self, codes: Tensor, undropped: Tensor, real: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, clean: Tensor, real: Tensor) -> Tensor:
         """(batch, countries) logits; see `features` for the arguments."""
-        hashes, values, counted = self.features(codes, undropped, real)
+        hashes, values, counted = self.features(codes, clean, real)
         rows, weights, names = known_features(self.frequent_keys, hashes, values, counted)
         sizes = torch.bincount(names, minlength=len(codes))
         logits = self.frequent(rows, sizes.cumsum(0) - sizes, per_sample_weights=weights)
@@ -73,9 +73,7 @@ class Wide(nn.Module):
         """Whether all rare features are of countries that there are."""
         return bool(((self.rare_countries >= 0) & (self.rare_countries <= self.countries)).all())
 
-    def features(
-        self, codes: Tensor, undropped: Tensor, real: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def features(self, codes: Tensor, clean: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Hashes and values of features, and a mask of those that count.
 
         All are (batch, longest, columns): a column for the n-grams of each order, by their last
@@ -85,15 +83,15 @@ class Wide(nn.Module):
 
         Args:
             codes: (batch, longest) codes for the n-grams.
-            undropped: (batch, longest) codes before characters were dropped, for the words.
+            clean: (batch, longest) codes before characters were dropped, for the words.
             real: (batch, longest) mask, False for padding.
         """
         hashes = [hash_ngrams(codes, order) for order in range(1, self.orders + 1)]
         counted = [real] * self.orders
         values = [real.sum(1).rsqrt().unsqueeze(1).expand(codes.shape)] * self.orders
         if self.word_weight:
-            hashes.append(hash_words(undropped, self.blank))
-            counted.append(real & ((undropped == self.blank) | (undropped == END)))
+            hashes.append(hash_words(clean, self.blank))
+            counted.append(real & ((clean == self.blank) | (clean == END)))
             scale = self.word_weight * counted[-1].sum(1).rsqrt()
             values.append(scale.unsqueeze(1).expand(codes.shape))
         return (torch.stack(hashes, dim=2), torch.stack(values, dim=2), torch.stack(counted, dim=2))

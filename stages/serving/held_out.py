@@ -90,9 +90,8 @@ class Letters:
         for order in ORDERS:
             hashes, inside = self._hashes(codes, order)
             known = inside & (self.ngrams[hashes >> 3] >> (7 - (hashes & 7)) & 1).astype(bool)
-            known_count, count = (
-                np.add.reduceat(each, offsets[:-1], dtype=np.int64) for each in (known, inside)
-            )
+            known_count = np.add.reduceat(known, offsets[:-1], dtype=np.int64)
+            count = np.add.reduceat(inside, offsets[:-1], dtype=np.int64)
             # A name that is too short for this order counts as known.
             shares += np.where(count > 0, known_count / np.maximum(count, 1), 1.0)
         return shares / len(ORDERS)

@@ -13,7 +13,6 @@ from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters
 
 TEMPERATURES = (0.05, 20.0)  # lowest and highest
 PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
-CHUNK = 2**18  # names at once
 LEAST_ROWS = 200  # held-out rows of a kind that is measured by itself
 MIXED = 0.02  # weight of all names in the prior of a kind: no country is impossible in it
 
@@ -121,7 +120,7 @@ def survey_training(config: Config, train: Names) -> tuple[Letters, Floats]:
     """The n-grams of the training names, and the (kinds, countries) numbers of these names."""
     letters = Letters(config.vocabulary)
     counts = np.zeros((len(config.temperatures), len(config.countries)))
-    for chunk in train.chunks(CHUNK):
+    for chunk in train.chunks():
         letters.add(chunk.codes)
         kinds = config.kinds(config.vocabulary.decode(chunk.codes, chunk.offsets))
         np.add.at(counts, (kinds, chunk.labels), 1)

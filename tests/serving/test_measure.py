@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from stages.corpus import dataset
 from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
-from stages.serving import measure as module
 from stages.serving.held_out import prediction_sets
 from stages.serving.measure import calibrated, fit_temperature, set_thresholds
 from tests.serving.made import PRIOR, config, population
@@ -54,7 +54,7 @@ def test_each_country_is_covered_also_one_of_few_rows_or_none(last_rows: int, po
 def test_surnames_and_full_names_are_measured_apart_if_there_are_enough_of_each(
     monkeypatch: pytest.MonkeyPatch, full: int
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 50)
+    monkeypatch.setattr(dataset, "CHUNK", 50)
     answers, labels = population(PRIOR, 300 + full, 1)
     kinds = np.repeat([0, 1, 0], [300, full - 1, 1])
     logits = np.log(answers) * np.array([0.5, 4.0])[kinds, None]
