@@ -29,8 +29,8 @@ from stages.serving.bundle import load
 from stages.serving.columns import Answerer
 from stages.serving.predictor import Predictor
 
-DONE_BY = ".onoma-predict.json"  # in an output folder: what its tables were made with
-SAID = (
+RECORD = ".onoma-predict.json"  # in an output folder: what its tables were made with
+SUMMARY = (
     "predict: {rows:,} rows, {computed:,} names computed, {unusable:,} rows with an unusable "
     "name and no answer; wrote "
 )
@@ -55,7 +55,7 @@ class Options(NamedTuple):
         return Table(file, Format(self.separator, self.encoding, header=self.header))
 
 
-Counts = Counter[str]  # those of `SAID`, and of rows that are unreadable
+Counts = Counter[str]  # those of `SUMMARY`, and of rows that are unreadable
 
 
 def predict_file(file: str, target: Path, options: Options, adapt: bool) -> tuple[Counts, str]:
@@ -78,7 +78,7 @@ def predict_file(file: str, target: Path, options: Options, adapt: bool) -> tupl
     with progress("predict", table.rows, "rows") as bar:
         counts, problem = add_answers(table, target, model, options, shares, bar.update)
     messages = sys.stderr if target == STDOUT else sys.stdout
-    print(f"{SAID.format_map(counts)}{target}", file=messages)
+    print(f"{SUMMARY.format_map(counts)}{target}", file=messages)
     print(f"model {model.model_hash}, population: {visible(model.population)}", file=messages)
     return counts, problem
 
@@ -165,10 +165,11 @@ def predict_folder(
             another model or of other options.
     """
     shards = find_shards(source, folder)
-    note, path = options._asdict() | {"model": load(options.model).model_hash}, folder / DONE_BY
-    if not path.exists():
-        write_json(path, note)
-    elif json.loads(path.read_text(encoding="utf-8")) != note:
+    record = folder / RECORD
+    made_with = options._asdict() | {"model": load(options.model).model_hash}
+    if not record.exists():
+        write_json(record, made_with)
+    elif json.loads(record.read_text(encoding="utf-8")) != made_with:
         raise UserError(
             f"{folder}: holds answers of another model or other options; choose another --output"
         )
@@ -182,7 +183,7 @@ def predict_folder(
             total, first = total + counts, first or problem
             bar.update(1)
     done = len(shards) - len(undone)
-    print(f"{SAID.format_map(total)}{len(undone)} files to {folder}, {done} were there")
+    print(f"{SUMMARY.format_map(total)}{len(undone)} files to {folder}, {done} were there")
     return total, first
 
 

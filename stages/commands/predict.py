@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": model.model_hash, "population": model.population}))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    bad, has_table = 0, False
+    unusable, has_table = 0, False
     for names in [args.names] if args.names else _portions(sys.stdin.buffer):
         listed = args.top if args.json else len(model.countries)
         answers = model.predict(names, listed, args.abstain, args.full_names)
@@ -121,13 +121,13 @@ def run(args: argparse.Namespace) -> int:
             print(line)
             has_table = not args.json
         for answer in answers:
-            bad += answer.country is None
+            unusable += answer.country is None
             if answer.country is None and not args.json:
                 print(f"onoma: {answer.name!r:.60}: {answer.reason}", file=sys.stderr)
         sys.stdout.flush()
     if has_table:
         print(caption(model))
-    return int(bad > 0)
+    return int(unusable > 0)
 
 
 def run_files(args: argparse.Namespace) -> int:
@@ -204,10 +204,10 @@ def in_words(model: Predictor, answer: Prediction) -> str:
 
 def caption(model: Predictor) -> str:
     """What the probabilities in a table are of."""
-    held = " An answer holds the true one of these with 90 % probability." if model.held_out else ""
+    sets = " An answer holds the true one of these with 90 % probability." if model.held_out else ""
     return (
         f"Probabilities are of these {len(model.countries)} countries (onoma --version): a name "
-        f"from elsewhere gets one of them, too.{held}"
+        f"from elsewhere gets one of them, too.{sets}"
     )
 
 

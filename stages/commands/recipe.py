@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def values(name: str) -> dict[str, str]:
-    """Key of params.yaml -> value, of a recipe."""
+    """Values of a recipe by their keys in params.yaml."""
     words = f"{RECIPES['default']} {RECIPES[name]}".split()
     return dict(word.split("=") for word in words)

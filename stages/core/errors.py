@@ -43,7 +43,7 @@ NO_MEMORY = re.compile("can't allocate memory|out of memory")  # in a RuntimeErr
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the main thread is, as Ctrl-C is."""
+    """Raised in the main thread by SIGTERM, as `KeyboardInterrupt` is by Ctrl-C."""
 
 
 def exit_code(main: Callable[[], int | None]) -> int:

@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of one."""
+"""Files that have their old content or the new one, never a part of it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait, since an exception at that moment would leave a lock or a state."""
+"""Ctrl-C and SIGTERM deferred, where an exception would leave a lock held or a state half done."""
 
 import signal
 from collections.abc import Iterator

@@ -87,12 +87,11 @@ def usable_name(text: str, form: Form, max_length: int, full: bool) -> str:
     Raises:
         Rejected: as `normalise`, or with the reason of `unusable`.
     """
-    if is_usual(text, form, max_length):
-        return text
-    name = normalise(canonical(text) if full else text, form, max_length)
-    if reason := unusable(name, full):
-        raise Rejected(reason)
-    return name
+    if not is_usual(text, form, max_length):
+        text = normalise(canonical(text) if full else text, form, max_length)
+        if reason := unusable(text, full):
+            raise Rejected(reason)
+    return text
 
 
 def is_usual(text: str, form: Form = "nfc", max_length: int = LONGEST) -> bool:
@@ -148,7 +147,7 @@ def kind(name: str) -> int:
     """`FULL` if a `canonical` name has more than a surname, else `SURNAME`."""
     if " " not in name:
         return SURNAME
-    # Without particles, the surname is the last word.
+    # Quick: without particles, the surname is the last word.
     is_full = _is_plain(name, _SURNAME_WORDS) or surname(name).lower() != name.lower()
     return FULL if is_full else SURNAME
 

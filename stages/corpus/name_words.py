@@ -57,7 +57,7 @@ _INNER_PERIOD = re.compile(rf"\.(?={LETTER})")
 
 
 def key(word: str) -> str:
-    """What the tables have for a word."""
+    """A word as the tables have it."""
     return word.replace(".", "").lower()
 
 

@@ -46,7 +46,7 @@ def read_people(
         path: the CSV.
         countries: the countries that the model knows.
         names: what the model was trained on.
-        form: the Unicode form of names.
+        form: the spelling of names, see `normalise`.
         max_length: the most characters of a name.
 
     Returns:

@@ -28,7 +28,7 @@ from stages.core.signals import deferred_signals
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-FEW = 6  # items that this process has done before others have started
+FEW = 6  # items that this process completes before others would have started
 CONNECT_SECONDS = 10
 SIGNAL_SECONDS = 0.2  # between looks for a signal
 CANCEL_SECONDS = 10  # until loky has seen what is cancelled

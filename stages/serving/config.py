@@ -108,10 +108,10 @@ class Config:
     """Everything about a model but its weights.
 
     Attributes:
-        model: the shape of the network, the block ``model`` of params.yaml.
+        model: the block ``model`` of params.yaml, the shape of the network.
         vocabulary: the characters that the model tells apart.
         countries: the classes, in the order of the logits.
-        normalize: the Unicode form of names.
+        normalize: the spelling of names, see `normalise`.
         max_length: the most characters of a name.
         temperatures: the divisor of the logits for each kind of name.
         names: what the training names are; if both, surnames and full names are kinds apart.

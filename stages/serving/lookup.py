@@ -12,9 +12,9 @@ from stages.model.wide import HIGHEST_HASH
 
 KEY_BITS = HIGHEST_HASH.bit_length()
 LOW_BITS = KEY_BITS - 16  # of a key, which its fingerprint leaves out
-GROUP = 4  # keys, on average
-LOAD = 0.95  # of the slots are taken
-TRIED = 64  # displacements at once
+GROUP = 4  # keys of a group, on average
+LOAD = 0.95  # share of the slots that are taken
+TRIED = 64  # displacements of a group that are tried at once
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 from stages.core.files import atomic_path
 
-KEEP = 2
+KEEP = 2  # checkpoints: should the last be damaged, there is one before
 State = dict[str, Any]  # what `torch.load(weights_only=True)` reads: tensors, numbers, lists, dicts
 
 

@@ -222,7 +222,7 @@ def test_each_shard_gets_the_answers_of_a_file_of_its_own(predict, shards: Path)
     assert predict("shards", "out", ALONE) == 0
     assert predict("shards/**/*.csv", "globbed", ALONE) == 0
     there = files("out")
-    assert there.keys() - {bulk.DONE_BY} == files("shards").keys() - {"notes.txt"}
+    assert there.keys() - {bulk.RECORD} == files("shards").keys() - {"notes.txt"}
     expected = {name: there[name] for name in ("1.csv", "more/4.csv", "7.csv")}
     assert files("globbed").items() >= expected.items()
     assert predict("shards/3.parquet", "one.parquet") == 0
