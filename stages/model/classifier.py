@@ -13,13 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from stages.core.params import ModelParams
 from stages.corpus.vocabulary import END, UNKNOWN
+from stages.model.lessons import LAYERS
 from stages.model.wide import Wide, real_codes
-
-CELLS: dict[str, type[nn.GRU | nn.LSTM | nn.RNN]] = {
-    "gru": nn.GRU,
-    "lstm": nn.LSTM,
-    "rnn": nn.RNN,
-}
 
 GROUP = 64  # names of a batch that are padded to one length on a CPU
 
@@ -42,7 +37,7 @@ class Classifier(nn.Module):
         """
         super().__init__()
         self.characters = nn.Embedding(codes, params.embedding)
-        self.recurrent = CELLS[params.cell](
+        self.recurrent = LAYERS[params.cell](
             params.embedding,
             params.hidden,
             params.layers,
