@@ -33,14 +33,15 @@ def about_countries(model: Predictor) -> list[CountryFacts]:
     """The facts of each country, in the model's order."""
     group_of = {label: group for group, labels in model.groups.items() for label in labels}
     counts: Sequence[int | None] = model.config.training_names or [None] * len(model.countries)
-    rows = model.held_out
-    facts = []
+    rows, facts = model.held_out, []
+    if rows:
+        answers = rows.probabilities.argmax(axis=1)
+        sets = prediction_sets(rows.probabilities, rows.thresholds[rows.kinds])
     for number, (country, names) in enumerate(zip(model.countries, counts, strict=True)):
         own = rows.labels == number if rows else np.zeros(0, dtype=bool)
         f1 = coverage = None
         if rows and own.any():
-            answered = rows.probabilities.argmax(axis=1) == number
-            sets = prediction_sets(rows.probabilities, rows.thresholds[rows.kinds])
+            answered = answers == number
             f1 = round(float(2 * (own & answered).sum() / (own.sum() + answered.sum())), 4)
             coverage = round(float(sets[own, number].mean()), 4)
         group = group_of.get(country)

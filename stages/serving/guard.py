@@ -81,8 +81,8 @@ def guarded(app: ASGIApp, hosts: Iterable[str], max_bytes: int) -> ASGIApp:
         headers, answer = Headers(scope=scope), app
         host, origin = ", ".join(headers.getlist("host")), headers.get("origin")
         if "*" not in hosts and not allows(host):
-            why = f"this server does not answer for {brief(host)!r}; allow it by --allow-host"
-            answer = JSONResponse({"detail": why}, 421)
+            detail = f"this server does not answer for {brief(host)!r}; allow it by --allow-host"
+            answer = JSONResponse({"detail": detail}, 421)
         elif origin is not None and origin.partition("://")[2].lower() != host.lower():
             answer = JSONResponse({"detail": f"{brief(origin)!r} is another site"}, 403)
         try:

@@ -34,7 +34,7 @@ class Upload:
 
         Args:
             content: bytes of the table.
-            column: cell of the first row above the names; None: see `UPLOAD_NAMES`.
+            column: cell above the names; None: the first of `UPLOAD_NAMES`, or the only column.
             header: whether the first row is a header; None: if the column has a name.
 
         Raises:
