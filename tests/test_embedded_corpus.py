@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,26 @@ def test_a_pickle_that_names_a_global_is_refused() -> None:
             people_counts.PlainUnpickler(io.BytesIO(evil)).load()
     plain = {"Ada Example": ["English"]}
     assert people_counts.PlainUnpickler(io.BytesIO(pickle.dumps(plain))).load() == plain
+
+
+def test_a_surname_is_found_at_either_end_of_a_full_name_or_there_is_none() -> None:
+    table = {
+        nationality: names.split("; ")
+        for nationality, names in {
+            "Korean": "Kim Min-jun; Kim So-yeon; Kim Ji-woo; Kim Ha-eun; Kim Jun; Lee Danny Kim",
+            "Japanese": "Akira Oda; Rie Oda (singer); Jun Oda; Mai Oda; Yui Oda; Oda Nobunaga",
+            "English": "Kim Novak; Mary Kim; Joan II of Navarre; Ann Oda, 3rd Countess; Jo",
+        }.items()
+    }
+    people = people_counts.persons({n: [c] for c, names in table.items() for n in names})
+    divided = {person.full: (person.given, person.surname) for person in people}
+    assert divided.keys() == {*chain(*table.values())} - {"Joan II of Navarre", "Jo"}
+    assert divided["Lee Danny Kim"] == ("Lee Danny", "Kim")
+    assert divided["Oda Nobunaga"] == ("Nobunaga", "Oda")
+    assert {divided[name][1] for name in table["Korean"]} == {"Kim"}
+    assert {divided[name][1] for name in table["Japanese"]} == {"Oda"}
+    assert [divided[name][1] for name in table["English"][:2]] == ["Novak", "Kim"]
+    assert divided["Ann Oda, 3rd Countess"] == ("Ann", "Oda")
 
 
 def test_counted_surnames_are_cleaned_and_rows_without_one_are_left_out() -> None:

@@ -1,8 +1,8 @@
 """Full names that nobody in name2nat has: given names of a country with surnames of that country.
 
 Given names are counted in name2nat by their first word, with the words that follow it apart, or
-come from the lists of `given` in sources.toml. Half of the surnames are those of the corpus, the
-other half those that people of the country have, foreign and rare ones among them; to these belong
+come from the lists of `given` in sources.toml. A fifth of the surnames are those of the corpus, the
+others those that people of the country have, foreign and rare ones among them; to these belong
 given names of people whose surnames have the same origin. A name is drawn by its count to the power
 of .75, so that rare ones occur; the seed is fixed.
 """
@@ -24,6 +24,7 @@ from people_counts import Counts, Person, is_held_out, label_of
 from stages.corpus.normalize import script
 
 PER_COUNTRY = 4000
+OF_PEOPLE = 0.8  # of these, where people are known: surnames as people have them
 LEAST = 5  # people of a country and an origin whose given names are drawn from
 NATIVE = 300  # of a country whose lists have another script
 SEED = 3
@@ -118,8 +119,9 @@ def made_up(
         given: names of each country.
         surnames: rows of the training part, each drawn as often as it stands.
         real: what people's full names are known by; these are not made.
-        number: of names of each country: half of them with surnames of the rows, half with those
-            that people have, where these are known. In another script about a tenth as many.
+        number: of names of each country: `OF_PEOPLE` of them with surnames that people have, where
+            these are known, the others with those of the rows. In another script about a tenth as
+            many.
     """
     draw = random.Random(SEED)
     pools: dict[tuple[str, bool, bool], Counter[str]] = defaultdict(Counter)
@@ -129,7 +131,7 @@ def made_up(
     urns = {key: Urn(pool, 1, draw) for key, pool in pools.items()}
     made: Counter[tuple[str, str]] = Counter()
     for country, names in sorted(given.items()):
-        of_people = number // 2 if names.surnames else 0
+        of_people = int(number * OF_PEOPLE) if names.surnames else 0
         second = Urn(names.second or {"": 1}, 1, draw)
         of_country = {key[1:]: urn for key, urn in urns.items() if key[0] == country}
         for first, surname in (

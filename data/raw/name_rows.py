@@ -14,7 +14,8 @@ from people_counts import Counts
 NAMES_PER_LIST = 2000  # of a country's lists together
 NAMES_COUNTED = 6000  # of a country's people, the most frequent first
 OWNED = 0.2  # of the highest rate of all countries: one with less does not have the name
-MOST_ROWS = 9
+MOST_ROWS = 60
+POWER = 0.6  # of a name's people that are its rows
 TEST_SHARE = 10  # every tenth name, of those that few people have
 KINDS = ("core", "residents", "wide")  # of lists: sources.toml says what they mean
 
@@ -116,8 +117,8 @@ def cap(surnames: Iterable[Surname], most: int = NAMES_PER_LIST) -> list[Surname
 def weigh(listed: Iterable[Surname], counts: Counts) -> list[Surname]:
     """Give each name the rows that its people earn it, and add the names that no list has.
 
-    A name has the square root of its people as rows. A list's name that people of other countries
-    alone have is dropped; one that nobody counted has is kept, once.
+    Of the people of a name there are so many rows: people ** `POWER`. A list's name that people of
+    other countries alone have is dropped; one that nobody counted has is kept, once.
     """
     owners = counts.owners(OWNED)
     weighed, there = [], set()
@@ -144,7 +145,7 @@ def weigh(listed: Iterable[Surname], counts: Counts) -> list[Surname]:
 
 
 def _times(people: float) -> int:
-    return min(MOST_ROWS, max(1, round(people**0.5)))
+    return min(MOST_ROWS, max(1, round(people**POWER)))
 
 
 def settle(surnames: list[Surname], counts: Counts) -> list[Surname]:

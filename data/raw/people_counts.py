@@ -20,29 +20,25 @@ from name_spelling import SOURCES, clean, fold
 
 HELD_OUT = 15  # one person in so many, by a hash of the full name
 PERSONS = 100  # at most that many of a country are scored
-FAMILY_NAME_FIRST = {"Chinese", "Korean", "Taiwanese", "Vietnamese"}  # in English Wikipedia
-
-PARTICLES = {
-    *("abu", "al", "ben", "bin", "d", "da", "das", "de", "del", "della", "den", "der", "des", "di"),
-    *(
-        "do",
-        "dos",
-        "du",
-        "e",
-        "el",
-        "ibn",
-        "la",
-        "le",
-        "lo",
-        "mac",
-        "mc",
-        "st",
-        "ten",
-        "ter",
-        "van",
-    ),
-    *("vander", "von", "y", "zu"),
+# Nations whose names stand in both orders in English Wikipedia: is the surname mostly first?
+SURNAME_FIRST = {
+    "Chinese": True,
+    "Japanese": False,
+    "Korean": True,
+    "Taiwanese": True,
+    "Vietnamese": True,
 }
+CLEARLY = 5  # times as many people must have one of two words as surname to change the order
+FOREIGN = (
+    20  # times as many people of other nations as have a word as surname, for whom it is given
+)
+
+_PARTICLES = (
+    "abu al ben bin d da das de del della den der des di do dos du e el ibn la le lo mac mc st ten"
+    " ter van vander von y zu"
+)
+PARTICLES = set(_PARTICLES.split())
+_NO_SURNAME = {"and", "of", "the"}
 _SUFFIXES = {"jr", "jr.", "sr", "sr.", "ii", "iii", "iv"}
 LETTERS = re.compile(r"[^\W\d_]+(?:[ '’\-][^\W\d_]+)*")
 
@@ -76,13 +72,63 @@ def load(wheel: Path) -> dict[str, list[str]]:
     return table
 
 
-def divide(full: str, nationality: str) -> tuple[str, str] | None:
-    """Part a title of Wikipedia into given names and surname; None if it has no surname."""
+def words_of(full: str) -> list[str]:
+    """Return the words of a title of Wikipedia; none if it has no surname (Joan II of Navarre)."""
     words = re.sub(r"\s*\(.*?\)", "", full).split(",")[0].split()
     words = [word for word in words if word.lower() not in _SUFFIXES]
-    if len(words) < 2:
-        return None
-    if nationality in FAMILY_NAME_FIRST:
+    return words if len(words) > 1 and _NO_SURNAME.isdisjoint(words) else []
+
+
+class Orders:
+    """Where the surnames of nations of `SURNAME_FIRST` stand: mostly at one end of a full name.
+
+    A name is in the other order if the word at its other end is a surname of the nation, of far
+    more people than the word at the usual end (Danny Choi, Miyamoto Musashi), or if the latter is a
+    common given name of other nations (James Soong).
+    """
+
+    def __init__(self, table: dict[str, list[str]]) -> None:
+        """Count the words at the usual end, those at the other one, and given names."""
+        self.surnames: Counter[tuple[str, str]] = Counter()
+        self.others: Counter[tuple[str, str]] = Counter()
+        self.given: Counter[str] = Counter()  # of nations with one order
+        for full, nationalities in table.items():
+            words = words_of(full)
+            for nationality in nationalities if words else ():
+                if nationality in SURNAME_FIRST:
+                    usual, other = self._ends(words, nationality)
+                    self.surnames[usual] += 1
+                    self.others[other] += 1
+                else:
+                    self.given[fold(words[0])] += 1
+
+    def surname_first(self, words: list[str], nationality: str) -> bool | None:
+        """Say whether the first of the words is the surname.
+
+        Returns:
+            None if it stands between given names (Joseph Nguyễn Chí Linh).
+        """
+        if nationality not in SURNAME_FIRST:
+            return False
+        first = SURNAME_FIRST[nationality]
+        usual, other = self._ends(words, nationality)
+        people = self.surnames[other]
+        if people > self.others[other] and people >= CLEARLY * self.surnames[usual]:
+            return not first
+        if first and self.given[usual[1]] >= FOREIGN * self.surnames[usual]:
+            second = self.surnames[nationality, fold(words[1])]
+            return None if second > people else False
+        return first
+
+    @staticmethod
+    def _ends(words: list[str], nationality: str) -> tuple[tuple[str, str], tuple[str, str]]:
+        ends = (nationality, fold(words[0])), (nationality, fold(words[-1]))
+        return ends if SURNAME_FIRST[nationality] else ends[::-1]
+
+
+def divide(words: list[str], surname_first: bool) -> tuple[str, str]:
+    """Part the words of a full name into given names and surname."""
+    if surname_first:
         return " ".join(words[1:]), words[0]
     start = len(words) - 1
     while start > 1 and words[start - 1].lower() in PARTICLES:
@@ -92,11 +138,13 @@ def divide(full: str, nationality: str) -> tuple[str, str] | None:
 
 def persons(table: dict[str, list[str]]) -> Iterator[Person]:
     """Yield the people of one or two nationalities who have a usable surname, once for each."""
+    orders = Orders(table)
     for full, nationalities in table.items():
-        if len(nationalities) > 2:
-            continue
-        for nationality in nationalities:
-            given, surname = divide(full, nationality) or ("", "")
+        words = words_of(full)
+        for nationality in nationalities if words and len(nationalities) <= 2 else ():
+            if (first := orders.surname_first(words, nationality)) is None:
+                continue
+            given, surname = divide(words, first)
             proper = surname[:1].isupper() or surname.split(" ")[0].lower() in PARTICLES
             if len(surname) > 1 and proper and LETTERS.fullmatch(surname):
                 surname = clean(surname, particles=True)
