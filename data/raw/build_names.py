@@ -9,8 +9,8 @@ There are no random numbers: the same packages give the same bytes. README.md sa
 is for.
 
 Each name stands as it is spelled and, where that differs, in plain Latin letters, so that a model
-answers Müller, Muller, Иванов, Ivanov, 佐藤 and Sato alike; the more people have it, the more often.
-All spellings of a name are in one of the two files of rows.
+answers Müller, Muller, Иванов, Ivanov, 佐藤 and Sato alike; the more people have it, the more
+often. All spellings of a name are in one of the two files of rows.
 """
 
 import argparse
