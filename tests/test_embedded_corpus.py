@@ -192,7 +192,7 @@ def test_a_name_stands_most_often_in_a_country_that_owns_it_and_once_in_the_test
         name, *owners = line.split()
         shares = {country: train[name, country] / sizes[country] for country in COUNTRIES}
         assert max(shares, key=shares.__getitem__) in owners, (name, shares)
-    assert train["Smith", "English"] == name_rows.MOST_ROWS
+    assert 20 < train["Smith", "English"] <= name_rows.MOST_ROWS
     assert max(times_of("test").values()) == 1
 
 
