@@ -1,17 +1,14 @@
-"""What benchmarks share: options, rows, tables, turns, a paired test, a server."""
+"""What benchmarks share: options, rows, tables, turns, a paired test."""
 
 import argparse
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import psutil
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -89,16 +86,3 @@ def mcnemar(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
     """
     wins, losses = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-
-
-@contextmanager
-def served(**options: Any) -> Iterator[tuple[psutil.Popen, str]]:
-    """Run `onoma serve` with data/onnx on a free port; yield the process and its address."""
-    command = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
-    server = psutil.Popen(command, stdout=subprocess.PIPE, text=True, **options)
-    try:
-        yield server, server.stdout.readline().split()[1]
-    finally:
-        with suppress(psutil.NoSuchProcess):
-            server.kill()
-        server.wait()

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import itertools
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.benchmarks.common import options, served
+from tests.benchmarks.common import options
 
 NAME = "Papadopoulos"
 LIST = "\n".join(
@@ -141,18 +142,26 @@ async def open_tab(port: int, address: str, pictures: Path | None) -> None:
 
 def main() -> None:
     args = options(__doc__, pictures=Path, chromium="chromium").parse_args()
-    command = [args.chromium, "--headless", "--no-sandbox", "--remote-debugging-port=0"]
-    with tempfile.TemporaryDirectory() as profile, served() as (_, address):
-        command.append(f"--user-data-dir={profile}")
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as chromium:
-            try:
-                opened = Path(profile, "DevToolsActivePort")
-                while not (opened.exists() and opened.read_text()):
-                    time.sleep(0.05)
-                port = int(opened.read_text().split()[0])
-                asyncio.run(open_tab(port, address, args.pictures))
-            finally:
-                chromium.terminate()
+    serve = [sys.executable, "-m", "stages.commands.cli", "serve", "--port", "0"]
+    browse = [args.chromium, "--headless", "--no-sandbox", "--remote-debugging-port=0"]
+    with (
+        tempfile.TemporaryDirectory() as profile,
+        subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server,
+        subprocess.Popen(
+            [*browse, f"--user-data-dir={profile}"], stderr=subprocess.DEVNULL
+        ) as chromium,
+    ):
+        try:
+            assert server.stdout
+            address = server.stdout.readline().split()[1]
+            opened = Path(profile, "DevToolsActivePort")
+            while not (opened.exists() and opened.read_text()):
+                time.sleep(0.05)
+            port = int(opened.read_text().split()[0])
+            asyncio.run(open_tab(port, address, args.pictures))
+        finally:
+            chromium.terminate()
+            server.terminate()
 
 
 if __name__ == "__main__":
