@@ -31,7 +31,6 @@ settings.register_profile("onoma", deadline=None, derandomize=True)
 settings.load_profile("onoma")
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
 
 # Syllables of made-up languages: easy to tell apart, yet not without overlap.
 TOY_LANGUAGES = {
@@ -237,6 +236,12 @@ def built(made_once: Callable[..., Path]) -> Path:
         (folder / ".git/make.log").write_text(printed, encoding="utf-8")
 
     return made_once("built", make)
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Path:
+    """A copy of the built project, to be changed at will."""
+    return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
 
 
 TRAIN_STAGE = ("python", "-m", "stages.train")
