@@ -8,9 +8,8 @@ import pytest
 from stages import index, ingest
 from stages.core.errors import UserError
 from stages.corpus import tables, tasks
-from tests.benchmarks import big_corpus
 from tests.clusters import kill_workers, two_workers
-from tests.conftest import ROOT, Start, contents, set_params
+from tests.conftest import ROOT, Start, contents, set_params, write_shards
 
 ROWS = 40_000
 
@@ -19,7 +18,7 @@ ROWS = 40_000
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project with a corpus of its own, to be read in blocks that are small."""
     monkeypatch.setattr(tables, "BLOCK_BYTES", 2**16)
-    corpus = big_corpus.write(folder / "corpus", ROWS) / "train"
+    corpus = write_shards(folder / "corpus", ROWS)
     files = {"ingest__train": corpus, "ingest__test": corpus}
     set_params(folder, **files, ingest__max_rejected=ROWS, ingest__processes=1)
     return folder
