@@ -32,14 +32,14 @@ def test_a_cluster_changes_no_byte_also_if_its_workers_are_killed(
     index.main()
     here = contents("data", "metrics")
     with two_workers() as cluster:
-        killed = kill_workers(cluster, monkeypatch, ingest, index)
+        killed = kill_workers(cluster, monkeypatch)
         set_params(project, ingest__cluster=cluster.scheduler_address)
         ingest.main()
-        assert len(killed) == 4  # two while train is read, two for test
+        assert len(killed) == 4  # while train and test are read, and for the keys of each
         set_params(project, ingest__cluster="null")
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         index.main()
-        assert len(killed) == len({*killed}) == 6
+        assert len(killed) == len({*killed}) == 7  # and in each of three passes
     assert contents("data", "metrics") == here
 
 
