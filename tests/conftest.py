@@ -268,6 +268,14 @@ def project(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
 
 
+@pytest.fixture(scope="session")
+def onnx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model with random weights."""
+    from tests.serving.made import save_model  # imports torch
+
+    return save_model(tmp_path_factory.mktemp("model") / "onnx")
+
+
 TRAIN_STAGE = ("python", "-m", "stages.train")
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -13,12 +13,9 @@ import pytest
 from stages import index, ingest
 from stages.core.errors import UserError
 from stages.corpus import tables
-from tests.conftest import ROOT, contents, run, set_params, write_shards
+from tests.conftest import ROOT, contents, run, set_params, toy_rows, write_shards
 
 ROWS = 20_000
-LETTERS = [
-    f"{n:04}".translate(str.maketrans("0123456789", "abcdefghij")).encode() for n in range(5000)
-]
 MEMORY = 550 * 2**20
 
 
@@ -105,10 +102,7 @@ def test_reading_stops_as_soon_as_too_many_rows_are_refused(
 
 @pytest.mark.slow
 def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
-    rows = b"".join(
-        b"Name%s,%s\n" % (LETTERS[n % 5000], b"UtopiaXanadu"[n % 2 * 6 :][:6] * 16)
-        for n in range(100_000)
-    )
+    rows = "".join(f"{name},{12 * country}\n" for name, country in toy_rows(100_000, 1)).encode()
     (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 65)  # inflates to 690 MB
     (project / "few.csv").write_bytes(b"".join(rows.splitlines(keepends=True)[:100]))
     files = {"ingest__train": project / "large.csv.gz", "ingest__test": project / "few.csv"}

@@ -14,7 +14,6 @@ from packaging.version import Version
 
 import onoma
 from stages.serving import bundle
-from tests.commands.conftest import onnx_folder as onnx_folder
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

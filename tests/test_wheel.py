@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import onoma
-from tests.commands.conftest import onnx_folder as onnx_folder
 from tests.conftest import ROOT, run
 
 NAMES = ["Müller", "Abe"]

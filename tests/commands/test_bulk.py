@@ -16,8 +16,8 @@ from stages.serving import columns
 from stages.serving.columns import Answerer
 from stages.serving.onnx_bundle import load
 from tests.clusters import kill_workers, two_workers
-from tests.commands.conftest import save_model
 from tests.conftest import contents
+from tests.serving.made import save_model
 
 NAMES = ["Abe", "Müller", "1234", "", "O'Brien", "Иванов", "佐藤", "x" * 50, "Abe"]
 ANSWERS = ["country", "probability", "reason", "set"]
