@@ -5,15 +5,15 @@ Dask is imported where it is used: most tests do without.
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from stages.corpus.tasks import Tasks
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
@@ -35,17 +35,15 @@ def two_workers() -> Iterator[LocalCluster]:
         yield cluster
 
 
-def kill_workers(
-    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType
-) -> list[int]:
-    """Kill a worker at the 3rd and at the 6th result that each module's `progress` counts.
+def kill_workers(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Kill a worker at the third result of each `Tasks.map`.
 
     Returns:
         The ids of the processes killed so far.
     """
     from distributed import Client
 
-    killed: list[int] = []
+    killed, undisturbed_map = list[int](), Tasks.map
 
     def kill_one() -> None:
         with Client(cluster.scheduler_address, set_as_default=False) as client:
@@ -55,20 +53,11 @@ def kill_workers(
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
 
-    for module in modules:
+    def map_and_kill(*args: Any, **options: Any) -> Iterator[Any]:
+        for number, result in enumerate(undisturbed_map(*args, **options), start=1):
+            if number == 3:
+                kill_one()
+            yield result
 
-        @contextmanager
-        def killing(*args: Any, wrapped: Any = module.progress, **options: Any) -> Iterator[Any]:
-            with wrapped(*args, **options) as bar:
-                update, results = bar.update, itertools.count(1)
-
-                def update_and_kill(items: int) -> None:
-                    if next(results) in (3, 6):
-                        kill_one()
-                    update(items)
-
-                bar.update = update_and_kill
-                yield bar
-
-        monkeypatch.setattr(module, "progress", killing)
+    monkeypatch.setattr(Tasks, "map", map_and_kill)
     return killed

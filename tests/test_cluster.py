@@ -8,9 +8,8 @@ import pytest
 from stages import index, ingest
 from stages.core.errors import UserError
 from stages.corpus import tables, tasks
-from tests.benchmarks import big_corpus
 from tests.clusters import kill_workers, two_workers
-from tests.conftest import ROOT, Start, contents, set_params
+from tests.conftest import ROOT, Start, contents, set_params, write_shards
 
 ROWS = 40_000
 
@@ -19,7 +18,7 @@ ROWS = 40_000
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project with a corpus of its own, to be read in blocks that are small."""
     monkeypatch.setattr(tables, "BLOCK_BYTES", 2**16)
-    corpus = big_corpus.write(folder / "corpus", ROWS) / "train"
+    corpus = write_shards(folder / "corpus", ROWS)
     files = {"ingest__train": corpus, "ingest__test": corpus}
     set_params(folder, **files, ingest__max_rejected=ROWS, ingest__processes=1)
     return folder
@@ -33,14 +32,14 @@ def test_a_cluster_changes_no_byte_also_if_its_workers_are_killed(
     index.main()
     here = contents("data", "metrics")
     with two_workers() as cluster:
-        killed = kill_workers(cluster, monkeypatch, ingest, index)
+        killed = kill_workers(cluster, monkeypatch)
         set_params(project, ingest__cluster=cluster.scheduler_address)
         ingest.main()
-        assert len(killed) == 4  # two while train is read, two for test
+        assert len(killed) == 4  # while train and test are read, and for the keys of each
         set_params(project, ingest__cluster="null")
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         index.main()
-        assert len(killed) == len({*killed}) == 6
+        assert len(killed) == len({*killed}) == 7  # and in each of three passes
     assert contents("data", "metrics") == here
 
 

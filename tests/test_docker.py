@@ -11,7 +11,6 @@ from pathlib import Path
 import pathspec
 import pytest
 
-from tests.commands.conftest import onnx_folder  # noqa: F401
 from tests.conftest import ROOT, run, succeed
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -42,8 +41,7 @@ def test_the_image_is_slim_and_not_run_by_root_and_holds_neither_data_nor_histor
 
 @pytest.mark.slow(seconds=20)
 def test_its_steps_install_a_server_that_answers_without_torch(
-    onnx_folder: Path,  # noqa: F811
-    tmp_path: Path,
+    onnx_folder: Path, tmp_path: Path
 ) -> None:
     source, image, venv = tmp_path / "context", tmp_path / "app", tmp_path / "venv"
     for file in context():

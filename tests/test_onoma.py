@@ -13,10 +13,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import onoma
-from stages.serving import bundle, torch_bundle
-from tests.commands.conftest import onnx_folder as onnx_folder
+from stages.serving import bundle
 from tests.conftest import ROOT
-from tests.serving import made
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAMES = ["Müller", "Abe"]
@@ -43,16 +41,11 @@ def test_a_model_is_read_from_the_default_folder(
     assert onoma.predict(NAMES) == onoma.predict(NAMES, onnx_folder) == answers
 
 
-@pytest.mark.parametrize("kind", ["onnx", pytest.param("torch", marks=pytest.mark.slow)])
 def test_a_model_can_be_used_in_other_processes(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    if kind == "onnx":
-        made.save_onnx(Path("model"), made.config())
-    else:
-        torch_bundle.save(Path("model"), made.config(), made.classifier(made.config()))
-    model = onoma.load("model", threads=2)
+    monkeypatch.chdir(onnx_folder)
+    model = onoma.load(".", threads=2)
     pickled = pickle.dumps(model)
     assert len(pickled) < 1000
     monkeypatch.chdir("/")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import onoma
-from tests.commands.conftest import onnx_folder as onnx_folder
 from tests.conftest import ROOT, run
 
 NAMES = ["Müller", "Abe"]
@@ -77,9 +76,8 @@ def test_it_its_program_and_its_module_answer_by_its_own_model(
 
 
 def test_make_refuses_a_model_that_the_committed_lock_does_not_describe(
-    built: Path, tmp_path: Path
+    project: Path,
 ) -> None:
-    project = Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
     for file in ("dvc.lock", "data/onnx/config.json"):
         path = project / file
         text = path.read_text("utf-8")

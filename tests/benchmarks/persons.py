@@ -80,8 +80,9 @@ def frequent(total: int = 1000) -> tuple[list[str], list[list[str]]]:
     columns = [[(name, c) for name in dict.fromkeys(names)] for c, names in ranked.items()]
     chosen: dict[str, list[str]] = {}
     for name, country in filter(None, chain.from_iterable(zip_longest(*columns))):
-        if name in chosen or len(chosen) < total:
-            chosen.setdefault(name, []).append(country)
+        if name not in chosen and len(chosen) == total:
+            break
+        chosen.setdefault(name, []).append(country)
     return list(chosen), list(chosen.values())
 
 

@@ -9,8 +9,7 @@ import pytest
 from stages.commands import cli
 from stages.serving.countries import about_countries
 from stages.serving.predictor import Predictor
-from tests.commands.conftest import COUNTRIES
-from tests.serving.made import config, held_out
+from tests.serving.made import COUNTRIES, config, held_out
 
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.4, 0.6, 0.0], [0.3, 0.7, 0.0]])
 ROWS = held_out(
@@ -40,4 +39,4 @@ def test_the_table_has_a_row_for_each_country(
     assert cli.main(["countries", "--model", str(onnx_folder)]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "country" and "in the set" in header
-    assert [row.split()[0] for row in rows[:-3]] == COUNTRIES
+    assert [row.split()[0] for row in rows[:-3]] == [*COUNTRIES]

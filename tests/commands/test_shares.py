@@ -13,7 +13,7 @@ from stages.commands.shares import show
 from stages.core.errors import UserError
 from stages.serving.bundle import load
 from stages.serving.held_out import reweight
-from tests.commands.conftest import COUNTRIES
+from tests.serving.made import COUNTRIES
 
 NAMES = ["Abe", "Müller", "Nguyen", "Bob", "Cab", "Dad", "Bea"] * 40
 UNSURE = ["तिवारी", "Merkel, Angela", ""]
@@ -90,7 +90,7 @@ def test_a_prior_replaces_the_estimate(estimate, tmp_path: Path) -> None:
     prior(tmp_path, 0.0, 1.0, 0.0, 0.004)  # shares that are rounded are made to sum to one
     first, *_, last = estimate("--prior prior.csv")[1]["shares"]
     assert (first["country"], last["share"]) == (COUNTRIES[1], 0)
-    found = shares.read_prior(tmp_path / "prior.csv", tuple(COUNTRIES))
+    found = shares.read_prior(tmp_path / "prior.csv", COUNTRIES)
     assert found == pytest.approx(np.array([0, 1, 0, 0.004]) / 1.004)
 
 
@@ -109,7 +109,7 @@ def test_an_impossible_prior_is_refused(
     tmp_path: Path, values: tuple[object, ...], says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        shares.read_prior(prior(tmp_path, *values), tuple(COUNTRIES))
+        shares.read_prior(prior(tmp_path, *values), COUNTRIES)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -80,7 +79,7 @@ def test_an_error_or_a_killed_process_ends_the_work_in_one_line(work: Callable, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     program = (
         "from pathlib import Path; from stages.corpus.tasks import start_tasks\n"
@@ -145,19 +144,3 @@ def test_a_signal_waits_until_a_task_is_started_and_ends_the_wait_for_its_result
     finally:
         signal.signal(signal.SIGTERM, before)
     assert started == [0, 1, 2, 3][: 4 if is_waiting else 1] and future.cancelled()
-
-
-@pytest.mark.slow
-def test_tasks_that_nobody_waits_for_keep_no_process_alive(tmp_path: Path) -> None:
-    code = f"""if __name__ == "__main__":
-    from pathlib import Path
-    from time import sleep
-    from stages.corpus.tasks import start_tasks
-    with start_tasks(2, None, Path({str(tmp_path)!r})) as tasks:
-        results = tasks.map(sleep, [0.05] * 40, few=0)
-        next(results)
-        results.close()
-"""
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    subprocess.run([sys.executable, script], check=True, timeout=60)

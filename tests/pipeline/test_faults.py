@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from tests.conftest import (
     TRAIN_STAGE,
     Start,
     contents,
-    git,
-    make_project,
     next_line,
     processes_in,
     run,
@@ -27,26 +24,6 @@ from tests.conftest import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
-
-
-@pytest.fixture(scope="module")
-def built(made_once: Callable[..., Path], forked_stages: None) -> Path:
-    """A toy project after `dvc repro`, committed: what a fault must not hurt."""
-
-    def make(folder: Path) -> None:
-        # A model of megabytes, for the disk to be full in the midst of it.
-        make_project(folder, train=200, test=60, model__wide_frequent=131072)
-        succeed(folder, "dvc", "repro", "train", "export")
-        git(folder, "add", "--all")
-        git(folder, "commit", "--quiet", "--message=results")
-
-    return made_once("faults", make)
-
-
-@pytest.fixture
-def project(built: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be hurt."""
-    return Path(shutil.copytree(built, tmp_path / "project", symlinks=True))
 
 
 def refusal(folder: Path, *command: str) -> str:
@@ -105,7 +82,7 @@ def test_a_second_dvc_repro_is_told_at_once_and_a_stopped_training_fails_the_fir
     ("name", "limit", "file"),
     [
         ("train", 500_000, ".checkpoints/train/"),
-        ("export", 20_000, "data/onnx/model.onnx"),
+        ("export", 5000, "data/onnx/model.onnx"),
         ("index", 1000, "data/index/"),
     ],
 )
@@ -114,6 +91,7 @@ def test_a_full_disk_is_named_and_dvc_brings_the_outputs_back(
 ) -> None:
     out = project / {"train": "data/model", "export": "data/onnx", "index": "data/index"}[name]
     before = contents(out)
+    set_params(project, model__wide_frequent=131072)  # a checkpoint of megabytes
     shutil.rmtree(out)  # as DVC does before it runs a stage
     command = ("prlimit", f"--fsize={limit}", "python", "-m", f"stages.{name}")
     assert f"File too large: '{file}" in refusal(project, *command)

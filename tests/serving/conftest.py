@@ -1,4 +1,4 @@
-"""What the tests of commands need, too, and the page and API around its model."""
+"""The page and the API around the model of `onnx_folder`."""
 
 from pathlib import Path
 
@@ -8,7 +8,6 @@ from fastapi.testclient import TestClient
 from stages.serving import web
 from stages.serving.onnx_bundle import load
 from stages.serving.predictor import Predictor
-from tests.commands.conftest import onnx_folder as onnx_folder
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,38 @@ def known_ngrams(vocabulary: Vocabulary, *names: str) -> np.ndarray:
     return letters.ngrams
 
 
+COUNTRIES = ("Austria", "Belgium", "Chad", "Denmark")
+
+
+def save_model(folder: Path, **changes: object) -> Path:
+    """Write an exported bundle whose answers differ from name to name but mean nothing."""
+    vocabulary = Vocabulary(
+        "keep", ("CJK", "CYRILLIC", "LATIN"), tuple("ABCDEabcdefghijklmnopqrstuvwxyz'-üИов佐藤")
+    )
+    random, ones = np.random.default_rng(1), np.ones((2 if "names" in changes else 1, 4))
+    # As if rows had been held out: energies like those of random weights, most n-grams known.
+    rows = held_out(
+        400,
+        4,
+        prior=ones / 4,
+        thresholds=ones * [0.1, 0.2, 0.3, 0.05],
+        labels=random.integers(4, size=400),
+        probabilities=random.dirichlet(np.ones(4), size=400),
+        scripts=np.full(400, vocabulary.scripts.index("LATIN")),
+        measures=np.stack([random.uniform(0.5, 1, 400), random.normal(5, 3, 400)], axis=1),
+        ngrams=known_ngrams(vocabulary, "Abe", "Müller", "Nguyen", "O'Brien", "Bob", "Cab"),
+    )
+    values: dict = {
+        "model": tiny_params(embedding=8, hidden=8, wide_frequent=64).model_dump(),
+        "vocabulary": vocabulary,
+        "countries": COUNTRIES,
+        "max_length": 40,
+        "temperatures": [1.5] * len(ones),
+        "held_out": rows,
+    }
+    return save_onnx(folder, config(**(values | changes)), spread=1.0)
+
+
 PRIOR = np.array([0.5, 0.3, 0.15, 0.05])
 # Names are points around their country's mean: Bayes' rule then gives exact probabilities.
 MEANS = 2.0 * np.eye(len(PRIOR))

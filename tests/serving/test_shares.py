@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from stages.serving import shares
 from stages.serving.held_out import HeldOut, reweight
-from stages.serving.shares import Population, estimate_shares
+from stages.serving.shares import Population, effective_names, estimate_shares
 from tests.serving import made
 from tests.serving.made import PRIOR, distance, population
 
@@ -77,6 +77,9 @@ def test_intervals_are_wider_of_repeated_names_and_of_rarer_ones_than_the_held_o
     assert width(np.tile(names[:40], (100, 1)), rows) > 1.3 * whole
     monkeypatch.setattr(shares, "STRAY", 1)  # in place of 6
     assert whole > 1.8 * width(names, rows)
+    # Two names, one of them twice; the second country is of that one, the last of none.
+    answers = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.75, 0.0, 0.0]])
+    assert effective_names(answers) == pytest.approx([1.75**2 / (1 + 0.75**2), 1, 1])
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -134,23 +137,25 @@ def people(*countries: int, unsure: int = 0, rows: NDArray = SURE) -> Population
 
 @pytest.mark.filterwarnings("error")
 def test_notes_say_which_shares_cannot_be_trusted() -> None:
-    rows = np.array([[0.9, 0.1, 0, 0, 0], [0.3, 0.4, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.6, 0]])
-    summary = people(*[0, 1, 2, 3] * 25, 4, rows=rows).summary(EVEN)
+    rows = np.array([[0.6, 0.1, 0.1, 0.1, 0.1], [0.3, 0.4, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.6, 0]])
+    summary = people(*[0, 1, 2] * 31, *[3] * 7, 4, rows=rows).summary(EVEN)
     assert summary["notes"] == [
         "B is hard to tell from A",  # most of its own rows' probability is elsewhere
         "C is hard to tell from D",
         "D: no held-out rows, so nothing checks it",  # E has too few names for a note
     ]
     assert (summary["method"], summary["effective_names"]) == ("prior", 101)
-    assert summary["shares"][-1]["country"] == "E"
-    for unsure, noted in ((20, []), (40, ["33% of the names are unsure"])):  # a fifth is not many
+    first, *_, last = summary["shares"]
+    assert (first["plain"], last["country"]) == (round(31 / 101, 6), "E")
+    for unsure, noted in ((20, []), (21, ["21% of the names are unsure"])):  # a fifth is not many
         notes = people(*[0] * 80, unsure=unsure, rows=EVEN[None]).summary(EVEN)["notes"]
         assert [note.split(":")[0] for note in notes if "unsure" in note] == noted
     even = asked(np.full((200, 5), 0.2), held_out(np.eye(5), np.arange(5), EVEN)).summary(EVEN)
     assert even["notes"] == ["few names: they tell as much as 0 of known country"]
     nothing = people(unsure=3)
-    assert "no name can be used" in nothing.summary()["notes"][0]
-    assert nothing.summary()["shares"] == []
+    summary = nothing.summary()
+    assert "no name can be used" in summary["notes"][0]
+    assert (summary["shares"], summary["method"]) == ([], "mean")
     assert [end.tolist() for end in nothing.estimate()[1:3]] == [[0.0] * 5, [1.0] * 5]
 
 

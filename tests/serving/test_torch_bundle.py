@@ -1,7 +1,6 @@
 """The weights of a bundle from a stranger: as saved, or refused before memory is taken."""
 
 import struct
-import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from stages.serving.bundle import load
 from stages.serving.torch_bundle import load_model, save
-from tests.conftest import ROOT, run
 from tests.serving import made
 from tests.serving.made import classifier, config, held_out
 
@@ -35,18 +33,6 @@ def test_a_bundle_answers_as_the_model_that_was_saved(folder: Path) -> None:
     codes = torch.tensor([[0, 4, 5, 1]])
     assert torch.equal(model(codes), classifier(CONFIG)(codes))
     assert np.allclose(load(folder).predict_proba(["ab", "Łódź"]).sum(axis=1), 1)
-
-
-@pytest.mark.slow
-def test_reading_it_does_not_import_torchs_compiler(folder: Path) -> None:
-    """That takes longer than all the rest."""
-    program = (
-        "import sys; from stages.serving.bundle import load\n"
-        f"load({str(folder)!r})\n"
-        "assert 'torch._dynamo' not in sys.modules"
-    )
-    done = run(ROOT, sys.executable, "-c", program)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
