@@ -1,12 +1,16 @@
-"""`onoma retrain` for real: git, DVC, from new rows at one remote to a model at another."""
+"""`onoma retrain` for real: git, DVC, data from an S3 server to an SSH remote, killed processes."""
 
+import os
 import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,52 +100,109 @@ def shuffled(rows: Rows) -> Rows:
     return [(name, country) for (name, _), country in zip(rows, countries, strict=True)]
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def served(protocol: str, folder: Path, port: int, *options: str) -> Iterator[None]:
+    """Serve a folder by S3 or SFTP on loopback; it answers when the context begins."""
+    command = ["rclone", "serve", protocol, str(folder), f"--addr=127.0.0.1:{port}", *options]
+    environment = {**os.environ, "RCLONE_CONFIG": os.devnull, "RCLONE_CACHE_DIR": f"{folder}.keys"}
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(answers)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Settings of a DVC remote on an SSH server, in the folder store."""
+    (tmp_path / "store").mkdir()
+    port = free_port()
+    with served("sftp", tmp_path / "store", port, "--user=user", "--pass=secret"):
+        yield {"url": f"ssh://127.0.0.1:{port}/", "user": "user", "password": "secret"}
+
+
+def configure(project: Path, file: str, **remotes: dict[str, str]) -> None:
+    """Add settings of DVC remotes to a file of the project's configuration."""
+    with (project / ".dvc" / file).open("a", encoding="utf-8") as config:
+        for remote, settings in remotes.items():
+            config.write(f"['remote \"{remote}\"']\n")
+            config.writelines(f"    {key} = {value}\n" for key, value in settings.items())
+
+
 @pytest.mark.slow(seconds=60)
 def test_only_a_better_model_gets_from_new_rows_to_the_users(
-    project: Path, tmp_path: Path, start: Start
+    project: Path,
+    store: dict[str, str],
+    tmp_path: Path,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    origin, bucket, store = (tmp_path / name for name in ("origin.git", "bucket", "store"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # else it is long before a server is down
+    origin, bucket, port = tmp_path / "origin.git", tmp_path / "s3/bucket", free_port()
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
-    write_corpus(bucket / "names.csv.gz", shuffled(toy_rows(60, 1)))
-    dvc(project, "remote", "add", "source", str(bucket))
-    dvc(project, "config", "core.remote", "store")
-    # Where models go stands in a file that git ignores, as credentials do.
-    dvc(project, "remote", "add", "--local", "store", str(store))
-    git(project, "rm", "--quiet", TRAIN)
-    dvc(project, "import-url", "remote://source/names.csv.gz", TRAIN)
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--message=names come from the bucket")
-    git(project, "remote", "add", "origin", str(origin))
-    git(project, "push", "--quiet", "origin", "main")
-    head = git(project, "rev-parse", "HEAD")
+    write_corpus(bucket / "names_train.csv.gz", shuffled(toy_rows(60, 1)))
+    dvc(project, "remote", "add", "--default", "store", store.pop("url"))
+    configure(project, "config", source={"url": "s3://bucket"})
+    # What is of this machine or secret goes to a file that git ignores.
+    secrets = {"access_key_id": "key", "secret_access_key": "secret"}
+    source = {"endpointurl": f"http://127.0.0.1:{port}", **secrets}
+    configure(project, "config.local", store=store, source=source)
+    s3 = ("s3", bucket.parent, port, "--auth-key=key,secret")
 
-    begun = time.monotonic()
-    assert "there is no champion yet" in retrain(project, "--push")
-    seconds = time.monotonic() - begun
-    assert champions(origin) == ["onoma#production#1"]
+    with served(*s3):
+        git(project, "rm", "--quiet", TRAIN)
+        dvc(project, "import-url", "remote://source/names_train.csv.gz", TRAIN)
+        git(project, "add", "--all")
+        git(project, "commit", "--quiet", "--message=names come from the bucket")
+        git(project, "remote", "add", "origin", str(origin))
+        git(project, "push", "--quiet", "origin", "main")
+        head = git(project, "rev-parse", "HEAD")
 
-    second = retrain(project, "--push")
-    assert second.startswith("retrain: nothing to do")
-    assert "tage" not in second  # DVC ran none
+        begun = time.monotonic()
+        first = retrain(project, "--push")
+        seconds = time.monotonic() - begun
+        assert "there is no champion yet" in first
+        assert champions(origin) == ["onoma#production#1"]
 
-    bucket.rename(tmp_path / "elsewhere")
+        second = retrain(project, "--push")
+        assert second.startswith("retrain: nothing to do")
+        assert "tage" not in second  # DVC ran none
+
     assert refused(project, "--push").startswith("onoma: dvc update: ")
 
-    # More and cleaner rows make a better model; but it is killed, and git denies it.
-    write_corpus(bucket / "names.csv.gz", toy_rows(600, 5))
-    hook = origin / "hooks/pre-receive"
-    hook.write_text("#!/bin/sh\necho no >&2; exit 1\n")
-    hook.chmod(0o755)
-    process = start(project, *RETRAIN, "--push")
-    time.sleep(0.6 * seconds)
-    process.kill()
-    process.wait()
-    assert git(project, "status", "--porcelain") == ""
-    assert refused(project, "--push", trains=True).startswith("onoma: git push: ")
-    assert champions(origin) == ["onoma#production#1"]
-    hook.unlink()
+    with served(*s3):
+        # More and cleaner rows make a better model; but it is killed, and git denies it.
+        write_corpus(bucket / "names_train.csv.gz", toy_rows(600, 5))
+        hook = origin / "hooks/pre-receive"
+        hook.write_text("#!/bin/sh\necho no >&2; exit 1\n")
+        hook.chmod(0o755)
+        process = start(project, *RETRAIN, "--push")
+        time.sleep(0.6 * seconds)
+        process.kill()
+        process.wait()
+        assert champions(origin) == ["onoma#production#1"]
+        assert git(project, "status", "--porcelain") == ""
+        denied = refused(project, "--push", trains=True)
+        assert denied.startswith("onoma: git push: ")
+        assert champions(origin) == ["onoma#production#1"]
+        hook.unlink()
 
-    assert "better than the champion" in retrain(project, "--push")
+        assert "better than the champion" in retrain(project, "--push")
+
     assert champions(origin) == ["onoma#production#1", "onoma#production#2"]
     message = git(origin, "log", "-1", "--format=%B", "main")
     assert re.search(r"metrics/evaluate.json +\| accuracy +\| 0\.\d+ +\| 0\.\d+", message)
@@ -156,10 +217,11 @@ def test_only_a_better_model_gets_from_new_rows_to_the_users(
 
     fresh = tmp_path / "fresh"
     git(tmp_path, "clone", "--quiet", str(origin), str(fresh))
-    dvc(fresh, "remote", "add", "--local", "store", str(store))
+    configure(fresh, "config.local", store=store)
     dvc(fresh, "artifacts", "get", ".", "onoma", "--stage=production", "--out=champion")
     code = "from stages.serving.bundle import load; print(load('champion').predict(['Krat'])[0])"
-    assert "Stockia" in succeed(fresh, sys.executable, "-c", code)
+    answer = run(fresh, sys.executable, "-c", code)
+    assert "Stockia" in answer.stdout, answer.stderr
 
 
 @pytest.fixture
