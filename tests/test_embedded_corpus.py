@@ -379,7 +379,7 @@ def test_made_up_names_are_of_one_country_gender_and_order() -> None:
     }
 
 
-def test_half_of_the_made_up_names_have_surnames_as_people_have_them() -> None:
+def test_most_of_the_made_up_names_have_surnames_as_people_have_them() -> None:
     """Foreign ones among them, with given names of people whose surnames have the same origin."""
     english = "John Smith, Mary Smith, Amir Khan, Asif Khan, Bilal Khan, Sajid Khan, Tariq Khan"
     everybody = [

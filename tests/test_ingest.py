@@ -13,23 +13,27 @@ import pytest
 from stages import index, ingest
 from stages.core.errors import UserError
 from stages.corpus import tables
-from tests.conftest import ROOT, contents, run, set_params, toy_rows, write_shards
+from tests.benchmarks import big_corpus
+from tests.conftest import ROOT, contents, run, set_params
 
 ROWS = 20_000
+LETTERS = [
+    f"{n:04}".translate(str.maketrans("0123456789", "abcdefghij")).encode() for n in range(5000)
+]
 MEMORY = 550 * 2**20
 
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of three shards, bad rows among them."""
-    return write_shards(tmp_path_factory.mktemp("big") / "shards", ROWS, shards=3)
+    return big_corpus.write(tmp_path_factory.mktemp("big"), ROWS, shards=3)
 
 
 @pytest.fixture
 def project(big: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project that reads that corpus, in blocks as small as the corpus is."""
     monkeypatch.setattr(tables, "BLOCK_BYTES", 2**16)
-    files = {"ingest__train": big, "ingest__test": big / "1.csv"}
+    files = {"ingest__train": big / "train", "ingest__test": big / "test.csv"}
     set_params(folder, **files, ingest__max_rejected=ROWS)
     return folder
 
@@ -52,10 +56,10 @@ def test_processes_shards_and_blocks_do_not_show(
         index.main()
         written.append(contents("data", "metrics"))
     assert written[0] == written[1]
-    assert len(written[0]["data/clean/rejected.csv"].splitlines()) > ROWS // 100
+    assert len(written[0]["data/clean/rejected.csv"].splitlines()) > ROWS // 2000
     in_shards = pq.read_table("data/clean/train.parquet")
     whole = project / "whole.csv"
-    whole.write_bytes(b"".join(path.read_bytes() for path in sorted(big.iterdir())))
+    whole.write_bytes(b"".join(path.read_bytes() for path in sorted((big / "train").iterdir())))
     set_params(project, ingest__train=whole)
     monkeypatch.setattr(tables, "BLOCK_BYTES", 2**24)
     ingest.main()
@@ -102,7 +106,10 @@ def test_reading_stops_as_soon_as_too_many_rows_are_refused(
 
 @pytest.mark.slow
 def test_a_file_larger_than_memory_is_read_and_indexed(project: Path) -> None:
-    rows = "".join(f"{name},{12 * country}\n" for name, country in toy_rows(100_000, 1)).encode()
+    rows = b"".join(
+        b"Name%s,%s\n" % (LETTERS[n % 5000], b"UtopiaXanadu"[n % 2 * 6 :][:6] * 16)
+        for n in range(100_000)
+    )
     (project / "large.csv.gz").write_bytes(gzip.compress(rows, 1) * 65)  # inflates to 690 MB
     (project / "few.csv").write_bytes(b"".join(rows.splitlines(keepends=True)[:100]))
     files = {"ingest__train": project / "large.csv.gz", "ingest__test": project / "few.csv"}

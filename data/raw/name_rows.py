@@ -15,7 +15,7 @@ NAMES_PER_LIST = 2000  # of a country's lists together
 NAMES_COUNTED = 6000  # of a country's people, the most frequent first
 OWNED = 0.2  # of the highest rate of all countries: one with less does not have the name
 MOST_ROWS = 60
-POWER = 0.6  # of a name's people that are its rows
+POWER = 0.6  # of a name's number of people: its number of rows
 TEST_SHARE = 10  # every tenth name, of those that few people have
 KINDS = ("core", "residents", "wide")  # of lists: sources.toml says what they mean
 
@@ -117,8 +117,8 @@ def cap(surnames: Iterable[Surname], most: int = NAMES_PER_LIST) -> list[Surname
 def weigh(listed: Iterable[Surname], counts: Counts) -> list[Surname]:
     """Give each name the rows that its people earn it, and add the names that no list has.
 
-    Of the people of a name there are so many rows: people ** `POWER`. A list's name that people of
-    other countries alone have is dropped; one that nobody counted has is kept, once.
+    A name has people ** `POWER` rows, at most `MOST_ROWS`. A list's name that people of other
+    countries alone have is dropped; one that nobody counted has is kept, once.
     """
     owners = counts.owners(OWNED)
     weighed, there = [], set()

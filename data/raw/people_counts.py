@@ -28,10 +28,8 @@ SURNAME_FIRST = {
     "Taiwanese": True,
     "Vietnamese": True,
 }
-CLEARLY = 5  # times as many people must have one of two words as surname to change the order
-FOREIGN = (
-    20  # times as many people of other nations as have a word as surname, for whom it is given
-)
+CLEARLY = 5  # times as many people have one of two words as surname: it is the surname
+FOREIGN = 20  # times as many people elsewhere have a word as given name: it is no surname
 
 _PARTICLES = (
     "abu al ben bin d da das de del della den der des di do dos du e el ibn la le lo mac mc st ten"
@@ -87,14 +85,13 @@ class Orders:
     common given name of other nations (James Soong).
     """
 
-    def __init__(self, table: dict[str, list[str]]) -> None:
-        """Count the words at the usual end, those at the other one, and given names."""
+    def __init__(self, titles: Iterable[tuple[list[str], list[str]]]) -> None:
+        """Count words at either end, and given names, by the words and nationalities of people."""
         self.surnames: Counter[tuple[str, str]] = Counter()
         self.others: Counter[tuple[str, str]] = Counter()
         self.given: Counter[str] = Counter()  # of nations with one order
-        for full, nationalities in table.items():
-            words = words_of(full)
-            for nationality in nationalities if words else ():
+        for words, nationalities in titles:
+            for nationality in nationalities:
                 if nationality in SURNAME_FIRST:
                     usual, other = self._ends(words, nationality)
                     self.surnames[usual] += 1
@@ -138,10 +135,10 @@ def divide(words: list[str], surname_first: bool) -> tuple[str, str]:
 
 def persons(table: dict[str, list[str]]) -> Iterator[Person]:
     """Yield the people of one or two nationalities who have a usable surname, once for each."""
-    orders = Orders(table)
-    for full, nationalities in table.items():
-        words = words_of(full)
-        for nationality in nationalities if words and len(nationalities) <= 2 else ():
+    titles = {full: words for full in table if (words := words_of(full))}
+    orders = Orders((words, table[full]) for full, words in titles.items())
+    for full, words in titles.items():
+        for nationality in table[full] if len(table[full]) <= 2 else ():
             if (first := orders.surname_first(words, nationality)) is None:
                 continue
             given, surname = divide(words, first)
