@@ -31,6 +31,7 @@ settings.register_profile("onoma", deadline=None, derandomize=True)
 settings.load_profile("onoma")
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 
 # Syllables of made-up languages: easy to tell apart, yet not without overlap.
 TOY_LANGUAGES = {
@@ -56,39 +57,15 @@ def write_corpus(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def toy_rows(count: int, seed: int, syllables_at_most: int = 3) -> list[tuple[str, str]]:
-    """Names of some syllables with their language."""
+def toy_rows(count: int, seed: int) -> list[tuple[str, str]]:
+    """Names of one to three syllables with their language."""
     choose = random.Random(seed)
     rows = []
     for _ in range(count):
         country, syllables = choose.choice(list(TOY_LANGUAGES.items()))
-        name = "".join(
-            choose.choice(syllables) for _ in range(choose.randint(1, syllables_at_most))
-        )
+        name = "".join(choose.choice(syllables) for _ in range(choose.randint(1, 3)))
         rows.append((name.capitalize(), country))
     return rows
-
-
-BAD_LINES = [
-    b",Italy",
-    b"Rossi,",
-    b"lonely",
-    b"a,b,c",
-    b"Ro\xffssi,Italy",
-    b'"Ab"x,Italy',
-    b"1,Italy",
-]
-
-
-def write_shards(folder: Path, rows: int, shards: int = 1) -> Path:
-    """Write a corpus in so many files, of which ingest refuses one row in a hundred."""
-    lines = [f'"{name}",{country}'.encode() for name, country in toy_rows(rows, 1, 6)]
-    for number, place in enumerate(range(50, rows, 100)):
-        lines[place] = BAD_LINES[number % len(BAD_LINES)]
-    folder.mkdir(parents=True)
-    for shard in range(shards):
-        (folder / f"{shard}.csv").write_bytes(b"\n".join(lines[shard::shards]) + b"\n")
-    return folder
 
 
 def set_params(folder: Path, **values: object) -> None:

@@ -8,8 +8,9 @@ import pytest
 from stages import index, ingest
 from stages.core.errors import UserError
 from stages.corpus import tables, tasks
+from tests.benchmarks import big_corpus
 from tests.clusters import kill_workers, two_workers
-from tests.conftest import ROOT, Start, contents, set_params, write_shards
+from tests.conftest import ROOT, Start, contents, set_params
 
 ROWS = 40_000
 
@@ -18,7 +19,7 @@ ROWS = 40_000
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project with a corpus of its own, to be read in blocks that are small."""
     monkeypatch.setattr(tables, "BLOCK_BYTES", 2**16)
-    corpus = write_shards(folder / "corpus", ROWS)
+    corpus = big_corpus.write(folder / "corpus", ROWS) / "train"
     files = {"ingest__train": corpus, "ingest__test": corpus}
     set_params(folder, **files, ingest__max_rejected=ROWS, ingest__processes=1)
     return folder

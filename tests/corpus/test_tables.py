@@ -271,3 +271,10 @@ def test_small_blocks_give_what_one_block_gives(
         patch.setattr(tables, "BLOCK_BYTES", size)
         patch.setattr(tables, "BATCH_BYTES", size)
         assert (by_ingest(path), by_predict(path)) == whole
+
+
+def test_a_file_without_header_loses_no_row(file: Path) -> None:
+    file.write_text("\nRossi,Italy\nMüller,Germany\n", "utf-8")
+    assert by_predict(file, header=False) == (TWO, [])
+    with pytest.raises(UserError, match=r"no column 'name'; use --column, one of: 1, 2$"):
+        Table(file, Format(header=False)).check_text("name")

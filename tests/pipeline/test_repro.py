@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import git, set_params, succeed
+from tests.conftest import SHARED, git, run_stages, set_params, succeed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_stages")]
 
@@ -66,3 +66,13 @@ def test_rows_held_out_for_validation_add_a_curve(project: Path) -> None:
     epochs = read(project / "metrics/epochs.json")
     assert list(epochs["test_accuracy"]) == list(epochs["validation_accuracy"]) == ["01"]
     assert (project / "metrics/train/plots/metrics/validation/accuracy.tsv").is_file()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the reference corpus is not here")
+def test_the_reference_corpus_is_read_whole(project: Path) -> None:
+    corpus = SHARED / "corpus"
+    files = {split: corpus / f"names_{split}.csv.gz" for split in ("train", "test")}
+    set_params(project, **{f"ingest__{split}": file for split, file in files.items()})
+    run_stages(project, "ingest", "index")
+    ingest = read(project / "metrics/ingest.json")
+    assert (ingest["train"]["kept"], ingest["test"]["kept"]) == (13374, 6700)
