@@ -101,6 +101,9 @@ def watch(connection: socket.socket, streams: list[int], *work: object) -> None:
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with suppress(OSError):
         connection.sendall(b"%d" % status)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(8):  # a signal left unread would reset the connection at the end
+            pass
     os._exit(0)
 
 
