@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch.distributed as dist
 from dvclive import Live
+from scipy.special import softmax
 
 from stages.core.errors import UserError, exit_code
 from stages.core.files import rounded, write_metrics
@@ -20,7 +21,7 @@ from stages.corpus.dataset import Names
 from stages.corpus.vocabulary import Vocabulary
 from stages.model.classifier import Classifier
 from stages.serving.config import KINDS, Config
-from stages.serving.measure import calibrated
+from stages.serving.measure import calibrated, name_kinds
 from stages.serving.torch_bundle import save
 from stages.training.checkpoint import Checkpoints, fingerprint, loaded_code
 from stages.training.distributed import Runtime, launch, process_group
@@ -58,14 +59,6 @@ def train(params: Params, runtime: Runtime) -> None:
     print(f"train: {weights:,} weights, {len(names):,} names, {computing}")
     if model.wide:
         choose_features(model.wide, names)
-    trainer = Trainer(model, params.train, names, runtime)
-    evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
-    curves = Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) if runtime.rank == 0 else None
-    with curves or nullcontext():
-        trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, size)
-    if runtime.rank > 0:
-        return
-    write_metrics(EPOCHS, by_epoch(trainer.position.history))
     levels = [params.corpus.set_levels[kind] for kind in KINDS[params.corpus.names]]
     config = Config(
         model=params.model.model_dump(),
@@ -80,10 +73,19 @@ def train(params: Params, runtime: Runtime) -> None:
         population=params.corpus.description,
         provenance={**machine, "arithmetic": params.train.arithmetic},
     )
+    kinds = name_kinds(config, names)
+    trainer = Trainer(model, params.train, names, runtime, kinds, len(levels))
+    evaluated = {name: splits[name] for name in sorted(splits)[::-1] if name in EVALUATED}
+    curves = Live(str(CURVES), save_dvc_exp=False, dvcyaml=None) if runtime.rank == 0 else None
+    with curves or nullcontext():
+        trainer.fit(evaluated, lambda metrics: log(curves, metrics), checkpoints, size)
+    if runtime.rank > 0:
+        return
+    write_metrics(EPOCHS, by_epoch(trainer.position.history))
     if rows := splits.get("calibration"):
         logits = all_logits(model, rows, size)
-        adjustment = params.train.logit_adjustment
-        config = calibrated(config, names, rows, logits, adjustment, levels)
+        prior = softmax((1 - params.train.logit_adjustment) * trainer.log_priors, axis=1)
+        config = calibrated(config, names, rows, logits, prior, levels)
         temperatures = " and ".join(f"{number:.3f}" for number in config.temperatures)
         print(f"train: temperature {temperatures}, from {len(rows)} held-out rows")
     save(MODEL, config, model)

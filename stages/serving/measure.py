@@ -14,7 +14,6 @@ from stages.serving.held_out import LOWEST, Floats, HeldOut, Integers, Letters
 TEMPERATURES = (0.05, 20.0)  # lowest and highest
 PRIOR_ROWS = 100  # rows of a country that weigh as much as the rows weighted by probability
 LEAST_ROWS = 200  # held-out rows of a kind that is measured by itself
-MIXED = 0.02  # weight of all names in the prior of a kind: no country is impossible in it
 
 
 def fit_temperature(logits: Floats, labels: Integers) -> float:
@@ -75,7 +74,7 @@ def calibrated(
     train: Names,
     rows: Names,
     logits: Floats,
-    logit_adjustment: float,
+    prior: Floats,
     levels: Sequence[float],
 ) -> Config:
     """The config with temperatures and held-out rows, measured for each kind of name apart.
@@ -85,11 +84,11 @@ def calibrated(
         train: the names that the model was trained on.
         rows: the held-out rows.
         logits: (rows, countries) the model's logits of the held-out rows.
-        logit_adjustment: the adjustment with which the model was trained.
+        prior: (kinds, countries) shares of the population for which the logits hold.
         levels: of the prediction sets, for each kind of name.
     """
     codes, offsets, labels = map(np.asarray, (rows.codes, rows.offsets, rows.labels))
-    kinds = config.kinds(config.vocabulary.decode(codes, offsets))
+    kinds = name_kinds(config, rows)
     masks = [kinds == kind for kind in range(len(config.temperatures))]
     # A kind of too few rows is measured by all rows.
     parts = [mask if mask.sum() >= LEAST_ROWS else np.full(len(mask), True) for mask in masks]
@@ -99,12 +98,11 @@ def calibrated(
         set_thresholds(probabilities[part], labels[part], level)
         for part, level in zip(parts, levels, strict=True)
     ]
-    letters, counts = survey_training(config, train)
-    # Training added the adjustment by the counts of all names, whatever their kind.
-    total = counts.sum(axis=0)
-    prior = (counts + MIXED * total) / np.maximum(total, 1) ** logit_adjustment
+    letters = Letters(config.vocabulary)
+    for chunk in train.chunks():
+        letters.add(chunk.codes)
     held_out = HeldOut(
-        prior=prior / prior.sum(axis=1, keepdims=True),
+        prior=prior,
         thresholds=np.stack(thresholds),
         labels=labels,
         kinds=kinds,
@@ -116,12 +114,7 @@ def calibrated(
     return replace(config, temperatures=temperatures, held_out=held_out)
 
 
-def survey_training(config: Config, train: Names) -> tuple[Letters, Floats]:
-    """The n-grams of the training names, and the (kinds, countries) numbers of these names."""
-    letters = Letters(config.vocabulary)
-    counts = np.zeros((len(config.temperatures), len(config.countries)))
-    for chunk in train.chunks():
-        letters.add(chunk.codes)
-        kinds = config.kinds(config.vocabulary.decode(chunk.codes, chunk.offsets))
-        np.add.at(counts, (kinds, chunk.labels), 1)
-    return letters, counts
+def name_kinds(config: Config, names: Names) -> Integers:
+    """(names,) the kind of each name, as of `Config.kinds`."""
+    decode = config.vocabulary.decode
+    return np.concatenate([config.kinds(decode(c.codes, c.offsets)) for c in names.chunks()])

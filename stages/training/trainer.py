@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Adagrad, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
@@ -26,6 +25,7 @@ from stages.training.distributed import Runtime, stop
 from stages.training.inference import loss_and_accuracy
 
 Metrics = dict[str, float]
+MIXED = 0.02  # weight of a name in the prior of other kinds of names
 
 
 @dataclass
@@ -44,7 +44,13 @@ class Trainer:
     """Trains a classifier: `fit` runs the epochs, `train_step` updates the weights once."""
 
     def __init__(
-        self, model: Classifier, params: TrainParams, names: Names, runtime: Runtime
+        self,
+        model: Classifier,
+        params: TrainParams,
+        names: Names,
+        runtime: Runtime,
+        kinds: Rows | None = None,
+        number_of_kinds: int = 1,
     ) -> None:
         """Start with the model as it is.
 
@@ -53,10 +59,15 @@ class Trainer:
             params: how to train.
             names: the training split.
             runtime: device, precision and processes.
+            kinds: (names,) the kind of each name; None if all are of one kind.
+            number_of_kinds: the number of kinds that there are.
         """
         self.model, self.params, self.names, self.runtime = model, params, names, runtime
         self.position = Position()
-        self.log_prior = log_prior(names.labels, model.logits.out_features).to(runtime.device)
+        self.kinds = np.zeros(len(names), dtype=np.uint8) if kinds is None else kinds
+        shape = (number_of_kinds, model.logits.out_features)
+        self.log_priors = log_priors(names.labels, self.kinds, shape)
+        self._log_priors = torch.from_numpy(self.log_priors).float().to(runtime.device)
         self.steps = math.ceil(len(names) / params.batch_size)  # per epoch
         # The wide term's table is most of the weights, and a batch has few of its rows: Adagrad
         # updates these alone. It suits weights that are seen rarely, and decays none of them.
@@ -165,7 +176,9 @@ class Trainer:
         batch = collate(self.names, mine if len(mine) else rows[:1], runtime.device)
         with runtime.autocast():
             logits = self.model(batch.codes, batch.lengths)
-        adjusted = logits.float() + params.logit_adjustment * self.log_prior
+        kinds = torch.from_numpy(self.kinds[batch.rows].astype(np.int64))
+        log_priors = self._log_priors[kinds.to(runtime.device)]
+        adjusted = logits.float() + params.logit_adjustment * log_priors
         loss = cross_entropy(adjusted, batch.labels, label_smoothing=params.label_smoothing)
         (loss * len(mine) / len(rows)).backward()  # type: ignore[no-untyped-call]
         correct = (logits.argmax(1) == batch.labels)[: len(mine)].sum()
@@ -215,12 +228,17 @@ class Trainer:
         self.position = Position(**state["position"])
 
 
-def log_prior(labels: NDArray[np.integer[Any]], countries: int) -> Tensor:
-    """(countries,) log of the share of the labels that are this country; at least one counts.
+def log_priors(
+    labels: NDArray[np.integer[Any]], kinds: Rows, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Array of this shape, (kinds, countries): log of the share of a kind's labels.
 
     Added to the logits in the loss, it leaves less of the shares to the model: the logits then
     hold for a population whose shares are closer to equal than those of the training names (Menon
-    et al., Long-tail Learning via Logit Adjustment, 2021).
+    et al., Long-tail Learning via Logit Adjustment, 2021). So that no country is impossible in a
+    kind, names of other kinds count `MIXED`, and at least one name counts.
     """
-    counts = np.bincount(labels, minlength=countries).clip(min=1)
-    return torch.from_numpy(np.log(counts / counts.sum())).float()
+    counts = np.zeros(shape)
+    np.add.at(counts, (kinds, labels), 1)
+    counts = (counts + MIXED * (counts.sum(axis=0) - counts)).clip(min=1)
+    return np.asarray(np.log(counts / counts.sum(axis=1, keepdims=True)))

@@ -67,8 +67,8 @@ def test_surnames_and_full_names_are_measured_apart_if_there_are_enough_of_each(
     plain = config(
         vocabulary=vocabulary, countries=("A", "B", "C", "D"), names="both", temperatures=[1.0, 1.0]
     )
-    levels = [0.92, 0.8]
-    found = calibrated(plain, train, rows, logits, 0.5, levels)
+    levels, prior = [0.92, 0.8], np.array([[0.1, 0.2, 0.3, 0.4], [0.25] * 4])
+    found = calibrated(plain, train, rows, logits, prior, levels)
     kept = found.held_out
     parts = [kinds == 0, kinds == 1 if full == 300 else kinds >= 0]
     assert found.temperatures == [fit_temperature(logits[part], labels[part]) for part in parts]
@@ -82,7 +82,4 @@ def test_surnames_and_full_names_are_measured_apart_if_there_are_enough_of_each(
     assert kept.scripts.tolist() == (~is_last).astype(int).tolist()
     energies = np.log(np.exp(logits).sum(axis=1))
     assert kept.measures == pytest.approx(np.stack([~is_last, energies], axis=1))
-    counts = np.stack([np.bincount(labels[:-1][kinds[:-1] == kind]) for kind in (0, 1)])
-    total = counts.sum(axis=0)  # of which a few make no country impossible in a kind
-    prior = (counts + 0.02 * total) / np.sqrt(total)  # less the adjustment of 0.5
-    assert kept.prior == pytest.approx(prior / prior.sum(axis=1, keepdims=True))
+    assert (kept.prior == prior).all()

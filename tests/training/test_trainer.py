@@ -20,7 +20,7 @@ from stages.training.checkpoint import Checkpoints
 from stages.training.distributed import Runtime
 from stages.training.features import choose_features
 from stages.training.inference import all_logits
-from stages.training.trainer import Trainer
+from stages.training.trainer import Trainer, log_priors
 from tests.conftest import ROOT
 
 RUNTIME = Runtime(torch.device("cpu"))
@@ -38,8 +38,10 @@ def names() -> Names:
     return encoded(WORDS, np.random.default_rng(1).integers(0, 3, len(WORDS)))
 
 
-def trainer(names: Names, model: dict | None = None, **train: object) -> Trainer:
-    """A trainer of a small model."""
+def trainer(
+    names: Names, model: dict | None = None, kinds: np.ndarray | None = None, **train: object
+) -> Trainer:
+    """A trainer of a small model, for names of one kind, or of two."""
     torch.manual_seed(1)
     params = Params.load(Path(ROOT / "params.yaml"))
     small = {"hidden": 8, "embedding": 8, "wide_frequent": 64, "wide_rare": 64, "layers": 1}
@@ -49,7 +51,7 @@ def trainer(names: Names, model: dict | None = None, **train: object) -> Trainer
     )
     classifier = Classifier(shape, int(names.codes.max()) + 1, 3)
     choose_features(classifier.wide, names)
-    return Trainer(classifier, settings, names, RUNTIME)
+    return Trainer(classifier, settings, names, RUNTIME, kinds, 1 if kinds is None else 2)
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -91,6 +93,28 @@ def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_to
         shares.append(softmax(logits, axis=1)[0, 0])
     middle = 0.8**0.5 / (0.8**0.5 + 2 * 0.1**0.5)
     assert shares == pytest.approx([middle, 1 / 3], abs=0.05)
+
+
+def test_each_kind_of_name_is_moved_from_its_own_shares() -> None:
+    """Country 0 has most names of one kind, country 1 of the other; equal shares are left."""
+    rows = np.arange(len(WORDS))
+    kinds = rows % 2
+    labels = np.where(rows % 20 < 16, kinds, 2)
+    words = np.array(["abc", "cba"])[kinds].tolist()
+    settings = {"label_smoothing": 0.0, "epochs": 40, "logit_adjustment": 1.0}
+    shape = {"dropout": 0.0, "character_dropout": 0.0}
+    trained = trainer(encoded(words, labels), shape, kinds, **settings)
+    trained.fit({}, lambda metrics: None)
+    logits = all_logits(trained.model, encoded(words[:2], labels[:2]), 2)
+    for kind in (0, 1):
+        assert softmax(logits, axis=1)[kind, [kind, 2]] == pytest.approx([1 / 2, 1 / 2], abs=0.1)
+
+
+def test_log_priors_leave_no_country_impossible_in_a_kind() -> None:
+    labels, kinds = np.array([0] * 100 + [1] * 50), np.array([0] * 100 + [1] * 50)
+    counts = np.array([[100, 1, 1], [2, 50, 1]])  # a fiftieth of the other kind's, at least one
+    found = np.exp(log_priors(labels, kinds, (2, 3)))
+    assert found == pytest.approx(counts / counts.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
