@@ -23,7 +23,9 @@ from people_counts import Counts, Person, is_held_out, label_of
 
 from stages.corpus.normalize import script
 
-PER_COUNTRY = 4000
+PER_COUNTRY = 4000  # of a country of so many people; of others by a power of their number
+PEOPLE, GROWTH = 6000, 0.35
+FEWEST = 300  # people: of fewer, name2nat hardly has the country, and how many there are is unknown
 OF_PEOPLE = 0.8  # of these, where people are known: surnames as people have them
 LEAST = 5  # people of a country and an origin whose given names are drawn from
 NATIVE = 300  # of a country whose lists have another script
@@ -119,9 +121,9 @@ def made_up(
         given: names of each country.
         surnames: rows of the training part, each drawn as often as it stands.
         real: what people's full names are known by; these are not made.
-        number: of names of each country: `OF_PEOPLE` of them with surnames that people have, where
-            these are known, the others with those of the rows. In another script about a tenth as
-            many.
+        number: of names of a country of `PEOPLE` people: `OF_PEOPLE` of them with surnames that
+            people have, where these are known, the others with those of the rows. In another
+            script `NATIVE` more.
     """
     draw = random.Random(SEED)
     pools: dict[tuple[str, bool, bool], Counter[str]] = defaultdict(Counter)
@@ -131,11 +133,13 @@ def made_up(
     urns = {key: Urn(pool, 1, draw) for key, pool in pools.items()}
     made: Counter[tuple[str, str]] = Counter()
     for country, names in sorted(given.items()):
-        of_people = int(number * OF_PEOPLE) if names.surnames else 0
+        people = names.surnames.total()
+        total = round(number * (people / PEOPLE) ** GROWTH) if people >= FEWEST else number
+        of_people = int(total * OF_PEOPLE) if people else 0
         second = Urn(names.second or {"": 1}, 1, draw)
         of_country = {key[1:]: urn for key, urn in urns.items() if key[0] == country}
         for first, surname in (
-            *_of_rows(names, True, number - of_people, of_country, draw),
+            *_of_rows(names, True, total - of_people, of_country, draw),
             *_of_rows(names, False, NATIVE, of_country, draw),
             *_of_people(names, of_people, country, draw),
         ):

@@ -7,21 +7,21 @@ RECIPES = {
     "default": """model.embedding=64 model.hidden=96 model.layers=1 model.bidirectional=false
         model.character_dropout=0.05 model.wide_ngrams=4 model.wide_words=1.6
         model.wide_frequent=57344 model.wide_rare=286720 train.epochs=3 train.batch_size=512
-        train.learning_rate=0.006 train.wide_rate=80.0 train.label_smoothing=0.02
-        train.logit_adjustment=0.6""",
+        train.learning_rate=0.006 train.wide_rate=80.0 train.wide_accumulator=1e-07
+        train.label_smoothing=0.02 train.logit_adjustment=0.6""",
     "list": """model.hidden=128 model.character_dropout=0.15 model.wide_words=0.0
         model.wide_frequent=65536 train.epochs=8 train.batch_size=256 train.wide_rate=45.0
-        train.label_smoothing=0.05 train.logit_adjustment=0.2""",
+        train.wide_accumulator=0.0 train.label_smoothing=0.05 train.logit_adjustment=0.2""",
     "thorough": """model.hidden=192 model.character_dropout=0.15 model.wide_words=0.0
         model.wide_frequent=65536 train.epochs=14 train.batch_size=256 train.wide_rate=45.0
-        train.label_smoothing=0.05 train.logit_adjustment=0.2""",
-    "fast": """model.embedding=32 model.character_dropout=0.0
-        model.wide_words=0.0 model.wide_frequent=65536 train.learning_rate=0.016
-        train.wide_rate=45.0 train.label_smoothing=0.05 train.logit_adjustment=0.2""",
+        train.wide_accumulator=0.0 train.label_smoothing=0.05 train.logit_adjustment=0.0""",
+    "fast": """model.embedding=32 model.character_dropout=0.0 model.wide_words=0.0
+        model.wide_frequent=65536 train.learning_rate=0.016 train.wide_rate=45.0
+        train.wide_accumulator=0.0 train.label_smoothing=0.05 train.logit_adjustment=0.2""",
     "seed": """model.embedding=100 model.hidden=100 model.layers=2 model.bidirectional=true
-        model.character_dropout=0.0 model.wide_ngrams=0
-        train.epochs=15 train.batch_size=256 train.learning_rate=0.004
-        train.label_smoothing=0.05 train.logit_adjustment=0.2""",
+        model.character_dropout=0.0 model.wide_ngrams=0 train.wide_accumulator=0.0 train.epochs=15
+        train.batch_size=256 train.learning_rate=0.004 train.label_smoothing=0.05
+        train.logit_adjustment=0.2""",
 }
 ABOUT = (
     "default: the shipped values, for a corpus of people; list: for some thousand names, each "

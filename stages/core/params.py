@@ -153,6 +153,7 @@ class TrainParams(Block):
     batch_size: Count
     learning_rate: Positive
     wide_rate: Positive
+    wide_accumulator: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share

@@ -78,7 +78,11 @@ class Trainer:
             AdamW(deep, rate, weight_decay=params.weight_decay, fused=True)
         ]
         if wide:
-            self.optimizers.append(Adagrad(wide, rate * params.wide_rate))
+            # Its first step of a weight is as long as the rate, however small the gradient is: that
+            # of a rare feature for a country would be as large as for its own.
+            start = params.wide_accumulator
+            optimizer = Adagrad(wide, rate * params.wide_rate, initial_accumulator_value=start)
+            self.optimizers.append(optimizer)
         self.schedules = [self.schedule(optimizer) for optimizer in self.optimizers]
         self._parts: list[Any] = [model, *self.optimizers, *self.schedules]  # which have a state
 

@@ -95,6 +95,19 @@ def test_logit_adjustment_moves_the_probabilities_from_the_shares_of_training_to
     assert shares == pytest.approx([middle, 1 / 3], abs=0.05)
 
 
+def test_small_gradients_of_the_linear_term_are_small_first_steps_above_an_accumulator_of_0() -> (
+    None
+):
+    names = encoded(WORDS, np.random.default_rng(1).integers(0, 3, len(WORDS)))
+    ratios = []
+    for start in (0.0, 1e-4):
+        trained = trainer(names, schedule="constant", wide_accumulator=start)
+        trained.train_step(np.arange(len(WORDS)))
+        steps = trained.model.wide.frequent.weight.detach().abs()
+        ratios.append(float(steps[steps > 0].min() / steps.max()))
+    assert ratios[0] > 0.99 and ratios[1] < 0.5
+
+
 def test_each_kind_of_name_is_moved_from_its_own_shares() -> None:
     """Country 0 has most names of one kind, country 1 of the other; equal shares are left."""
     rows = np.arange(len(WORDS))
