@@ -340,6 +340,28 @@ def test_citizens_and_residents_are_counted_without_the_people_who_are_scored(
     assert counts.people["qvist"]["Danish"] == script.RESIDENTS / 2
 
 
+def test_tables_of_given_names_weigh_alike_by_gender_and_without_their_rare_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = "".join(f"Rare{chr(97 + n % 26)}{chr(97 + n // 26)},1\n" for n in range(600))
+    tables = {"dkmales": f"{rows}PETER,3000\nPeter,100\n", "dkfemales": "Anne,2\nMette,6\nQ1,9\n"}
+    monkeypatch.setattr(surname_counts, "tables", lambda: tables)
+    monkeypatch.setitem(full_names.SOURCES, "registered", {"Danish": "dk"})
+    monkeypatch.setitem(full_names.SOURCES, "given", {"Swedish": ["sv_SE"]})
+    given = full_names.given_names([], set(), people_counts.Counts(), set())
+    assert given["Danish"].first[False]["Anne"] == full_names.LISTED / 4
+    assert given["Danish"].first[False]["Mette"] == full_names.LISTED * 3 / 4
+    men = {
+        name: n for name, n in given["Danish"].first[False].items() if name[:4] in ("Rare", "Pete")
+    }
+    assert len(men) == full_names.MOST_LISTED
+    assert sum(men.values()) == pytest.approx(full_names.LISTED)
+    assert men["Peter"] == pytest.approx(full_names.LISTED * 3100 / (3100 + 499))
+    swedes = given["Swedish"].first[False]  # Faker has the names of both genders with weights
+    assert swedes.total() == pytest.approx(2 * full_names.LISTED)
+    assert swedes["Erik"] > 2 * swedes["Sune"]
+
+
 @pytest.mark.slow
 def test_those_held_out_are_not_counted(name2nat: dict[str, list[str]]) -> None:
     people = list(people_counts.persons(name2nat))
