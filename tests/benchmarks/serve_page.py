@@ -126,6 +126,8 @@ async def visit(browser: Browser, address: str, pictures: Path | None) -> None:
         await browser.value("document.getElementById('column').dispatchEvent(new Event('change'))")
         await browser.until(f"{NAMES} === 'Jürgen|Anna|Ann|Abe'")
 
+    unseen = "[...document.querySelectorAll('[hidden]')].every(e => !e.getClientRects().length)"
+    assert await browser.value(unseen)  # no style of the page shows what is hidden
     elsewhere = [url for url in browser.requests if not url.startswith((address, "data:"))]
     assert not elsewhere and not browser.faults, (elsewhere, browser.faults)
     print(f"{len(browser.requests)} requests, all to {address}; the keyboard alone suffices")
