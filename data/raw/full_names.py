@@ -24,9 +24,9 @@ from surname_counts import given_names as registered_names
 
 from stages.corpus.normalize import script
 
-PER_COUNTRY = 4000  # of a country of so many people; of others by a power of their number
+PER_COUNTRY = 4000  # of a country of PEOPLE; of others, (their number / PEOPLE) ** GROWTH times that
 PEOPLE, GROWTH = 6000, 0.35
-FEWEST = 300  # people: of fewer, name2nat hardly has the country, and how many there are is unknown
+FEWEST = 300  # people: name2nat hardly has a country of fewer, which gets PER_COUNTRY
 OF_PEOPLE = 0.8  # of these, where people are known: surnames as people have them
 LISTED = 1000  # people that a table of given names counts as
 MOST_LISTED = 500  # of its names, the most frequent: rare ones are those of people from elsewhere
