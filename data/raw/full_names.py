@@ -24,7 +24,7 @@ from surname_counts import given_names as registered_names
 
 from stages.corpus.normalize import script
 
-PER_COUNTRY = 4000  # of a country of PEOPLE; of others, (their number / PEOPLE) ** GROWTH times that
+PER_COUNTRY = 4000  # of a country of PEOPLE; of others, (people / PEOPLE) ** GROWTH times as many
 PEOPLE, GROWTH = 6000, 0.35
 FEWEST = 300  # people: name2nat hardly has a country of fewer, which gets PER_COUNTRY
 OF_PEOPLE = 0.8  # of these, where people are known: surnames as people have them
