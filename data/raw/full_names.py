@@ -116,14 +116,19 @@ def listed_names() -> Iterator[tuple[str, Mapping[str, float], bool]]:
                 yield country, registered_names(state, feminine), feminine
         for country, locales in SOURCES["given"].items():
             for locale in locales:
-                provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
-                names = getattr(provider, f"first_names_{'fe' if feminine else ''}male")
-                weights = names if isinstance(names, dict) else dict.fromkeys(names, 1)
-                table: Counter[str] = Counter()
-                for name, weight in weights.items():
-                    table[clean(name)] = max(weight, table[clean(name)])
-                table.pop("", None)
-                yield country, table, feminine
+                yield country, faker_names(locale, feminine), feminine
+
+
+def faker_names(locale: str, feminine: bool) -> Counter[str]:
+    """Return the given names of a locale of Faker with their weights; 1 if it has none."""
+    provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
+    names = getattr(provider, f"first_names_{'fe' if feminine else ''}male")
+    weights = names if isinstance(names, dict) else dict.fromkeys(names, 1)
+    table: Counter[str] = Counter()
+    for name, weight in weights.items():
+        table[clean(name)] = max(weight, table[clean(name)])
+    table.pop("", None)
+    return table
 
 
 def known_by(name: str) -> str:
